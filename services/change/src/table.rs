@@ -1,0 +1,67 @@
+//! Tables and the types their columns travel as.
+
+use std::{fmt, sync::Arc};
+
+/// `schema.name`, as the database spells them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId {
+    pub schema: Arc<str>,
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// How a column travels. The Avro form of each is in `docs/types.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    Bool,
+    Int16,
+    Int32,
+    Int64,
+    Float32,
+    Float64,
+    /// `numeric(precision, scale)`: Connect `Decimal`.
+    Decimal { precision: u16, scale: u16 },
+    /// `numeric` without a scale: Debezium `VariableScaleDecimal`.
+    Numeric,
+    Text,
+    Bytes,
+    Date,
+    Time,
+    Timestamp,
+    TimestampTz,
+    Uuid,
+    Json,
+    Enum { allowed: Arc<[Arc<str>]> },
+    Array(Arc<ColumnType>),
+    /// Any other type: its text as the server prints it, flagged with the type's name.
+    Flagged { type_name: Arc<str> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Column {
+    pub name: Arc<str>,
+    pub kind: ColumnType,
+    pub key: bool,
+}
+
+/// One shape of one table. Shared by all rows that have it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TableSchema {
+    pub table: TableId,
+    pub columns: Vec<Column>,
+}
+
+impl TableSchema {
+    pub fn index_of(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|c| &*c.name == column)
+    }
+
+    pub fn key_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns.iter().enumerate().filter(|(_, c)| c.key)
+    }
+}

@@ -1,0 +1,90 @@
+//! The words of the clinical side: a coded patient event, its codes and quantities,
+//! NHS numbers and identity links.
+//!
+//! # Why
+//! `patient.events` is the one contract between the normaliser, the sinks and the gateway.
+//! Bodies are a closed enum: a new kind of record breaks every `match` until it is handled.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod body;
+pub mod link;
+pub mod nhs_number;
+
+pub use body::*;
+pub use link::{Link, LinkStatus};
+pub use nhs_number::NhsNumber;
+
+use change::Position;
+
+/// Microseconds since 1970-01-01T00:00Z.
+pub type Micros = i64;
+
+/// A patient as one source knows them: `riverside/8f3c…`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourcePatient {
+    pub source: String,
+    /// The source's own patient key, as text.
+    pub id: String,
+}
+
+impl std::fmt::Display for SourcePatient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.source, self.id)
+    }
+}
+
+/// Logs never name a patient.
+impl std::fmt::Debug for SourcePatient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SourcePatient({}/hidden)", self.source)
+    }
+}
+
+/// What happened to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    Recorded,
+    /// The source said something else about the same record before.
+    Corrected,
+    /// The source took it back: deleted, voided, or moved to another patient.
+    Retracted,
+}
+
+/// The events that one transaction makes for one patient: `index` of `of`, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    pub index: u32,
+    pub of: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatientEvent {
+    pub patient: SourcePatient,
+    /// Who holds the record: the organisation's ODS code.
+    pub organisation: String,
+    /// The record within its source: `observation/4711`. Never reused for another thing.
+    pub record: String,
+    pub position: Position,
+    /// Of the mapping and terminology that made this event; grows with each new version.
+    pub revision: u32,
+    pub action: Action,
+    pub part: Part,
+    /// When the source committed it.
+    pub committed_at: Micros,
+    /// Read by a snapshot (go-live), not seen as it happened.
+    pub snapshot: bool,
+    /// When somebody typed it in, if the source tells.
+    pub entered_at: Option<Micros>,
+    /// When it was so: the sample taken, the medicine started.
+    pub effective_at: Option<Micros>,
+    /// Of a retraction: the kind alone says what is taken back; the fields are empty.
+    pub body: Body,
+    pub traceparent: Option<String>,
+}
+
+impl PatientEvent {
+    /// Event id = position, record, kind, revision.
+    pub fn id(&self) -> String {
+        format!("{}:{}:{}:{}:{}", self.patient.source, self.position, self.record, self.body.kind(), self.revision)
+    }
+}

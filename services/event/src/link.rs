@@ -1,0 +1,37 @@
+//! Identity links: which person a source patient is, versioned.
+
+use crate::{Micros, SourcePatient};
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkStatus {
+    /// Verified NHS number and date of birth agree with the person's others.
+    Linked,
+    /// Nothing to link by: a person of its own.
+    Alone,
+    /// The number agrees but the date of birth does not: kept apart until a human decides.
+    Held,
+}
+
+impl LinkStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Linked => "linked",
+            Self::Alone => "alone",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// One version of one source patient's link. A later version replaces an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub patient: SourcePatient,
+    pub person: Uuid,
+    /// Grows by one with each change of this patient's link, from 1.
+    pub version: u32,
+    pub status: LinkStatus,
+    /// Why, in fixed words without patient data.
+    pub reason: String,
+    pub decided_at: Micros,
+}
