@@ -1,1 +1,18 @@
-//! # boot
+//! What every main shares: settings, logs, metrics, health, the stop signal, restarts,
+//! and a way to Causeway's own database.
+//!
+//! # Why
+//! A service is a function of its settings and a stop signal. Everything around that
+//! function is the same for all of them, so it stands here once, and tests can call a
+//! service without a process around it.
+
+pub mod database;
+pub mod health;
+pub mod logs;
+pub mod ops;
+pub mod restart;
+pub mod secret;
+pub mod settings;
+pub mod stop;
+
+pub use tokio_util::sync::CancellationToken as Stop;

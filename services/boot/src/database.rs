@@ -1,0 +1,116 @@
+//! The way to a PostgreSQL database: settings, TLS, and a bounded pool.
+
+use crate::secret::{self, ExposeSecret, SecretError};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use serde::Deserialize;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio_postgres::config::Host;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How long to wait for a connection before saying so.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const POOL_WAIT_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// `postgres://user@host:port/database`, without a password.
+    pub url: String,
+    /// A file that holds the password; otherwise `CAUSEWAY_DATABASE_PASSWORD`.
+    pub password_file: Option<PathBuf>,
+    /// `verify-full` (default) or, said outright, `disable`. Loopback and Unix sockets need none.
+    #[serde(default)]
+    pub tls: Tls,
+    /// The certificate authority that signed the server's certificate (PEM).
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    #[default]
+    VerifyFull,
+    Disable,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    #[error("the database url is not one: expected postgres://user@host:port/database")]
+    BadUrl,
+    #[error("the database url holds a password; put it into a file and name that as password_file")]
+    PasswordInUrl,
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("tls = \"verify-full\" needs ca_file, the certificate authority of the server")]
+    NoAuthority,
+    #[error("cannot use the certificate authority file")]
+    BadAuthority(#[source] rustls::Error),
+    #[error("cannot read the certificate authority file")]
+    UnreadableAuthority(#[source] std::io::Error),
+    #[error("cannot build the connection pool")]
+    Pool(#[from] deadpool_postgres::BuildError),
+}
+
+/// A pool of at most `connections_max` connections.
+pub fn pool(settings: &DatabaseSettings, connections_max: usize) -> Result<Pool, DatabaseError> {
+    let config = config(settings, "CAUSEWAY_DATABASE_PASSWORD")?;
+    let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = match connector(settings, &config)? {
+        Some(tls) => Manager::from_config(config, tls, recycle),
+        None => Manager::from_config(config, tokio_postgres::NoTls, recycle),
+    };
+    Ok(Pool::builder(manager)
+        .max_size(connections_max)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(POOL_WAIT_MAX))
+        .create_timeout(Some(CONNECT_TIMEOUT))
+        .build()?)
+}
+
+/// The driver's configuration, with the password in it.
+pub fn config(settings: &DatabaseSettings, password_variable: &str) -> Result<tokio_postgres::Config, DatabaseError> {
+    let mut config: tokio_postgres::Config = settings.url.parse().map_err(|_| DatabaseError::BadUrl)?;
+    if config.get_password().is_some() {
+        return Err(DatabaseError::PasswordInUrl);
+    }
+    if let Some(password) = secret::read(settings.password_file.as_deref(), password_variable)? {
+        config.password(password.expose_secret());
+    }
+    config.connect_timeout(CONNECT_TIMEOUT).application_name("causeway").keepalives_idle(Duration::from_secs(15));
+    Ok(config)
+}
+
+/// TLS for this server, or `None` where none is wanted or needed.
+pub fn connector(
+    settings: &DatabaseSettings,
+    config: &tokio_postgres::Config,
+) -> Result<Option<MakeRustlsConnect>, DatabaseError> {
+    if settings.tls == Tls::Disable || config.get_hosts().iter().all(is_local) {
+        return Ok(None);
+    }
+    let file = settings.ca_file.as_deref().ok_or(DatabaseError::NoAuthority)?;
+    let pem = std::fs::read(file).map_err(DatabaseError::UnreadableAuthority)?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in pem_certificates(&pem) {
+        roots.add(certificate).map_err(DatabaseError::BadAuthority)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(DatabaseError::BadAuthority)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Some(MakeRustlsConnect::new(client)))
+}
+
+fn pem_certificates(pem: &[u8]) -> Vec<rustls::pki_types::CertificateDer<'static>> {
+    use rustls::pki_types::pem::PemObject;
+    rustls::pki_types::CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
+}
+
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+    }
+}

@@ -1,0 +1,78 @@
+//! Which parts of the process are ready, and why the others are not.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The states of all parts. Cheap to clone; all clones see the same.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    parts: Arc<Mutex<BTreeMap<String, PartState>>>,
+}
+
+/// `None` is ready; otherwise why not, in words without patient data.
+type PartState = Option<String>;
+
+/// One part's handle on its own state.
+#[derive(Clone, Debug)]
+pub struct Part {
+    health: Health,
+    name: String,
+}
+
+impl Health {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A part, not ready until it says so.
+    pub fn part(&self, name: &str) -> Part {
+        let part = Part { health: self.clone(), name: name.to_owned() };
+        part.not_ready("starting");
+        part
+    }
+
+    /// Every part with its reason for not being ready, if any.
+    pub fn parts(&self) -> BTreeMap<String, Option<String>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn ready(&self) -> bool {
+        let parts = self.parts();
+        !parts.is_empty() && parts.values().all(Option::is_none)
+    }
+
+    fn set(&self, name: &str, state: PartState) {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), state);
+    }
+}
+
+impl Part {
+    pub fn ready(&self) {
+        self.health.set(&self.name, None);
+    }
+
+    pub fn not_ready(&self, why: impl Into<String>) {
+        self.health.set(&self.name, Some(why.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_only_when_every_part_is() {
+        let health = Health::new();
+        assert!(!health.ready(), "nothing has started yet");
+        let (one, two) = (health.part("one"), health.part("two"));
+        one.ready();
+        assert!(!health.ready());
+        two.ready();
+        assert!(health.ready());
+        one.not_ready("Kafka is away");
+        assert_eq!(health.parts()["one"].as_deref(), Some("Kafka is away"));
+        assert!(!health.ready());
+    }
+}
