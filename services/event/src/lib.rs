@@ -6,13 +6,17 @@
 //! Bodies are a closed enum: a new kind of record breaks every `match` until it is handled.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod avro;
 pub mod body;
+pub mod cloud_events;
 pub mod link;
 pub mod nhs_number;
+pub mod quarantined;
 
 pub use body::*;
 pub use link::{Link, LinkStatus};
 pub use nhs_number::NhsNumber;
+pub use quarantined::Quarantined;
 
 use change::Position;
 
@@ -48,6 +52,16 @@ pub enum Action {
     Corrected,
     /// The source took it back: deleted, voided, or moved to another patient.
     Retracted,
+}
+
+impl Action {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Corrected => "corrected",
+            Self::Retracted => "retracted",
+        }
+    }
 }
 
 /// The events that one transaction makes for one patient: `index` of `of`, from 1.

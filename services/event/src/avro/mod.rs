@@ -1,0 +1,71 @@
+//! The Avro form of what travels between our services, written and read by hand against
+//! `schemas/*.avsc`: the wire and the model can move apart. A test holds both to apache-avro.
+//!
+//! Each codec reads its own version of the schema; older ones are the registry's business.
+
+mod body;
+mod link;
+mod quarantined;
+mod wire;
+
+pub use link::{SCHEMA as LINK_SCHEMA, decode as decode_link, encode as encode_link};
+pub use quarantined::{SCHEMA as QUARANTINED_SCHEMA, decode as decode_quarantined, encode as encode_quarantined};
+
+use crate::{Action, Part, PatientEvent, SourcePatient};
+use wire::Reader;
+
+/// `causeway.PatientEvent`.
+pub const SCHEMA: &str = include_str!("../../../../schemas/patient_event.avsc");
+
+const ACTIONS: [Action; 3] = [Action::Recorded, Action::Corrected, Action::Retracted];
+
+/// Not a datum of our schema. Names the part, never the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the datum ends too early")]
+    Truncated,
+    #[error("bytes follow the datum")]
+    Trailing,
+    #[error("malformed {0}")]
+    Malformed(&'static str),
+}
+
+/// Appends the event to `out`.
+pub fn encode(event: &PatientEvent, out: &mut Vec<u8>) {
+    wire::string(out, &event.patient.source);
+    wire::string(out, &event.patient.id);
+    wire::string(out, &event.organisation);
+    wire::string(out, &event.record);
+    wire::string(out, &event.position.to_string());
+    wire::long(out, i64::from(event.revision));
+    wire::long(out, event.action as i64);
+    wire::long(out, i64::from(event.part.index));
+    wire::long(out, i64::from(event.part.of));
+    wire::long(out, event.committed_at);
+    wire::boolean(out, event.snapshot);
+    wire::optional_long(out, event.entered_at);
+    wire::optional_long(out, event.effective_at);
+    body::encode(&event.body, out);
+    wire::optional_string(out, event.traceparent.as_ref());
+}
+
+pub fn decode(datum: &[u8]) -> Result<PatientEvent, DecodeError> {
+    let mut r = Reader::new(datum);
+    let event = PatientEvent {
+        patient: SourcePatient { source: r.string()?, id: r.string()? },
+        organisation: r.string()?,
+        record: r.string()?,
+        position: r.parsed("position", |text| text.parse().ok())?,
+        revision: r.unsigned()?,
+        action: r.symbol("action", &ACTIONS)?,
+        part: Part { index: r.unsigned()?, of: r.unsigned()? },
+        committed_at: r.long()?,
+        snapshot: r.boolean()?,
+        entered_at: r.optional_long()?,
+        effective_at: r.optional_long()?,
+        body: body::decode(&mut r)?,
+        traceparent: r.optional_string()?,
+    };
+    r.finish()?;
+    Ok(event)
+}
