@@ -1,1 +1,17 @@
-//! # change-log
+//! The log of changes on Kafka: how to reach the brokers and the schema registry, the wire
+//! frame, the topics, and the two ends of `changes.<source>`.
+//!
+//! # Why
+//! Exactly once is by position, not by broker transactions: a writer opens a *session* with a
+//! record of its own, reads back to it, and goes on after the last position before it. A reader
+//! ignores what an older session wrote later, and every record names the position before it,
+//! so a hole cannot pass unseen.
+
+pub mod frame;
+pub mod kafka;
+pub mod registry;
+pub mod topics;
+
+pub use kafka::{KafkaSettings, SaslMechanism, SaslSettings, SecuritySettings};
+pub use registry::{Registry, RegistryError, RegistrySettings};
+pub use topics::{Kept, TopicError, TopicSpec};

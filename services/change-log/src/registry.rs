@@ -1,0 +1,225 @@
+//! The schema registry, by the Confluent API that Apicurio and others speak too.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// A request is tried so often before the registry counts as away.
+pub const ATTEMPTS_MAX: u32 = 6;
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Schemas kept in memory; beyond it the cache starts afresh.
+pub const SCHEMAS_CACHED_MAX: usize = 4_096;
+const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySettings {
+    /// Where the Confluent API starts: `http://localhost:8081`, or `…/apis/ccompat/v7` of Apicurio.
+    pub url: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("the schema registry at {url} did not answer {ATTEMPTS_MAX} times in a row")]
+    Away { url: String, source: reqwest::Error },
+    #[error("the schema registry at {url} failed {ATTEMPTS_MAX} times in a row with status {status}")]
+    Failing { url: String, status: u16 },
+    #[error(
+        "the schema registry refused a schema of subject `{subject}` as not backward compatible; \
+         give the subject another compatibility, or change the table back"
+    )]
+    Incompatible { subject: String },
+    #[error("the schema registry refused {what} with status {status}")]
+    Refused { what: String, status: u16 },
+    #[error("the schema registry does not know schema id {id}")]
+    UnknownId { id: u32 },
+    #[error("cannot build a client for the schema registry")]
+    Client(#[source] reqwest::Error),
+}
+
+impl RegistryError {
+    /// An incompatible schema is worth retrying too: an operator can relax the subject.
+    pub const fn worth_retrying(&self) -> bool {
+        match self {
+            Self::Away { .. } | Self::Failing { .. } | Self::Incompatible { .. } => true,
+            Self::Refused { .. } | Self::UnknownId { .. } | Self::Client(_) => false,
+        }
+    }
+}
+
+/// A client of the registry. Clones share the cache.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: reqwest::Client,
+    url: String,
+    ids: Mutex<HashMap<(String, String), u32>>,
+    schemas: Mutex<HashMap<u32, Arc<str>>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SchemaText {
+    schema: String,
+}
+
+#[derive(Serialize)]
+struct Compatibility {
+    compatibility: &'static str,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    id: u32,
+}
+
+impl Registry {
+    pub fn new(settings: &RegistrySettings) -> Result<Self, RegistryError> {
+        // A provider that is there already does as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .connect_timeout(REQUEST_TIMEOUT)
+            .build()
+            .map_err(RegistryError::Client)?;
+        let url = settings.url.trim_end_matches('/').to_owned();
+        Ok(Self { inner: Arc::new(Inner { client, url, ids: Mutex::default(), schemas: Mutex::default() }) })
+    }
+
+    /// The id of the schema under the subject, registered if it is new. The subject is set to BACKWARD.
+    pub async fn register(&self, subject: &str, schema_json: &str) -> Result<u32, RegistryError> {
+        let key = (subject.to_owned(), schema_json.to_owned());
+        if let Some(id) = locked(&self.inner.ids).get(&key) {
+            return Ok(*id);
+        }
+        let set_before = self.set_backward(subject).await?;
+        let path = format!("subjects/{}/versions", escaped(subject));
+        let body = SchemaText { schema: schema_json.to_owned() };
+        let answer = self.send(|client, url| client.post(format!("{url}/{path}")).json(&body)).await?;
+        let status = answer.status().as_u16();
+        let id = match status {
+            200 => self.json::<Registered>(answer).await?.id,
+            409 => return Err(RegistryError::Incompatible { subject: subject.to_owned() }),
+            _ => return Err(RegistryError::Refused { what: format!("a schema of subject `{subject}`"), status }),
+        };
+        // Some registries know a subject's setting only once the subject exists.
+        if !set_before && !self.set_backward(subject).await? {
+            let what = format!("compatibility BACKWARD for subject `{subject}`");
+            return Err(RegistryError::Refused { what, status: 404 });
+        }
+        keep(&self.inner.ids, key, id);
+        Ok(id)
+    }
+
+    /// The schema's text.
+    pub async fn schema(&self, id: u32) -> Result<Arc<str>, RegistryError> {
+        if let Some(schema) = locked(&self.inner.schemas).get(&id) {
+            return Ok(Arc::clone(schema));
+        }
+        let answer = self.send(|client, url| client.get(format!("{url}/schemas/ids/{id}"))).await?;
+        let schema: Arc<str> = match answer.status().as_u16() {
+            200 => self.json::<SchemaText>(answer).await?.schema.into(),
+            404 => return Err(RegistryError::UnknownId { id }),
+            status => return Err(RegistryError::Refused { what: format!("to show schema id {id}"), status }),
+        };
+        keep(&self.inner.schemas, id, Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// False when the registry does not know the subject yet.
+    async fn set_backward(&self, subject: &str) -> Result<bool, RegistryError> {
+        let path = format!("config/{}", escaped(subject));
+        let body = Compatibility { compatibility: "BACKWARD" };
+        let answer = self.send(|client, url| client.put(format!("{url}/{path}")).json(&body)).await?;
+        match answer.status().as_u16() {
+            200..=299 => Ok(true),
+            404 => Ok(false),
+            status => Err(RegistryError::Refused { what: format!("compatibility BACKWARD for `{subject}`"), status }),
+        }
+    }
+
+    /// The first answer that is neither a failure of the way nor of the server.
+    async fn send(
+        &self,
+        request: impl Fn(&reqwest::Client, &str) -> reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, RegistryError> {
+        let mut backoff = BACKOFF_FIRST;
+        let mut attempt = 1;
+        loop {
+            let sent = request(&self.inner.client, &self.inner.url).header("accept", MEDIA_TYPE).send().await;
+            let error = match sent {
+                Ok(answer) if !answer.status().is_server_error() => return Ok(answer),
+                Ok(answer) => RegistryError::Failing { url: self.url(), status: answer.status().as_u16() },
+                Err(source) => RegistryError::Away { url: self.url(), source: source.without_url() },
+            };
+            if attempt == ATTEMPTS_MAX {
+                return Err(error);
+            }
+            attempt += 1;
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn json<T: serde::de::DeserializeOwned>(&self, answer: reqwest::Response) -> Result<T, RegistryError> {
+        answer.json().await.map_err(|source| RegistryError::Away { url: self.url(), source: source.without_url() })
+    }
+
+    fn url(&self) -> String {
+        self.inner.url.clone()
+    }
+}
+
+fn locked<T>(cache: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn keep<K: Eq + std::hash::Hash, V>(cache: &Mutex<HashMap<K, V>>, key: K, value: V) {
+    let mut cache = locked(cache);
+    if cache.len() >= SCHEMAS_CACHED_MAX {
+        cache.clear();
+    }
+    cache.insert(key, value);
+}
+
+/// A subject as one segment of a path.
+fn escaped(subject: &str) -> String {
+    use std::fmt::Write as _;
+    let mut path = String::with_capacity(subject.len());
+    for byte in subject.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-') {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_one_segment() {
+        assert_eq!(escaped("riverside.emis.user.Envelope"), "riverside.emis.user.Envelope");
+        assert_eq!(escaped("a/b c"), "a%2Fb%20c");
+    }
+
+    #[tokio::test]
+    async fn an_absent_registry_is_named_and_worth_retrying() {
+        let registry = Registry::new(&RegistrySettings { url: "http://127.0.0.1:9/".into() }).expect("a client");
+        let error = registry.schema(1).await.expect_err("nobody listens on port 9");
+        assert!(error.worth_retrying());
+        assert_eq!(error.to_string(), "the schema registry at http://127.0.0.1:9 did not answer 6 times in a row");
+    }
+}
