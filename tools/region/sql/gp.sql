@@ -41,7 +41,7 @@ create table emis.patient (
     -- NHS Data Dictionary, NHS NUMBER STATUS INDICATOR CODE: 01 is "present and verified".
     nhs_number_status varchar(2),
     nhs_number_pseudonym bytea,
-    -- Trap: a date that EMIS keeps as a timestamp at midnight.
+    -- Trap: a date kept as a timestamp, at midnight UTC: shown in another zone it is the day before.
     date_of_birth timestamptz(6),
     date_of_death timestamptz(6),
     sex varchar(1), -- M, F, I, U
