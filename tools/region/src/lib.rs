@@ -13,6 +13,7 @@ pub mod hospital;
 pub mod load;
 pub mod person;
 pub mod row;
+pub mod simulator;
 pub mod story;
 
 #[derive(Debug, thiserror::Error)]

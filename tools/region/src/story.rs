@@ -1,7 +1,8 @@
 //! David's story, as data and as steps. Times are arguments; ids follow from them, so a proof can name each row.
 //!
 //! David has Addison's disease. His GP takes bloods on Monday; his endocrinologist takes her own on Tuesday, in her
-//! laboratory's codes and in its conventional units; that night he is in A&E; then the crisis result comes.
+//! laboratory's codes and in its conventional units; that night he is in A&E; then the crisis result comes. Statements
+//! sent together are one transaction.
 
 use crate::catalogue::{
     ADDISONS, CREATININE, DRUGS, FLUDROCORTISONE, GLUCOSE, HYDROCORTISONE, PANELS, PENICILLIN_ALLERGY, POTASSIUM,
@@ -216,7 +217,7 @@ pub async fn monday_bloods(gp: &Client, taken: Timestamp, authorised: Timestamp)
     header.observation_id = ids.header;
     header.observation_type = Some("Investigation".into());
     header.entered_datetime = Some(authorised);
-    let mut sql = format!("begin;\n{}", row::insert(&header));
+    let mut sql = row::insert(&header);
     let lines = [
         (ids.sodium, SODIUM, Decimal::new(134, 0)),
         (ids.potassium, POTASSIUM, Decimal::new(52, 1)),
@@ -232,7 +233,6 @@ pub async fn monday_bloods(gp: &Client, taken: Timestamp, authorised: Timestamp)
         (line.text_value, line.associated_text) = (None, None);
         sql.push_str(&row::insert(&line));
     }
-    sql.push_str("commit;");
     gp.batch_execute(&sql).await?;
     Ok(ids)
 }
@@ -277,8 +277,7 @@ pub async fn tuesday_endocrinology(
     };
     let values = [(SODIUM, "134", "mEq/L"), (POTASSIUM, "5.1", "mEq/L"), (CREATININE, "1.05", "mg/dL")];
     let (sql, bloods) = bloods(seen, authorised, "ENDO", visit.encntr_id, &values);
-    let sql =
-        format!("begin;\n{}{}{}{sql}commit;", row::insert(&referral), row::insert(&visit), row::insert(&prescription));
+    let sql = format!("{}{}{}{sql}", row::insert(&referral), row::insert(&visit), row::insert(&prescription));
     hospital.batch_execute(&sql).await?;
     Ok(Tuesday {
         referral: referral.referral_id,
@@ -309,7 +308,7 @@ pub async fn crisis_result(
         (GLUCOSE, "3.4", "mmol/l"),
     ];
     let (sql, bloods) = bloods(taken, authorised, "ED", encounter, &values);
-    hospital.batch_execute(&format!("begin;\n{sql}commit;")).await?;
+    hospital.batch_execute(&sql).await?;
     Ok(bloods)
 }
 
@@ -322,7 +321,7 @@ pub async fn wrong_result(
 ) -> Result<HospitalBloods, RegionError> {
     let values = [(SODIUM, "139", "mmol/L"), (POTASSIUM, "7.9", "mmol/L"), (CREATININE, "85", "µmol/L")];
     let (sql, bloods) = bloods(taken, authorised, "ED", encounter, &values);
-    hospital.batch_execute(&format!("begin;\n{sql}commit;")).await?;
+    hospital.batch_execute(&sql).await?;
     Ok(bloods)
 }
 
@@ -332,13 +331,11 @@ pub async fn correct(hospital: &Client, line: i64, value: &str, flag: &str, at: 
     let columns = "line_id, analysis_id, test_code, unit_text, normal_low, normal_high, critical_low, critical_high";
     let (value, flag) = (value.replace('\'', "''"), flag.replace('\'', "''"));
     let sql = format!(
-        "begin;
-         update lims.result set is_active = false where line_id = {line} and is_active;
+        "update lims.result set is_active = false where line_id = {line} and is_active;
          insert into lims.result (result_id, {columns}, \"value\", abnormal_flag, status, revision, comment_text,
                                   entered_at, authorised_at)
          select {id}, {columns}, '{value}', '{flag}', 'corrected', revision + 1, 'Corrected report', '{at}', '{at}'
-         from lims.result where line_id = {line} order by revision desc limit 1;
-         commit;"
+         from lims.result where line_id = {line} order by revision desc limit 1;"
     );
     hospital.batch_execute(&sql).await?;
     Ok(id)

@@ -190,14 +190,14 @@ pub fn result(
         row.numeric_operator = Some("<".into());
         row.numeric_value = Some(least);
     }
-    match rng.random_range(0..1_000) {
-        0..=3 => {
+    match rng.random_range(0..2_000) {
+        0 | 1 => {
             row.numeric_value = None;
             row.numeric_operator = None;
             row.text_value = Some("Haemolysed, please repeat".into());
         }
-        4 => row.numeric_unit = Some("Banana".into()),
-        5..=7 => row.associated_text = Some("Normal - No Action".into()),
+        2 => row.numeric_unit = Some("Banana".into()),
+        3..=30 => row.associated_text = Some("Normal - No Action".into()),
         _ => {}
     }
     row

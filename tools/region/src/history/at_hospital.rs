@@ -237,15 +237,15 @@ pub fn lab_result(
     if let Some(least) = test.least.map(|l| fixed(l, 0)).filter(|least| value < *least) {
         row.value = Some(format!("<{least}"));
     }
-    match rng.random_range(0..1_000) {
-        0..=3 => {
+    match rng.random_range(0..2_000) {
+        0 | 1 => {
             row.value = Some("Haemolysed".into());
             row.result_nbr = None;
             row.abnormal_flag = None;
             row.comment_text = Some("Sample haemolysed. Please repeat.".into());
         }
-        4 => row.unit_text = Some("Banana".into()),
-        5 if test.local == "TSH" => row.unit_text = Some("mlU/ml".into()),
+        2 => row.unit_text = Some("Banana".into()),
+        3..=30 if test.local == "TSH" => row.unit_text = Some("mlU/ml".into()),
         _ => {}
     }
     row
