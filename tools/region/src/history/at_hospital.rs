@@ -22,11 +22,11 @@ pub(super) fn rows(person: &Person, rng: &mut StdRng, today: Timestamp) -> Hospi
     };
     let person_id = hospital_person(person.index);
     demographics(&mut rows, person, &mut id, rng, today);
-    for _ in 0..rng.random_range(1..4) {
+    for _ in 0..rng.random_range(1..5) {
         let department = DEPARTMENTS[rng.random_range(0..DEPARTMENTS.len())].0;
         let start = moment(rng, today);
         let encounter = encounter(id(), person_id, department, start, today, rng);
-        for _ in 0..rng.random_range(0..3) {
+        for _ in 0..rng.random_range(1..4) {
             let panel = &PANELS[rng.random_range(0..PANELS.len())];
             let taken = start + rng.random_range(5..90_i64).minutes();
             let request = chain(id(), person_id, Some(encounter.encntr_id), department, panel, taken);
