@@ -7,11 +7,15 @@
 //! ignores what an older session wrote later, and every record names the position before it,
 //! so a hole cannot pass unseen.
 
+pub mod control;
 pub mod frame;
+pub mod header;
 pub mod kafka;
+pub mod reader;
 pub mod registry;
 pub mod topics;
 
 pub use kafka::{KafkaSettings, SaslMechanism, SaslSettings, SecuritySettings};
+pub use reader::{Control, ControlBody, Item, LogPoint, LogReader, ReadError, Rejected};
 pub use registry::{Registry, RegistryError, RegistrySettings};
 pub use topics::{Kept, TopicError, TopicSpec};

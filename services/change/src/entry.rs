@@ -11,14 +11,26 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// A row read by a snapshot.
-    Snapshot { new: Row },
-    Insert { new: Row },
+    Snapshot {
+        new: Row,
+    },
+    Insert {
+        new: Row,
+    },
     /// `old` is what the replica identity gives: nothing, the key, or the whole row.
-    Update { old: Option<Row>, new: Row },
-    Delete { old: Option<Row> },
+    Update {
+        old: Option<Row>,
+        new: Row,
+    },
+    Delete {
+        old: Option<Row>,
+    },
     Truncate,
     /// `pg_logical_emit_message`.
-    Message { prefix: String, content: Vec<u8> },
+    Message {
+        prefix: String,
+        content: Vec<u8>,
+    },
 }
 
 /// A change as a reader of `changes.<source>` gets it.

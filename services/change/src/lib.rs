@@ -6,14 +6,17 @@
 //! envelope mean the same to a connector, the normaliser and a test.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod avro;
 pub mod entry;
 pub mod flow;
 pub mod position;
+pub mod pump;
 pub mod row;
 pub mod table;
 
 pub use entry::{Change, Entry};
 pub use flow::{Batch, Durable, Sink, Source};
 pub use position::{Lsn, ParsePositionError, Position};
+pub use pump::{Pumped, pump};
 pub use row::{Cell, Row, Value};
 pub use table::{Column, ColumnType, TableId, TableSchema};

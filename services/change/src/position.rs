@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn only_the_one_form_parses() {
-        for text in ["", "1.2.3", "00000001.00000000000000FF.0000000000000001", "00000001.00000000000000ff.0000000000000001.0"] {
+        for text in
+            ["", "1.2.3", "00000001.00000000000000FF.0000000000000001", "00000001.00000000000000ff.0000000000000001.0"]
+        {
             assert_eq!(text.parse::<Position>(), Err(ParsePositionError), "{text}");
         }
     }

@@ -25,7 +25,10 @@ pub enum ColumnType {
     Float32,
     Float64,
     /// `numeric(precision, scale)`: Connect `Decimal`.
-    Decimal { precision: u16, scale: u16 },
+    Decimal {
+        precision: u16,
+        scale: u16,
+    },
     /// `numeric` without a scale: Debezium `VariableScaleDecimal`.
     Numeric,
     Text,
@@ -36,10 +39,14 @@ pub enum ColumnType {
     TimestampTz,
     Uuid,
     Json,
-    Enum { allowed: Arc<[Arc<str>]> },
+    Enum {
+        allowed: Arc<[Arc<str>]>,
+    },
     Array(Arc<ColumnType>),
     /// Any other type: its text as the server prints it, flagged with the type's name.
-    Flagged { type_name: Arc<str> },
+    Flagged {
+        type_name: Arc<str>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,368 @@
+//! Reading `changes.<source>`: batches in offset order, by the session rule, without holes.
+
+use crate::{
+    control::{Progress, Session, Snapshot},
+    frame,
+    header::{Headers, Hole, Kind, SessionRule, Verdict},
+    kafka::KafkaSettings,
+    registry::{Registry, RegistryError},
+    topics::{RECORD_BYTES_MAX, changes_topic},
+};
+use change::{
+    Batch, Durable, Entry, Lsn, Position, Source,
+    avro::{EnvelopePlan, Folded},
+};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{Consumer, StreamConsumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Headers as _, OwnedMessage},
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+pub const BATCH_ITEMS_MAX: usize = 4_096;
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Compiled schemas of one log; beyond it the cache starts afresh.
+pub const PLANS_MAX: usize = 1_024;
+/// What the client may fetch ahead.
+const PREFETCH_KBYTES: &str = "16384";
+const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One record of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    Entry(Entry),
+    Control(Control),
+    /// A record that cannot be read. It is for the quarantine; the log goes on.
+    Rejected(Rejected),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    pub offset: i64,
+    /// None of a session record.
+    pub position: Option<Position>,
+    pub body: ControlBody,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ControlBody {
+    Session(Session),
+    Progress(Progress),
+    SnapshotBegin(Snapshot),
+    SnapshotChunk(Snapshot),
+    SnapshotEnd(Snapshot),
+}
+
+/// The bytes as they were, and why they cannot be read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rejected {
+    pub offset: i64,
+    /// None of a message that is not one of ours.
+    pub position: Option<Position>,
+    pub commit_end: Option<Lsn>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    /// Fixed words, without values.
+    pub reason: String,
+}
+
+/// Never shows the bytes.
+impl fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("offset", &self.offset)
+            .field("position", &self.position)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a reader stands: kept by whoever applies the batches, to go on from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPoint {
+    /// The offset to read next.
+    pub offset: i64,
+    pub rule: SessionRule,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("cannot read `{topic}`")]
+    Kafka { topic: String, source: KafkaError },
+    #[error("`{topic}` no longer holds offset {offset}: its records are older than the topic keeps")]
+    Expired { topic: String, offset: i64 },
+    #[error("`{topic}` cannot be trusted")]
+    Hole { topic: String, source: Hole },
+    #[error("cannot read the schema of a record")]
+    Registry(#[from] RegistryError),
+}
+
+impl ReadError {
+    pub const fn worth_retrying(&self) -> bool {
+        match self {
+            Self::Kafka { .. } => true,
+            Self::Registry(error) => error.worth_retrying(),
+            Self::Expired { .. } | Self::Hole { .. } => false,
+        }
+    }
+}
+
+/// A reader of one source's log. `read` is cancel-safe, and can be called again after an error that is worth
+/// retrying.
+pub struct LogReader {
+    topic: String,
+    consumer: Arc<StreamConsumer>,
+    registry: Registry,
+    plans: HashMap<u32, Result<Arc<EnvelopePlan>, String>>,
+    point: LogPoint,
+    /// A record that waits for its schema.
+    stash: Option<OwnedMessage>,
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+impl fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogReader").field("topic", &self.topic).field("point", &self.point).finish_non_exhaustive()
+    }
+}
+
+impl LogReader {
+    /// Reads the source's log from an offset on; 0 is its start.
+    pub fn open(kafka: &KafkaSettings, registry: &Registry, source: &str, offset: i64) -> Result<Self, ReadError> {
+        Self::resume(kafka, registry, source, LogPoint { offset, rule: SessionRule::default() })
+    }
+
+    /// Goes on where a reader stood, so that no hole can lie between.
+    pub fn resume(
+        kafka: &KafkaSettings,
+        registry: &Registry,
+        source: &str,
+        point: LogPoint,
+    ) -> Result<Self, ReadError> {
+        let topic = kafka.topic(&changes_topic(source));
+        let failed = |source| ReadError::Kafka { topic: topic.clone(), source };
+        let consumer: StreamConsumer = kafka
+            .client()
+            .set("group.id", format!("causeway-log-{source}"))
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "error")
+            .set("fetch.wait.max.ms", "100")
+            .set("fetch.error.backoff.ms", "50")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("queued.max.messages.kbytes", PREFETCH_KBYTES)
+            .set("fetch.message.max.bytes", RECORD_BYTES_MAX.to_string())
+            .set("fetch.max.bytes", (2 * RECORD_BYTES_MAX).to_string())
+            .set("allow.auto.create.topics", "false")
+            .create()
+            .map_err(failed)?;
+        let mut assignment = TopicPartitionList::with_capacity(1);
+        assignment.add_partition_offset(&topic, 0, Offset::Offset(point.offset)).map_err(failed)?;
+        consumer.assign(&assignment).map_err(failed)?;
+        Ok(Self {
+            topic,
+            consumer: Arc::new(consumer),
+            registry: registry.clone(),
+            plans: HashMap::new(),
+            point,
+            stash: None,
+            items: Vec::new(),
+            bytes: 0,
+        })
+    }
+
+    /// Where the reader stands after the last batch.
+    pub const fn point(&self) -> LogPoint {
+        self.point
+    }
+
+    /// The offsets of the first record that is still held and of the next one to be written.
+    pub async fn watermarks(&self) -> Result<(i64, i64), ReadError> {
+        let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
+        let fetch = move || consumer.fetch_watermarks(&topic, 0, WATERMARK_TIMEOUT);
+        let fetched = tokio::task::spawn_blocking(fetch).await.unwrap_or(Err(KafkaError::Canceled));
+        fetched.map_err(|source| ReadError::Kafka { topic: self.topic.clone(), source })
+    }
+
+    /// The next records: at least one, and no more than are there already.
+    pub async fn read(&mut self) -> Result<Batch<Item, LogPoint>, ReadError> {
+        loop {
+            if let Some(message) = self.stash.take() {
+                self.take_stashed(message).await?;
+            } else if self.items.is_empty() {
+                let received = self.consumer.recv().await;
+                let message = received.map_err(|error| self.failure(error))?.detach();
+                self.take(message)?;
+            } else if self.items.len() < BATCH_ITEMS_MAX && self.bytes < BATCH_BYTES_MAX {
+                match self.received_already() {
+                    Some(message) => {
+                        let message = message?;
+                        self.take(message)?;
+                    }
+                    None => break,
+                }
+            } else {
+                break;
+            }
+        }
+        self.bytes = 0;
+        Ok(Batch { items: std::mem::take(&mut self.items), upto: self.point })
+    }
+
+    /// A message that needs no waiting.
+    fn received_already(&self) -> Option<Result<OwnedMessage, ReadError>> {
+        let received = pin!(self.consumer.recv());
+        match received.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(message)) => Some(Ok(message.detach())),
+            Poll::Ready(Err(error)) => Some(Err(self.failure(error))),
+            Poll::Pending => None,
+        }
+    }
+
+    fn failure(&self, source: KafkaError) -> ReadError {
+        match source.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                ReadError::Expired { topic: self.topic.clone(), offset: self.point.offset }
+            }
+            _ => ReadError::Kafka { topic: self.topic.clone(), source },
+        }
+    }
+
+    /// Takes the message, or puts it by until its schema is known.
+    fn take(&mut self, message: OwnedMessage) -> Result<(), ReadError> {
+        if let Some(id) = schema_id(&message)
+            && !self.plans.contains_key(&id)
+            && headers(&message).is_some_and(|headers| headers.kind == Kind::Change)
+        {
+            self.stash = Some(message);
+            return Ok(());
+        }
+        self.accept(message)
+    }
+
+    /// Fetches the schema. The message goes back if that is interrupted or fails.
+    async fn take_stashed(&mut self, message: OwnedMessage) -> Result<(), ReadError> {
+        let Some(id) = schema_id(&message) else { return self.accept(message) };
+        self.stash = Some(message);
+        let plan = match self.registry.schema(id).await {
+            Ok(schema) => EnvelopePlan::compile(&schema).map(Arc::new).map_err(|error| error.to_string()),
+            Err(error @ (RegistryError::UnknownId { .. } | RegistryError::Refused { .. })) => Err(error.to_string()),
+            Err(error) => return Err(error.into()),
+        };
+        if self.plans.len() >= PLANS_MAX {
+            self.plans.clear();
+        }
+        self.plans.insert(id, plan);
+        match self.stash.take() {
+            Some(message) => self.accept(message),
+            None => Ok(()),
+        }
+    }
+
+    fn accept(&mut self, message: OwnedMessage) -> Result<(), ReadError> {
+        let offset = message.offset();
+        self.bytes += message.payload().map_or(0, <[u8]>::len);
+        let item = match headers(&message) {
+            None => rejected(&message, None, "foreign message: not the headers of this log"),
+            Some(headers) => {
+                let verdict = self.point.rule.judge(offset, headers.place.as_ref());
+                match verdict.map_err(|source| ReadError::Hole { topic: self.topic.clone(), source })? {
+                    Verdict::Void => {
+                        self.point.offset = offset + 1;
+                        return Ok(());
+                    }
+                    Verdict::Accepted => self.item(&message, &headers),
+                }
+            }
+        };
+        self.point.offset = offset + 1;
+        self.items.push(item);
+        Ok(())
+    }
+
+    fn item(&self, message: &OwnedMessage, headers: &Headers<'_>) -> Item {
+        let body = match headers.kind {
+            Kind::Change => self.entry(message, headers).map(Item::Entry),
+            _ => control(message, headers).map(Item::Control),
+        };
+        body.unwrap_or_else(|reason| rejected(message, Some(headers), &reason))
+    }
+
+    fn entry(&self, message: &OwnedMessage, headers: &Headers<'_>) -> Result<Entry, String> {
+        let (id, datum) = framed(message)?;
+        let plan = match self.plans.get(&id) {
+            Some(plan) => plan.as_ref().map_err(Clone::clone)?,
+            None => return Err("no schema".into()),
+        };
+        let folded = Folded { unchanged: headers.unchanged, exact: headers.exact, exact_before: headers.exact_before };
+        let decoded = plan.decode(datum, &folded).map_err(|error| error.to_string())?;
+        Ok(Entry {
+            position: headers.place.map(|place| place.position).ok_or("no position")?,
+            offset: message.offset(),
+            table: decoded.table,
+            change: decoded.change,
+            committed_at: decoded.committed_at,
+            commit_end: headers.commit_end,
+            traceparent: headers.trace_parent.map(str::to_owned),
+        })
+    }
+}
+
+impl Source<Item, LogPoint> for LogReader {
+    type Error = ReadError;
+
+    async fn read(&mut self) -> Result<Option<Batch<Item, LogPoint>>, ReadError> {
+        Self::read(self).await.map(Some)
+    }
+
+    /// Nothing to forget: the log keeps by time, and whoever applies the batches keeps the point.
+    async fn confirm(&mut self, _upto: Durable<LogPoint>) -> Result<(), ReadError> {
+        Ok(())
+    }
+}
+
+fn framed(message: &OwnedMessage) -> Result<(u32, &[u8]), String> {
+    frame::unwrap(message.payload().unwrap_or_default()).map_err(|error| error.to_string())
+}
+
+fn schema_id(message: &OwnedMessage) -> Option<u32> {
+    framed(message).ok().map(|(id, _)| id)
+}
+
+fn headers(message: &OwnedMessage) -> Option<Headers<'_>> {
+    Headers::parse(message.headers()?.iter().map(|header| (header.key, header.value)))
+}
+
+fn control(message: &OwnedMessage, headers: &Headers<'_>) -> Result<Control, String> {
+    let (_, datum) = framed(message)?;
+    let snapshot = || Snapshot::decode(datum);
+    let body = match headers.kind {
+        Kind::Session => Session::decode(datum).map(ControlBody::Session),
+        Kind::Progress => Progress::decode(datum).map(ControlBody::Progress),
+        Kind::SnapshotBegin => snapshot().map(ControlBody::SnapshotBegin),
+        Kind::SnapshotChunk => snapshot().map(ControlBody::SnapshotChunk),
+        Kind::SnapshotEnd => snapshot().map(ControlBody::SnapshotEnd),
+        Kind::Change => return Err("not a control record".into()),
+    };
+    let body = body.map_err(|error| error.to_string())?;
+    Ok(Control { offset: message.offset(), position: headers.place.map(|place| place.position), body })
+}
+
+fn rejected(message: &OwnedMessage, headers: Option<&Headers<'_>>, reason: &str) -> Item {
+    Item::Rejected(Rejected {
+        offset: message.offset(),
+        position: headers.and_then(|headers| headers.place).map(|place| place.position),
+        commit_end: headers.and_then(|headers| headers.commit_end),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        reason: reason.to_owned(),
+    })
+}
