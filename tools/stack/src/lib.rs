@@ -1,1 +1,94 @@
-//! # stack
+//! Starts and stops the real components that Causeway works with, on free loopback ports.
+//!
+//! Shared by `./run up`, the demo, the tests and the benches, so that all of them meet the same
+//! PostgreSQL, Apache Kafka and schema registry.
+//!
+//! # How to use it
+//! `./run up` once fetches Kafka and the registry into `.local/` (or run
+//! `mvn -q -B -f tools/stack/maven/pom.xml -Dlocal=$PWD/.local generate-resources`). Then:
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! let mut region = stack::Region::start(std::path::Path::new("/tmp/region")).await?;
+//! region.gp.execute("riverside", "create schema emis").await?;
+//! let capture = region.gp.create_role("causeway_capture", "login replication").await?;
+//! println!("{} {}", region.gp.url("causeway_capture", "riverside"), capture.display()); // no password; its file
+//! println!("{} {}", region.kafka.brokers(), region.registry.url());
+//! region.kafka.kill_9()?;
+//! region.kafka.restart().await?; // same ports, same data
+//! region.stop().await
+//! # }
+//! ```
+//!
+//! Every component dereferences to its [`Part`], which has `pid`, `kill_9`, `pause`, `resume`,
+//! `restart`, `stop`. Single components start by themselves too: `Postgres::start`,
+//! `Kafka::start`, `Registry::start`. A dropped component is killed.
+//!
+//! # Why
+//! Children die with the process that started them, whatever happens to it, so that an aborted
+//! test leaves nothing behind; only `./run up` asks for [`Lifetime::Detached`]. PostgreSQL refuses
+//! to run as root, so root starts it as an unprivileged user.
+
+mod causeway;
+mod kafka;
+mod part;
+mod ports;
+mod postgres;
+mod process;
+mod record;
+mod region;
+mod registry;
+pub mod witness;
+
+pub use causeway::Causeway;
+pub use kafka::Kafka;
+pub use part::{Part, Ready};
+pub use ports::free_port;
+pub use postgres::{Postgres, SUPERUSER};
+pub use process::{Lifetime, Owner, Spec};
+pub use record::{Running, Stopped, stop_recorded};
+pub use region::Region;
+pub use registry::Registry;
+
+use anyhow::{Context, bail};
+use std::path::{Path, PathBuf};
+
+/// The pinned versions, read from where Maven reads them.
+const POM: &str = include_str!("../maven/pom.xml");
+
+/// The repository, as it was when this was built.
+pub fn repository() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
+}
+
+/// What `./run` fetches and keeps: `.local` in the repository.
+pub fn local() -> PathBuf {
+    repository().join(".local")
+}
+
+/// `<kafka.version>4.1.2</kafka.version>` → `4.1.2`.
+fn pinned(property: &str) -> Option<&'static str> {
+    let rest = POM.split_once(&format!("<{property}>"))?.1;
+    Some(rest.split_once("</")?.0)
+}
+
+/// The folder under `.local` that Maven filled for a component.
+fn fetched(name: &str, property: &str) -> anyhow::Result<PathBuf> {
+    let version = pinned(property).with_context(|| format!("the pom names no {property}"))?;
+    let folder = local().join(format!("{name}-{version}"));
+    if !folder.is_dir() {
+        bail!("{} is not there: ./run fetches it", folder.display());
+    }
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn versions_are_read_from_the_pom() {
+        assert!(super::pinned("kafka.version").is_some_and(|v| v.starts_with("4.")));
+        assert!(super::pinned("registry.version").is_some_and(|v| v.starts_with("2.6")));
+        assert_eq!(super::pinned("nothing.version"), None);
+    }
+}
