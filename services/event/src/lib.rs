@@ -97,8 +97,11 @@ pub struct PatientEvent {
 }
 
 impl PatientEvent {
-    /// Event id = position, record, kind, revision.
+    /// Event id = position, record, kind, revision; a retraction says so, for a record that moves to another
+    /// patient is taken back and recorded at one position.
     pub fn id(&self) -> String {
-        format!("{}:{}:{}:{}:{}", self.patient.source, self.position, self.record, self.body.kind(), self.revision)
+        let Self { position, record, revision, .. } = self;
+        let end = if self.action == Action::Retracted { ":retracted" } else { "" };
+        format!("{}:{position}:{record}:{}:{revision}{end}", self.patient.source, self.body.kind())
     }
 }

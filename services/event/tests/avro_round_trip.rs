@@ -258,7 +258,7 @@ fn headers_are_cloud_events() {
         text,
         [
             "ce_specversion: 1.0",
-            "ce_id: riverside:00000001.00000000000000ff.0000000000000002:observation/7:observation:1",
+            "ce_id: riverside:00000001.00000000000000ff.0000000000000002:observation/7:observation:1:retracted",
             "ce_source: /causeway/riverside",
             "ce_type: causeway.patient.observation.retracted",
             "ce_subject: riverside/p1",

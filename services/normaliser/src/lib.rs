@@ -1,1 +1,11 @@
-//! # normaliser
+//! The normaliser: a source's log of row changes becomes coded patient events.
+//!
+//! # Why
+//! A mapping says which rows make which records; the fold keeps the rows that joins need and
+//! says only what differs from what it said before; coding keeps the source's own words beside
+//! what they are known to mean; the linker finds out which source patients are one person.
+//! All of that is pure. The shells read a log, produce, and then move the offset.
+
+pub mod coding;
+pub mod fold;
+pub mod mapping;

@@ -1,0 +1,247 @@
+//! One change into the store, and which records it touches.
+
+use super::{
+    Fold, Touch,
+    store::{Cells, Key, RecordId, Store},
+    view,
+};
+use crate::mapping::{Mapping, plain};
+use change::{Cell, Change, Entry, Row, TableId, TableSchema};
+use event::Quarantined;
+use std::{collections::HashMap, sync::Arc};
+
+/// Between the parts of a composite key: no text of PostgreSQL's types that make keys holds it.
+const KEY_SEPARATOR: &str = "\u{1f}";
+
+/// How the rows of a table are laid out now. A changed schema brings a new layout.
+struct Layout {
+    schema: Arc<TableSchema>,
+    /// For each of the mapping's columns: its place in the row.
+    places: Vec<Option<usize>>,
+}
+
+pub struct Layouts {
+    tables: HashMap<TableId, usize>,
+    known: Vec<Option<Layout>>,
+    /// For each table: the records it is the root of, and the (record, join) that find its rows.
+    uses: Vec<Uses>,
+}
+
+#[derive(Clone, Default)]
+struct Uses {
+    roots: Vec<usize>,
+    joins: Vec<(usize, usize)>,
+}
+
+impl Layouts {
+    pub fn new(mapping: &Mapping) -> Self {
+        let mut uses = vec![Uses::default(); mapping.tables.len()];
+        for (index, record) in mapping.records.iter().enumerate() {
+            uses[record.table].roots.push(index);
+            for (at, join) in record.joins.iter().enumerate() {
+                uses[join.table].joins.push((index, at));
+            }
+        }
+        Self {
+            tables: mapping.tables.iter().enumerate().map(|(index, table)| (table.id.clone(), index)).collect(),
+            known: mapping.tables.iter().map(|_| None).collect(),
+            uses,
+        }
+    }
+}
+
+pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
+    let Some(schema) = &entry.table else { return };
+    let Some(table) = fold.layouts.tables.get(&schema.table).copied() else { return };
+    let touch = Touch {
+        position: entry.position,
+        offset: entry.offset,
+        committed_at: entry.committed_at,
+        snapshot: matches!(entry.change, Change::Snapshot { .. }),
+        traceparent: entry.traceparent.as_deref().map(Arc::from),
+    };
+    match &entry.change {
+        Change::Snapshot { new } | Change::Insert { new } => put(fold, table, None, new, &touch),
+        Change::Update { old, new } => put(fold, table, old.as_ref(), new, &touch),
+        Change::Delete { old } => match old.as_ref().and_then(key) {
+            Some(key) => remove(fold, table, &key, &touch),
+            None => note(fold, table, &touch, "delete without a key", String::new(), None),
+        },
+        Change::Truncate => {
+            for key in fold.store.keys(table) {
+                remove(fold, table, &key, &touch);
+            }
+        }
+        Change::Message { .. } => {}
+    }
+}
+
+/// The primary key as text; none when the row does not hold all of it.
+fn key(row: &Row) -> Option<String> {
+    let parts: Option<Vec<String>> = row
+        .schema()
+        .key_columns()
+        .map(|(index, _)| match &row.cells()[index] {
+            Cell::Value(value) => Some(plain(value)),
+            Cell::Null | Cell::Unchanged => None,
+        })
+        .collect();
+    parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join(KEY_SEPARATOR))
+}
+
+fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row, touch: &Touch) {
+    lay_out(fold, table, new, touch);
+    // A row without a primary key can only ever be inserted: its position names it.
+    let now: Key = key(new).map_or_else(|| touch.position.to_string().into(), Key::from);
+    let before: Key = old.and_then(key).map_or_else(|| now.clone(), Key::from);
+    let prior = fold.store.get(table, &before);
+    let cells = cells(fold, table, old, new, prior.as_ref(), touch);
+    if let Some(conditions) = &fold.mapping.tables[table].dictionary
+        && conditions.iter().any(|condition| condition.holds(&|at: crate::mapping::Ref| view::text(&cells, at.column)))
+    {
+        return;
+    }
+    if before != now {
+        fold.store.remove(table, &before);
+    }
+    // A row that was there under the new key is replaced: a log read again from its start may show that.
+    let replaced = if before == now { None } else { fold.store.get(table, &now) };
+    fold.store.put(table, now, cells.clone());
+    for prior in [prior, replaced].into_iter().flatten() {
+        if prior != cells {
+            touch_all(fold, table, &prior, touch);
+        }
+    }
+    missing_id(fold, table, &cells, touch);
+    touch_all(fold, table, &cells, touch);
+}
+
+fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {
+    if fold.mapping.tables[table].dictionary.is_some() {
+        return;
+    }
+    if let Some(prior) = fold.store.remove(table, key) {
+        touch_all(fold, table, &prior, touch);
+    }
+}
+
+/// The mapping's columns of the row, what the log left out filled from the row as it was known.
+fn cells<S: Store>(
+    fold: &mut Fold<S>,
+    table: usize,
+    old: Option<&Row>,
+    new: &Row,
+    prior: Option<&Cells>,
+    touch: &Touch,
+) -> Cells {
+    let mapping = fold.mapping.clone();
+    let columns = &mapping.tables[table].columns;
+    let places = fold.layouts.known[table].as_ref().map_or(&[][..], |layout| &layout.places);
+    let mut unknown = Vec::new();
+    let mut cells = Vec::with_capacity(columns.len());
+    for (at, name) in columns.iter().enumerate() {
+        let cell = places.get(at).copied().flatten().map_or(&Cell::Null, |place| &new.cells()[place]);
+        if *cell != Cell::Unchanged {
+            cells.push(cell.clone());
+            continue;
+        }
+        let known = prior.map(|prior| &prior[at]).or_else(|| old.and_then(|old| old.get(name)));
+        match known {
+            Some(known) if *known != Cell::Unchanged => cells.push(known.clone()),
+            _ => {
+                unknown.push(name.clone());
+                cells.push(Cell::Unchanged);
+            }
+        }
+    }
+    let cells: Cells = cells.into();
+    for name in unknown {
+        note(fold, table, touch, "unchanged value never seen", name.to_string(), Some(&cells));
+    }
+    cells
+}
+
+/// A table's layout follows its schema; a column of the mapping that is not there is told once.
+fn lay_out<S: Store>(fold: &mut Fold<S>, table: usize, row: &Row, touch: &Touch) {
+    let schema = row.schema();
+    if let Some(layout) = &fold.layouts.known[table]
+        && (Arc::ptr_eq(&layout.schema, schema) || layout.schema == *schema)
+    {
+        return;
+    }
+    let mapping = fold.mapping.clone();
+    let columns = &mapping.tables[table].columns;
+    let places: Vec<Option<usize>> = columns.iter().map(|name| schema.index_of(name)).collect();
+    for (name, _) in columns.iter().zip(&places).filter(|(_, place)| place.is_none()) {
+        note(fold, table, touch, "missing column", name.to_string(), None);
+    }
+    fold.layouts.known[table] = Some(Layout { schema: schema.clone(), places });
+}
+
+fn note<S>(fold: &mut Fold<S>, table: usize, touch: &Touch, reason: &str, column: String, cells: Option<&Cells>) {
+    let id = &fold.mapping.tables[table].id;
+    let columns = &fold.mapping.tables[table].columns;
+    let detail = if column.is_empty() { id.to_string() } else { format!("{id}.{column}") };
+    fold.noted.push(Quarantined {
+        source: fold.source.clone(),
+        position: Some(touch.position),
+        stage: "normaliser".into(),
+        reason: reason.into(),
+        detail,
+        table: Some(id.to_string()),
+        topic: Some(format!("changes.{}", fold.source)),
+        partition: Some(0),
+        offset: Some(touch.offset),
+        original: cells.map(|cells| view::original(columns, cells)),
+        committed_at: Some(touch.committed_at),
+        ..Quarantined::default()
+    });
+}
+
+/// A row that lives but does not say which record it is.
+fn missing_id<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) {
+    let mapping = fold.mapping.clone();
+    for record in mapping.records.iter().filter(|record| record.table == table) {
+        for column in record.id.iter().filter(|column| view::text(cells, **column).is_none()) {
+            if !view::deleted(record, cells) {
+                let name = mapping.tables[table].columns[*column].to_string();
+                note(fold, table, touch, "missing record id", name, Some(cells));
+            }
+        }
+    }
+}
+
+/// Every record that this state of a row takes part in.
+fn touch_all<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) {
+    let mapping = fold.mapping.clone();
+    let uses = fold.layouts.uses[table].clone();
+    for record in uses.roots {
+        touch_root(fold, &mapping, record, cells, touch);
+    }
+    for (record, join) in uses.joins {
+        walk(fold, &mapping, record, join, cells, touch);
+    }
+}
+
+fn touch_root<S>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, cells: &Cells, touch: &Touch) {
+    let id: Option<Vec<String>> = mapping.records[record].id.iter().map(|column| view::text(cells, *column)).collect();
+    if let Some(id) = id {
+        fold.touched.insert(RecordId { record, id: id.into() }, touch.clone());
+    }
+}
+
+/// From a joined row back to the root rows that find it. Links that a later change of the same
+/// transaction makes or cuts touch their records by themselves.
+fn walk<S: Store>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, join: usize, cells: &Cells, touch: &Touch) {
+    let joins = &mapping.records[record].joins;
+    let Some((theirs, ours)) = joins[join].on.first() else { return };
+    let Some(value) = view::text(cells, *theirs) else { return };
+    let from = ours.join.map_or(mapping.records[record].table, |parent| joins[parent].table);
+    for key in fold.store.find(from, ours.column, &value) {
+        let Some(cells) = fold.store.get(from, &key) else { continue };
+        match ours.join {
+            None => touch_root(fold, mapping, record, &cells, touch),
+            Some(parent) => walk(fold, mapping, record, parent, &cells, touch),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! From touched records to outputs: grouped by patient, compared with what was last said.
+
+use super::{
+    Fold, Group, MISSING_PATIENT, Output, PARTS_MAX, Task, Touch,
+    body::{self, Draft},
+    store::{Key, RecordId, Said, Store},
+    view::{self, Doubt, View},
+};
+use event::{Action, Body, Part, PatientEvent, Quarantined, SourcePatient};
+use std::collections::BTreeMap;
+
+/// Sorts the touched records into one group for each patient, in the order of their first touch.
+pub fn group<S: Store>(fold: &mut Fold<S>) {
+    if fold.touched.is_empty() {
+        return;
+    }
+    let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
+    for (id, touch) in std::mem::take(&mut fold.touched) {
+        let now = view::find(&fold.mapping, &fold.source, &fold.store, &id).and_then(|view| view.patient());
+        let said = fold.store.said(&id);
+        let told = match &said {
+            Some(Said::Told { patient, organisation, .. }) => Some((patient.clone(), organisation.clone())),
+            Some(Said::Waiting) | None => None,
+        };
+        let nobody = || Key::from("");
+        let home = match (now, told) {
+            (Some(now), Some((before, organisation))) if *before != *now => {
+                let leave = (touch.clone(), id.clone(), Task::Leave { organisation });
+                groups.entry(before).or_default().push(leave);
+                fold.store.say(id.clone(), None);
+                Key::from(now)
+            }
+            (Some(now), _) => Key::from(now),
+            (None, Some((before, _))) => before,
+            (None, None) => nobody(),
+        };
+        groups.entry(home).or_default().push((touch, id, Task::Tell));
+    }
+    let mut ordered: Vec<(Key, Group)> = groups.into_iter().collect();
+    for (_, group) in &mut ordered {
+        group.sort_by(|(a, id_a, _), (b, id_b, _)| (a.position, id_a).cmp(&(b.position, id_b)));
+    }
+    ordered.sort_by(|(key_a, a), (key_b, b)| (a[0].0.position, key_a).cmp(&(b[0].0.position, key_b)));
+    fold.groups.extend(ordered);
+}
+
+/// What has to be said of one patient's touched records.
+pub fn tell<S: Store>(fold: &mut Fold<S>, patient: &Key, group: Group, outputs: &mut Vec<Output>) {
+    let mut events = Vec::new();
+    for (touch, id, task) in group {
+        match task {
+            Task::Leave { organisation } => events.push(retraction(fold, patient, &organisation, &id, &touch)),
+            Task::Tell => events.extend(settle(fold, patient, &id, &touch, outputs)),
+        }
+    }
+    for part in events.chunks_mut(PARTS_MAX) {
+        let of = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        for (event, index) in part.iter_mut().zip(1..) {
+            event.part = Part { index, of };
+        }
+    }
+    outputs.extend(events.into_iter().map(Output::Event));
+}
+
+fn settle<S: Store>(
+    fold: &mut Fold<S>,
+    patient: &Key,
+    id: &RecordId,
+    touch: &Touch,
+    outputs: &mut Vec<Output>,
+) -> Option<PatientEvent> {
+    let mapping = fold.mapping.clone();
+    let said = fold.store.said(id);
+    let Some(view) = view::find(&mapping, &fold.source, &fold.store, id) else {
+        fold.store.say(id.clone(), None);
+        return match said {
+            Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
+            Some(Said::Waiting) | None => None,
+        };
+    };
+    if view.patient().is_none() {
+        if said != Some(Said::Waiting) {
+            let column = view.record.patient;
+            let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
+            let doubt = Doubt { reason: MISSING_PATIENT, detail: mapping.tables[table].id.to_string() };
+            outputs.push(Output::Quarantined(quarantined(&fold.source, &view, &doubt, None, touch)));
+        }
+        fold.store.say(id.clone(), Some(Said::Waiting));
+        return match said {
+            Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
+            Some(Said::Waiting) | None => None,
+        };
+    }
+    let draft = body::draft(&view, &fold.organisation);
+    let (event, digest) = event(fold, patient, id, touch, draft);
+    let action = match &said {
+        Some(Said::Told { digest: before, .. }) if *before == digest => return None,
+        Some(Said::Told { .. }) => Action::Corrected,
+        Some(Said::Waiting) | None => Action::Recorded,
+    };
+    for doubt in view.doubts.borrow().iter() {
+        outputs.push(Output::Quarantined(quarantined(&fold.source, &view, doubt, Some(patient), touch)));
+    }
+    let organisation = Key::from(event.organisation.as_str());
+    fold.store.say(id.clone(), Some(Said::Told { patient: patient.clone(), organisation, digest }));
+    Some(PatientEvent { action, ..event })
+}
+
+/// The event, and the digest of what it says apart from when and how it came about.
+fn event<S>(fold: &Fold<S>, patient: &Key, id: &RecordId, touch: &Touch, draft: Draft) -> (PatientEvent, u128) {
+    let mut event = PatientEvent {
+        patient: SourcePatient { source: fold.source.clone(), id: patient.to_string() },
+        organisation: draft.organisation,
+        record: record_name(fold, id),
+        position: change::Position::START,
+        revision: fold.mapping.revision,
+        action: Action::Recorded,
+        part: Part { index: 1, of: 1 },
+        committed_at: 0,
+        snapshot: false,
+        entered_at: draft.entered_at,
+        effective_at: draft.effective_at,
+        body: draft.body,
+        traceparent: None,
+    };
+    let mut datum = Vec::new();
+    event::avro::encode(&event, &mut datum);
+    let digest = xxhash_rust::xxh3::xxh3_128(&datum);
+    place(&mut event, touch);
+    (event, digest)
+}
+
+fn place(event: &mut PatientEvent, touch: &Touch) {
+    event.position = touch.position;
+    event.committed_at = touch.committed_at;
+    event.snapshot = touch.snapshot;
+    event.traceparent = touch.traceparent.as_deref().map(str::to_owned);
+}
+
+fn retraction<S>(fold: &Fold<S>, patient: &Key, organisation: &Key, id: &RecordId, touch: &Touch) -> PatientEvent {
+    let kind = fold.mapping.records[id.record].kind;
+    let draft = Draft {
+        organisation: organisation.to_string(),
+        entered_at: None,
+        effective_at: None,
+        body: Body::Retracted(kind),
+    };
+    let (event, _) = event(fold, patient, id, touch, draft);
+    PatientEvent { action: Action::Retracted, ..event }
+}
+
+/// `observation/4711`; parts of a composite identity stand apart by `/`, which they do not hold.
+fn record_name<S>(fold: &Fold<S>, id: &RecordId) -> String {
+    let mut name = fold.mapping.records[id.record].name.clone();
+    for part in id.id.iter() {
+        name.push('/');
+        name.push_str(&part.replace('%', "%25").replace('/', "%2F"));
+    }
+    name
+}
+
+fn quarantined(source: &str, view: &View<'_>, doubt: &Doubt, patient: Option<&Key>, touch: &Touch) -> Quarantined {
+    Quarantined {
+        source: source.to_owned(),
+        position: Some(touch.position),
+        stage: "normaliser".into(),
+        reason: doubt.reason.into(),
+        detail: doubt.detail.clone(),
+        table: Some(view.mapping.tables[view.record.table].id.to_string()),
+        key: None,
+        topic: Some(format!("changes.{source}")),
+        partition: Some(0),
+        offset: Some(touch.offset),
+        patient: patient.map(ToString::to_string),
+        original: Some(view.original()),
+        committed_at: Some(touch.committed_at),
+    }
+}

@@ -1,0 +1,117 @@
+//! The fields of each kind of record.
+
+use super::{
+    AllergyRule, BodyRule, CodeRule, ConditionRule, DemographicsRule, EncounterRule, MedicationRule, ObservationRule,
+    document::Section, parse::Scope,
+};
+use crate::coding::System;
+use event::Kind;
+
+pub fn body(kind: Kind, s: &Section<'_>, scope: &mut Scope<'_>) -> BodyRule {
+    match kind {
+        Kind::Demographics => BodyRule::Demographics(Box::new(demographics(s, scope))),
+        Kind::Observation => BodyRule::Observation(Box::new(observation(s, scope))),
+        Kind::Medication => BodyRule::Medication(Box::new(medication(s, scope))),
+        Kind::Allergy => BodyRule::Allergy(Box::new(AllergyRule {
+            code: code(s, scope),
+            reaction: scope.field(s, "reaction"),
+            severity: scope.field(s, "severity"),
+            none_known_when: scope.conditions(s, "none_known_when"),
+            active_when: scope.conditions(s, "active_when"),
+        })),
+        Kind::Condition => BodyRule::Condition(Box::new(ConditionRule {
+            code: code(s, scope),
+            active_when: scope.conditions(s, "active_when"),
+            significance: scope.field(s, "significance"),
+            ended_at: scope.field(s, "ended_at"),
+        })),
+        Kind::Encounter => BodyRule::Encounter(Box::new(EncounterRule {
+            class: scope.field(s, "class"),
+            text: scope.field(s, "text"),
+            team: scope.field(s, "team"),
+            started_at: scope.field(s, "started_at"),
+            ended_at: scope.field(s, "ended_at"),
+            referral: s.yes("referral"),
+        })),
+    }
+}
+
+fn demographics(s: &Section<'_>, scope: &mut Scope<'_>) -> DemographicsRule {
+    DemographicsRule {
+        nhs_number: scope.field(s, "nhs_number"),
+        verified_when: scope.conditions(s, "verified_when"),
+        family: scope.field(s, "family"),
+        given: scope.field(s, "given"),
+        birth_date: scope.field(s, "birth_date"),
+        death_date: scope.field(s, "death_date"),
+        gender: scope.field(s, "gender"),
+        postcode: scope.field(s, "postcode"),
+        registered_practice: scope.field(s, "registered_practice"),
+        objection_when: scope.conditions(s, "objection_when"),
+    }
+}
+
+fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
+    let mut rule = ObservationRule {
+        code: code(s, scope),
+        status: scope.field(s, "status"),
+        corrected_when: scope.conditions(s, "corrected_when"),
+        authorised_at: scope.field(s, "authorised_at"),
+        range_low: scope.field(s, "range_low"),
+        range_high: scope.field(s, "range_high"),
+        flag: scope.field(s, "flag"),
+        specimen: scope.field(s, "specimen"),
+        requester: scope.field(s, "requester"),
+        comment: scope.field(s, "comment"),
+        ..ObservationRule::default()
+    };
+    if let Some(value) = s.need("value").and_then(|node| Section::of(s.report, &s.key("value"), node)) {
+        rule.number = scope.field(&value, "number");
+        rule.text = scope.field(&value, "text");
+        rule.unit = scope.field(&value, "unit");
+        rule.comparator = scope.field(&value, "comparator");
+        rule.trim_zeros = value.yes("trim_zeros");
+        value.finish();
+        if rule.number.is_none() && rule.text.is_none() {
+            value.tell(value.line, "number", "a value needs a column `number`, `text`, or both");
+        }
+    }
+    rule
+}
+
+fn medication(s: &Section<'_>, scope: &mut Scope<'_>) -> MedicationRule {
+    MedicationRule {
+        code: code(s, scope),
+        dosage: scope.field(s, "dosage"),
+        quantity: scope.field(s, "quantity"),
+        course: scope.field(s, "course"),
+        active_when: scope.conditions(s, "active_when"),
+        started_at: scope.field(s, "started_at"),
+        ended_at: scope.field(s, "ended_at"),
+        last_issued_at: scope.field(s, "last_issued_at"),
+    }
+}
+
+/// `[record.code]`: the words, and the codes in order of preference.
+fn code(s: &Section<'_>, scope: &mut Scope<'_>) -> CodeRule {
+    let Some(inner) = s.need("code").and_then(|node| Section::of(s.report, &s.key("code"), node)) else {
+        return CodeRule::default();
+    };
+    let mut rule = CodeRule { text: scope.field(&inner, "text"), codes: Vec::new() };
+    for node in inner.list("codes") {
+        let Some(entry) = Section::of(s.report, &inner.key("codes"), node) else { continue };
+        let system = entry.need_text("system").and_then(|name| {
+            let system = System::parse(name);
+            if system.is_none() {
+                let known: Vec<&str> = System::NAMES.iter().map(|(name, _)| *name).collect();
+                entry.tell(node.line, "system", format!("expected one of: {}", known.join(", ")));
+            }
+            system
+        });
+        let field = entry.need("code").and_then(|node| scope.field_of(&entry, "code", node));
+        entry.finish();
+        rule.codes.extend(system.zip(field));
+    }
+    inner.finish();
+    rule
+}
