@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const CAUGHT_UP_WAIT_MAX: Duration = Duration::from_secs(120);
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 
 /// One transaction as `test_decoding` tells it.
@@ -56,24 +56,37 @@ impl Witness {
         // It waits for the server by itself when that is killed, and goes on.
         let mut part = Part::new(format!("witness {slot}"), spec, Ready::AtOnce).stopped_by(Signal::SIGINT);
         part.start().await?;
-        Ok(Self { part, database: database.to_owned(), slot: slot.to_owned(), file: file.to_owned() })
+        let mut witness = Self { part, database: database.to_owned(), slot: slot.to_owned(), file: file.to_owned() };
+        // Only once it has been connected does it go on by itself when the server is killed.
+        witness.wait_for("select active from pg_replication_slots where slot_name = $1", cluster).await?;
+        Ok(witness)
     }
 
     /// Waits until all that is committed now has been written into the file.
-    pub async fn wait_caught_up(&self, cluster: &Postgres) -> anyhow::Result<()> {
+    pub async fn wait_caught_up(&mut self, cluster: &Postgres) -> anyhow::Result<()> {
         let client = cluster.connect(&self.database).await?;
         // Only what is flushed is decoded.
         let now: String = client.query_one("select pg_current_wal_flush_lsn()::text", &[]).await?.get(0);
-        let deadline = Instant::now() + CAUGHT_UP_WAIT_MAX;
-        let reached = "select confirmed_flush_lsn >= $2::text::pg_lsn from pg_replication_slots where slot_name = $1";
+        let reached =
+            format!("select confirmed_flush_lsn >= '{now}'::pg_lsn from pg_replication_slots where slot_name = $1");
+        self.wait_for(&reached, cluster).await
+    }
+
+    /// Waits until a question about the slot is answered with true.
+    async fn wait_for(&mut self, question: &str, cluster: &Postgres) -> anyhow::Result<()> {
+        let client = cluster.connect(&self.database).await?;
+        let deadline = Instant::now() + ANSWER_WAIT_MAX;
         loop {
-            let row = client.query_opt(reached, &[&self.slot, &now]).await?;
+            let row = client.query_opt(question, &[&self.slot]).await?;
             let row = row.with_context(|| format!("the slot {} is gone", self.slot))?;
             if row.get::<_, Option<bool>>(0) == Some(true) {
                 return Ok(());
             }
+            if let Some(status) = self.part.exited()? {
+                bail!("the witness of {} ended ({status}); see {}", self.database, self.part.log().display());
+            }
             if Instant::now() > deadline {
-                bail!("the witness of {} did not reach {now} in time", self.database);
+                bail!("the witness of {} waited too long for: {question}", self.database);
             }
             tokio::time::sleep(POLL).await;
         }
