@@ -12,10 +12,16 @@ pub mod frame;
 pub mod header;
 pub mod kafka;
 pub mod reader;
+pub mod records;
 pub mod registry;
+pub mod tail;
 pub mod topics;
+pub mod writer;
 
 pub use kafka::{KafkaSettings, SaslMechanism, SaslSettings, SecuritySettings};
 pub use reader::{Control, ControlBody, Item, LogPoint, LogReader, ReadError, Rejected};
+pub use records::{RecordRef, Records};
 pub use registry::{Registry, RegistryError, RegistrySettings};
+pub use tail::{LastRecord, LogTail, TailError};
 pub use topics::{Kept, TopicError, TopicSpec};
+pub use writer::{LogWriter, WriteError, WriterSettings};

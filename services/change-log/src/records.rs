@@ -1,0 +1,200 @@
+//! A block of encoded records: one buffer, and where each part of each record lies in it.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use crate::header::Kind;
+use change::{Lsn, Position};
+use std::{ops::Range, sync::Arc};
+
+/// A W3C `traceparent`: version, trace, parent and flags.
+pub const TRACE_PARENT_BYTES: usize = 55;
+pub type TraceParent = [u8; TRACE_PARENT_BYTES];
+
+/// Encoded records in the order of the log. Building one record: write its key into [`Records::buffer`], then
+/// [`Records::end_part`]; its value, `end_part`; and so on; at last [`Records::close`] or [`Records::abandon`].
+#[derive(Debug, Default)]
+pub struct Records {
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+    traces: Vec<TraceParent>,
+    /// Where the parts of the open record end, and where it starts.
+    draft: Draft,
+    /// The snapshot that these records belong to.
+    pub snapshot: Option<Arc<str>>,
+}
+
+/// Key, value, unchanged columns, exact values, exact values of `before`.
+const PARTS: usize = 5;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Draft {
+    start: usize,
+    ends: [usize; PARTS],
+    ended: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    draft: Draft,
+    kind: Kind,
+    position: Position,
+    commit_end: Option<Lsn>,
+    /// One more than the index in `traces`; 0 is none.
+    trace: usize,
+}
+
+/// One record, borrowed from its block. Empty parts are absent.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    pub kind: Kind,
+    pub position: Position,
+    pub commit_end: Option<Lsn>,
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+    pub unchanged: &'a [u8],
+    pub exact: &'a [u8],
+    pub exact_before: &'a [u8],
+    pub trace_parent: Option<&'a TraceParent>,
+}
+
+impl Records {
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Bytes of all closed records, and of the open one.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Bytes of the open record.
+    pub fn draft_bytes(&self) -> usize {
+        self.buffer.len() - self.draft.start
+    }
+
+    #[inline]
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// The open record's key, once ended.
+    pub fn draft_key(&self) -> &[u8] {
+        &self.buffer[self.draft.start..self.draft.ends[0].max(self.draft.start)]
+    }
+
+    #[inline]
+    pub fn end_part(&mut self) {
+        self.draft.ends[self.draft.ended] = self.buffer.len();
+        self.draft.ended += 1;
+    }
+
+    #[inline]
+    pub fn close(&mut self, kind: Kind, position: Position, traced: bool) {
+        while self.draft.ended < PARTS {
+            self.end_part();
+        }
+        let trace = if traced { self.traces.len() } else { 0 };
+        self.spans.push(Span { draft: self.draft, kind, position, commit_end: None, trace });
+        self.draft = Draft { start: self.buffer.len(), ..Draft::default() };
+    }
+
+    /// Drops the open record.
+    pub fn abandon(&mut self) {
+        self.buffer.truncate(self.draft.start);
+        self.draft = Draft { start: self.buffer.len(), ..Draft::default() };
+    }
+
+    /// The trace that records closed as traced belong to from now on.
+    pub fn set_trace(&mut self, trace: TraceParent) {
+        self.traces.push(trace);
+    }
+
+    /// The last record ends its transaction.
+    pub fn end_commit(&mut self, end: Lsn) {
+        if let Some(span) = self.spans.last_mut() {
+            span.commit_end = Some(end);
+        }
+    }
+
+    /// Takes the last record out into a block of its own: whether it ends its transaction is not known yet.
+    #[must_use]
+    pub fn split_last(&mut self) -> Self {
+        let Some(mut span) = self.spans.pop() else { return Self::default() };
+        let start = span.draft.start;
+        let buffer = self.buffer.split_off(start);
+        span.draft.start = 0;
+        span.draft.ends = span.draft.ends.map(|end| end - start);
+        let traces: Vec<TraceParent> = span.trace.checked_sub(1).map(|at| self.traces[at]).into_iter().collect();
+        span.trace = traces.len();
+        self.draft = Draft { start, ..Draft::default() };
+        let draft = Draft { start: buffer.len(), ..Draft::default() };
+        Self { buffer, spans: vec![span], traces, draft, snapshot: self.snapshot.clone() }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        self.spans.iter().map(|span| {
+            let ends = &span.draft.ends;
+            let part = |range: Range<usize>| &self.buffer[range];
+            RecordRef {
+                kind: span.kind,
+                position: span.position,
+                commit_end: span.commit_end,
+                key: part(span.draft.start..ends[0]),
+                value: part(ends[0]..ends[1]),
+                unchanged: part(ends[1]..ends[2]),
+                exact: part(ends[2]..ends[3]),
+                exact_before: part(ends[3]..ends[4]),
+                trace_parent: span.trace.checked_sub(1).map(|at| &self.traces[at]),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block() -> Records {
+        let mut records = Records::default();
+        records.set_trace([b'1'; TRACE_PARENT_BYTES]);
+        for (key, value, ordinal) in [("k1", "v1", 1), ("k2", "value two", 2)] {
+            records.buffer().extend_from_slice(key.as_bytes());
+            records.end_part();
+            records.buffer().extend_from_slice(value.as_bytes());
+            records.close(Kind::Change, Position::new(1, Lsn(5), ordinal), true);
+        }
+        records
+    }
+
+    fn told(records: &Records) -> Vec<(String, String, u64)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        records.iter().map(|record| (text(record.key), text(record.value), record.position.ordinal)).collect()
+    }
+
+    #[test]
+    fn the_last_record_is_carried_whole() {
+        let mut records = block();
+        let mut last = records.split_last();
+        assert_eq!(told(&records), [("k1".into(), "v1".into(), 1)]);
+        assert_eq!(told(&last), [("k2".into(), "value two".into(), 2)]);
+        last.end_commit(Lsn(9));
+        let record = last.iter().next().expect("one record");
+        assert_eq!((record.commit_end, record.trace_parent), (Some(Lsn(9)), Some(&[b'1'; TRACE_PARENT_BYTES])));
+        assert!(record.unchanged.is_empty());
+    }
+
+    #[test]
+    fn an_abandoned_record_leaves_nothing() {
+        let mut records = block();
+        records.buffer().extend_from_slice(b"half");
+        records.end_part();
+        assert_eq!(records.draft_key(), b"half");
+        assert_eq!(records.draft_bytes(), 4);
+        records.abandon();
+        assert_eq!(records.len(), 2);
+        assert_eq!(records.bytes(), 2 + 2 + 2 + 9);
+    }
+}

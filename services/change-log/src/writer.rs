@@ -1,0 +1,381 @@
+//! Writing `changes.<source>`: one session, one idempotent producer, no gap.
+
+use crate::{
+    control::{SESSION, Session},
+    frame,
+    header::{self, Kind},
+    kafka::KafkaSettings,
+    records::{RecordRef, Records},
+    registry::{Registry, RegistryError},
+    tail::{LogTail, TailError},
+    topics::{TOPIC_RECORD_BYTES_MAX, changes_topic},
+};
+use change::{Batch, Durable, Position, Sink, position::POSITION_TEXT_BYTES};
+use rdkafka::{
+    ClientContext, Message,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer},
+};
+use serde::Deserialize;
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// Records that Kafka has not acknowledged yet.
+pub const IN_FLIGHT_RECORDS_MAX: u64 = 12_288;
+/// Their bytes. A single larger record goes alone.
+pub const IN_FLIGHT_BYTES_MAX: u64 = 12 * 1024 * 1024;
+/// What the client adds to each record: its headers and its own bookkeeping.
+const RECORD_OVERHEAD_BYTES: u64 = 640;
+/// How long Kafka may take to acknowledge the session record.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WriterSettings {
+    /// How long a record waits for others to share its batch.
+    pub linger_ms: u16,
+}
+
+impl Default for WriterSettings {
+    fn default() -> Self {
+        Self { linger_ms: 5 }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("cannot start a Kafka producer")]
+    Producer(#[source] KafkaError),
+    #[error("Kafka refused a record of `{topic}`")]
+    Refused { topic: String, source: KafkaError },
+    #[error("Kafka acknowledged records of `{topic}` out of order")]
+    OutOfOrder { topic: String },
+    #[error("Kafka did not acknowledge a session of `{topic}` within {} s", SESSION_TIMEOUT.as_secs())]
+    NoSession { topic: String },
+    #[error(transparent)]
+    Tail(#[from] TailError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl WriteError {
+    pub const fn worth_retrying(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.worth_retrying(),
+            Self::Tail(TailError::Forgotten { .. }) => false,
+            Self::Producer(_)
+            | Self::Refused { .. }
+            | Self::OutOfOrder { .. }
+            | Self::NoSession { .. }
+            | Self::Tail(_) => true,
+        }
+    }
+}
+
+/// What the delivery reports have told so far.
+#[derive(Debug, Default)]
+struct Deliveries {
+    count: AtomicU64,
+    bytes: AtomicU64,
+    offset: AtomicI64,
+    failure: OnceLock<Failure>,
+    changed: Notify,
+}
+
+#[derive(Clone, Debug)]
+enum Failure {
+    Refused(KafkaError),
+    OutOfOrder,
+}
+
+/// Receives the reports on the producer's own thread.
+struct Reports(Arc<Deliveries>);
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let deliveries = &self.0;
+        if deliveries.failure.get().is_none() {
+            let count = deliveries.count.load(Ordering::Acquire);
+            match result {
+                Ok(message) if number as u64 == count => {
+                    let bytes = size(message.key().map_or(0, <[u8]>::len), message.payload().map_or(0, <[u8]>::len));
+                    deliveries.bytes.fetch_add(bytes, Ordering::AcqRel);
+                    deliveries.offset.store(message.offset(), Ordering::Release);
+                    deliveries.count.store(count + 1, Ordering::Release);
+                }
+                // Nothing after a gap counts, whatever is reported of it.
+                Ok(_) => drop(deliveries.failure.set(Failure::OutOfOrder)),
+                Err((error, _)) => drop(deliveries.failure.set(Failure::Refused(error.clone()))),
+            }
+        }
+        deliveries.changed.notify_one();
+    }
+}
+
+const fn size(key: usize, value: usize) -> u64 {
+    (key + value) as u64 + RECORD_OVERHEAD_BYTES
+}
+
+/// The writing end of a source's log, for one session.
+pub struct LogWriter<P> {
+    producer: ThreadedProducer<Reports>,
+    deliveries: Arc<Deliveries>,
+    topic: String,
+    session: String,
+    previous: [u8; POSITION_TEXT_BYTES],
+    sent: u64,
+    sent_bytes: u64,
+    /// What is reached once so many records are delivered.
+    points: VecDeque<(u64, P)>,
+}
+
+impl<P> std::fmt::Debug for LogWriter<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogWriter").field("topic", &self.topic).field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+impl<P: Copy + Send> LogWriter<P> {
+    /// Takes the log over: appends the session record, waits for it, and reads back to it. The caller holds the
+    /// source's slot already, and goes on after the last record of the tail.
+    pub async fn open(
+        kafka: &KafkaSettings,
+        registry: &Registry,
+        settings: WriterSettings,
+        session: &Session,
+    ) -> Result<(Self, LogTail), WriteError> {
+        let topic = kafka.topic(&changes_topic(&session.source));
+        let id = registry.register(SESSION.name, SESSION.text).await?;
+        let deliveries = Arc::new(Deliveries::default());
+        let producer: ThreadedProducer<Reports> = kafka
+            .client()
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "0")
+            .set("compression.type", "lz4")
+            .set("linger.ms", settings.linger_ms.to_string())
+            .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", "65536")
+            .set("message.max.bytes", TOPIC_RECORD_BYTES_MAX.to_string())
+            .set("allow.auto.create.topics", "false")
+            .create_with_context(Reports(Arc::clone(&deliveries)))
+            .map_err(WriteError::Producer)?;
+        let mut writer = Self {
+            producer,
+            deliveries,
+            topic,
+            session: String::new(),
+            previous: position_text(Position::START),
+            sent: 0,
+            sent_bytes: 0,
+            points: VecDeque::new(),
+        };
+        let offset = writer.append_session(id, session).await?;
+        let tail = LogTail::read(kafka, &session.source, Some(offset)).await?;
+        writer.session = offset.to_string();
+        writer.previous = position_text(tail.last.map_or(Position::START, |last| last.position));
+        Ok((writer, tail))
+    }
+
+    async fn append_session(&mut self, schema_id: u32, session: &Session) -> Result<i64, WriteError> {
+        let mut value = Vec::new();
+        frame::start(schema_id, &mut value);
+        session.encode(&mut value);
+        let kind = Kind::Session.name();
+        let headers = OwnedHeaders::new_with_capacity(1).insert(Header { key: header::KIND, value: Some(kind) });
+        self.send(kind.as_bytes(), &value, headers).await?;
+        let acknowledged = async {
+            while self.deliveries.count.load(Ordering::Acquire) < self.sent {
+                self.failed()?;
+                self.deliveries.changed.notified().await;
+            }
+            Ok(self.deliveries.offset.load(Ordering::Acquire))
+        };
+        let waited = tokio::time::timeout(SESSION_TIMEOUT, acknowledged).await;
+        waited.unwrap_or_else(|_| Err(WriteError::NoSession { topic: self.topic.clone() }))
+    }
+
+    /// The source's log.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Records handed over but not acknowledged.
+    pub fn in_flight(&self) -> u64 {
+        self.sent - self.deliveries.count.load(Ordering::Acquire)
+    }
+
+    async fn write(&mut self, record: &RecordRef<'_>, snapshot: Option<&str>) -> Result<(), WriteError> {
+        let position = position_text(record.position);
+        let mut headers = OwnedHeaders::new_with_capacity(6)
+            .insert(Header { key: header::KIND, value: Some(record.kind.name()) })
+            .insert(Header { key: header::SESSION, value: Some(&self.session) })
+            .insert(Header { key: header::POSITION, value: Some(&position[..]) })
+            .insert(Header { key: header::PREVIOUS, value: Some(&self.previous[..]) });
+        if let Some(end) = record.commit_end {
+            let mut text = LsnText::default();
+            // The buffer holds any LSN.
+            let _ = write!(text, "{end}");
+            headers = headers.insert(Header { key: header::COMMIT_END, value: Some(text.bytes()) });
+        }
+        let parts = [
+            (header::UNCHANGED, record.unchanged),
+            (header::EXACT, record.exact),
+            (header::EXACT_BEFORE, record.exact_before),
+            (header::SNAPSHOT, snapshot.unwrap_or_default().as_bytes()),
+            (header::TRACE_PARENT, record.trace_parent.map_or(&[][..], |trace| &trace[..])),
+        ];
+        for (key, value) in parts.into_iter().filter(|(_, value)| !value.is_empty()) {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        self.send(record.key, record.value, headers).await?;
+        self.previous = position;
+        Ok(())
+    }
+
+    async fn send(&mut self, key: &[u8], value: &[u8], headers: OwnedHeaders) -> Result<(), WriteError> {
+        let bytes = size(key.len(), value.len());
+        while !self.has_room_for(bytes) {
+            self.failed()?;
+            self.deliveries.changed.notified().await;
+        }
+        let number = usize::try_from(self.sent).unwrap_or(usize::MAX);
+        let mut record =
+            BaseRecord::with_opaque_to(&self.topic, number).partition(0).key(key).payload(value).headers(headers);
+        while let Err((error, back)) = self.producer.send(record) {
+            self.failed()?;
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(WriteError::Refused { topic: self.topic.clone(), source: error });
+            }
+            record = back;
+            self.deliveries.changed.notified().await;
+        }
+        self.sent += 1;
+        self.sent_bytes += bytes;
+        Ok(())
+    }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        let in_flight = self.in_flight();
+        let bytes_in_flight = self.sent_bytes - self.deliveries.bytes.load(Ordering::Acquire);
+        in_flight == 0 || (in_flight < IN_FLIGHT_RECORDS_MAX && bytes_in_flight + bytes <= IN_FLIGHT_BYTES_MAX)
+    }
+
+    fn failed(&self) -> Result<(), WriteError> {
+        match self.deliveries.failure.get() {
+            None => Ok(()),
+            Some(Failure::Refused(source)) => {
+                Err(WriteError::Refused { topic: self.topic.clone(), source: source.clone() })
+            }
+            Some(Failure::OutOfOrder) => Err(WriteError::OutOfOrder { topic: self.topic.clone() }),
+        }
+    }
+}
+
+impl<P: Copy + Send> Sink<Records, P> for LogWriter<P> {
+    type Error = WriteError;
+
+    async fn enqueue(&mut self, batch: Batch<Records, P>) -> Result<(), WriteError> {
+        for records in &batch.items {
+            for record in records.iter() {
+                self.write(&record, records.snapshot.as_deref()).await?;
+            }
+        }
+        match self.points.back_mut() {
+            Some((sent, point)) if *sent == self.sent => *point = batch.upto,
+            _ => self.points.push_back((self.sent, batch.upto)),
+        }
+        Ok(())
+    }
+
+    async fn durable(&mut self) -> Result<Durable<P>, WriteError> {
+        loop {
+            self.failed()?;
+            let delivered = self.deliveries.count.load(Ordering::Acquire);
+            let mut reached = None;
+            while self.points.front().is_some_and(|(sent, _)| *sent <= delivered) {
+                reached = self.points.pop_front();
+            }
+            if let Some((_, point)) = reached {
+                return Ok(Durable::promise(point));
+            }
+            self.deliveries.changed.notified().await;
+        }
+    }
+}
+
+fn position_text(position: Position) -> [u8; POSITION_TEXT_BYTES] {
+    let mut text = [b'.'; POSITION_TEXT_BYTES];
+    hexadecimal(&mut text[..8], u64::from(position.epoch));
+    hexadecimal(&mut text[9..25], position.commit.0);
+    hexadecimal(&mut text[26..], position.ordinal);
+    text
+}
+
+/// As many lower-case digits as there is room for.
+fn hexadecimal(text: &mut [u8], value: u64) {
+    let mut rest = value;
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(rest & 0xF) as usize];
+        rest >>= 4;
+    }
+}
+
+/// An LSN's text without an allocation: two numbers of eight digits and a slash.
+#[derive(Default)]
+struct LsnText {
+    text: [u8; 17],
+    length: usize,
+}
+
+impl LsnText {
+    fn bytes(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+}
+
+impl std::fmt::Write for LsnText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let mut room = &mut self.text[self.length..];
+        std::io::Write::write_all(&mut room, text.as_bytes()).map_err(|_| std::fmt::Error)?;
+        self.length += text.len();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use change::Lsn;
+
+    #[test]
+    fn positions_print_as_they_do_elsewhere() {
+        for position in [
+            Position::START,
+            Position::new(1, Lsn(0x16_B374_D848), 77),
+            Position::new(u32::MAX, Lsn(u64::MAX), u64::MAX),
+        ] {
+            assert_eq!(position_text(position), position.to_string().as_bytes());
+        }
+        let mut text = LsnText::default();
+        write!(text, "{}", Lsn(u64::MAX)).expect("room");
+        assert_eq!(text.bytes(), b"FFFFFFFF/FFFFFFFF");
+    }
+}
