@@ -119,7 +119,6 @@ rows! {
         numeric_operator: Option<String>,
         numeric_value: Option<Decimal>,
         numeric_unit: Option<String>,
-        ucum_code: Option<String>,
         text_value: Option<String>,
         range_minimum: Option<Decimal>,
         range_maximum: Option<Decimal>,

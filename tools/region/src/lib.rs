@@ -8,8 +8,10 @@
 
 pub mod catalogue;
 pub mod gp;
+pub mod gp_connect;
 pub mod history;
 pub mod hospital;
+pub mod hostile;
 pub mod load;
 pub mod person;
 pub mod row;

@@ -48,9 +48,11 @@ async fn a_region_is_loaded_and_worked_on() {
     assert_eq!((counts.refused, counts.unknown), (0, 0));
     assert!(counts.changes_total() > 800, "{counts:?}");
     assert!(counts.changes["lims.result"].contains_key("update"), "{counts:?}");
-    let twice = "select count(*) from (select line_id from lims.result where is_active group by 1 having count(*) > 1) t";
+    let twice =
+        "select count(*) from (select line_id from lims.result where is_active group by 1 having count(*) > 1) t";
     assert_eq!(count(&hospital, twice).await, 0, "a line has one row in force");
-    let blanked = "select count(*) from emis.observation where is_deleted and (patient_id is not null or code_id is not null)";
+    let blanked =
+        "select count(*) from emis.observation where is_deleted and (patient_id is not null or code_id is not null)";
     assert_eq!(count(&gp, blanked).await, 0, "a deletion blanks the row");
     let of_david = format!("select count(*) from lims.\"order\" where person_id = {}", story::HOSPITAL_PERSON);
     assert_eq!(count(&hospital, &of_david).await, 3, "the simulator leaves David alone");
