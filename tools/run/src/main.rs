@@ -1,1 +1,50 @@
-fn main() {}
+//! What `./run` does once everything is there and built.
+//!
+//! # Why
+//! The script beside the README only installs, fetches and builds; whatever starts, waits, stops or
+//! counts is Rust, so that it is typed, tested and shared.
+
+mod bench;
+mod demo;
+mod test;
+mod up;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Causeway on this machine.
+#[derive(Parser)]
+#[command(name = "./run", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// A region with two clinics, every service and a simulated day; Ctrl-C stops all of it.
+    Demo(demo::Arguments),
+    /// Every test, on real components; ends with counts.
+    Test(test::Arguments),
+    /// Start the empty local stack in the background; its addresses go to .local/stack.env.
+    Up,
+    /// Stop the stack that `up` started.
+    Down,
+    /// Measure, side by side with a floor, in one run.
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.verb {
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Up => up::up(),
+        Verb::Down => up::down(),
+        Verb::Bench(arguments) => bench::run(&arguments),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("./run: {error:#}");
+        ExitCode::FAILURE
+    })
+}

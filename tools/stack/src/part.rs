@@ -1,6 +1,6 @@
 //! A running component: ready or not, killed, paused, restarted, stopped.
 
-use crate::process::{self, Lifetime, Spec, Stat};
+use crate::process::{self, Spec, Stat};
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 use std::{
@@ -76,6 +76,11 @@ impl Part {
     /// The process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Child::id)
+    }
+
+    /// Lets a detached process live on by itself.
+    pub fn release(&mut self) {
+        self.process = None;
     }
 
     /// Starts the process without waiting for it to be ready.
@@ -221,8 +226,8 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if self.spec.lifetime == Lifetime::WithParent && self.process.is_some() {
-            // Nobody is left to tell; the kernel kills it at the latest when we end.
+        if self.process.is_some() {
+            // Nobody is left to tell of an error.
             let _ = self.kill_9();
         }
     }

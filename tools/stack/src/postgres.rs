@@ -57,7 +57,7 @@ impl Postgres {
     pub async fn start_from(binaries: &Path, name: &str, folder: &Path, lifetime: Lifetime) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder.join("secrets")).with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
-        let owner = Owner::of_servers()?;
+        let owner = Owner::of_servers(&folder)?;
         let data = folder.join("data");
         if !data.join("PG_VERSION").exists() {
             initialise(binaries, &folder, &data, owner).await?;
@@ -181,7 +181,6 @@ async fn initialise(binaries: &Path, folder: &Path, data: &Path, owner: Option<O
     std::fs::create_dir_all(data)?;
     std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700))?;
     if let Some(owner) = owner {
-        reachable(folder)?;
         for path in [data, &secret] {
             std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid))?;
         }
@@ -203,20 +202,6 @@ async fn initialise(binaries: &Path, folder: &Path, data: &Path, owner: Option<O
     let settings: String = SETTINGS.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
     let file = data.join("postgresql.auto.conf");
     std::fs::write(&file, settings).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Root's servers run as somebody else, who must be able to walk to the data.
-fn reachable(folder: &Path) -> anyhow::Result<()> {
-    const OTHERS_MAY_ENTER: u32 = 0o001;
-    for ancestor in folder.ancestors() {
-        if std::fs::metadata(ancestor)?.permissions().mode() & OTHERS_MAY_ENTER == 0 {
-            bail!(
-                "PostgreSQL does not run as root, and its user cannot enter {}: use a folder elsewhere, such as under /tmp",
-                ancestor.display()
-            );
-        }
-    }
-    Ok(())
 }
 
 fn password_file(folder: &Path, role: &str) -> PathBuf {

@@ -32,29 +32,38 @@ pub enum Lifetime {
 pub struct Owner {
     pub uid: u32,
     pub gid: u32,
+    /// Keeps root's right to walk through folders: for a clone below `/root`.
+    pub enters_all: bool,
 }
 
 impl Owner {
-    /// Who PostgreSQL runs as: nobody in particular unless we are root, whom it refuses.
-    pub fn of_servers() -> anyhow::Result<Option<Self>> {
+    /// Who PostgreSQL runs as with data in `folder`: as we do, unless we are root, whom it refuses.
+    pub fn of_servers(folder: &Path) -> anyhow::Result<Option<Self>> {
         if std::fs::metadata("/proc/self").context("cannot read /proc")?.uid() != 0 {
             return Ok(None);
         }
         let users = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
         for name in ["postgres", "nobody"] {
             if let Some(owner) = users.lines().find_map(|line| parse_user(line, name)) {
-                return Ok(Some(owner));
+                return Ok(Some(Self { enters_all: !open_to_others(folder)?, ..owner }));
             }
         }
         bail!("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")
     }
 }
 
+/// Whether any user may walk to the folder.
+fn open_to_others(folder: &Path) -> anyhow::Result<bool> {
+    const OTHERS_MAY_ENTER: u32 = 0o001;
+    let mut modes = folder.ancestors().map(|ancestor| Ok(std::fs::metadata(ancestor)?.mode()));
+    modes.try_fold(true, |open, mode: std::io::Result<u32>| Ok(open && mode? & OTHERS_MAY_ENTER != 0))
+}
+
 /// A line of /etc/passwd: `postgres:x:101:104:…`.
 fn parse_user(line: &str, name: &str) -> Option<Owner> {
     let mut fields = line.split(':');
     (fields.next()? == name).then_some(())?;
-    Some(Owner { uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+    Some(Owner { uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()?, enters_all: false })
 }
 
 /// Everything needed to start a process, again and again.
@@ -138,8 +147,13 @@ fn detached(owner: Option<Owner>, program: &Path) -> Command {
     command
 }
 
-fn identity(owner: &Owner) -> [String; 3] {
-    [format!("--reuid={}", owner.uid), format!("--regid={}", owner.gid), "--clear-groups".to_owned()]
+fn identity(owner: &Owner) -> Vec<String> {
+    let mut options = vec![format!("--reuid={}", owner.uid), format!("--regid={}", owner.gid)];
+    options.push("--clear-groups".to_owned());
+    if owner.enters_all {
+        options.extend(["--inh-caps=+dac_override".to_owned(), "--ambient-caps=+dac_override".to_owned()]);
+    }
+    options
 }
 
 /// A command run to its end as `owner`, its output returned; it fails with what it printed.
@@ -242,7 +256,7 @@ mod tests {
     #[test]
     fn a_user_is_found_in_passwd() {
         let line = "postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash";
-        assert_eq!(parse_user(line, "postgres"), Some(Owner { uid: 101, gid: 104 }));
+        assert_eq!(parse_user(line, "postgres"), Some(Owner { uid: 101, gid: 104, enters_all: false }));
         assert_eq!(parse_user(line, "nobody"), None);
     }
 

@@ -63,6 +63,11 @@ impl Region {
         self.parts().into_iter().map(|part| Running::of(part)).collect()
     }
 
+    /// Lets a detached region live on by itself.
+    pub fn release(mut self) {
+        self.parts().into_iter().for_each(Part::release);
+    }
+
     /// Stops everything, all at once; tells the first thing that did not stop by itself.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let stopped = tokio::join!(

@@ -1,0 +1,170 @@
+//! `./run test`: format, lints and every group of tests, timed, and counted as cargo counts them.
+
+use anyhow::Context;
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Folders of `tests/` in the order they run, the quickest to fail first; others come after them.
+const GROUPS: &[&str] = &["tidy", "compose", "contract", "recovery", "end_to_end", "browser"];
+/// Components of one test share two cores with those of the next; more at once only time out.
+const COMPONENT_TEST_THREADS: &str = "--test-threads=1";
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A group (format, lints, unit, tidy, contract, …), or part of tests' names.
+    name: Option<String>,
+}
+
+/// One line of the summary.
+struct Group {
+    name: String,
+    /// Arguments of cargo.
+    cargo: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+struct Outcome {
+    name: String,
+    succeeded: bool,
+    counts: Counts,
+    took: Duration,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let repository = stack::repository();
+    let groups = chosen(all(&repository)?, arguments.name.as_deref());
+    let mut outcomes = Vec::new();
+    for group in &groups {
+        println!("==> {}: cargo {}", group.name, group.cargo.join(" "));
+        outcomes.push(run_group(group, &repository)?);
+    }
+    Ok(report(&outcomes))
+}
+
+fn group(name: &str, cargo: &[&str]) -> Group {
+    Group { name: name.to_owned(), cargo: cargo.iter().map(|argument| (*argument).to_owned()).collect() }
+}
+
+fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
+    let mut groups = vec![
+        group("format", &["fmt", "--all", "--check"]),
+        group("lints", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        group("unit", &["test", "--quiet", "--no-fail-fast", "--workspace", "--exclude", "tests", "--"]),
+    ];
+    for name in folders(&repository.join("tests"))? {
+        let filter = format!("{name}::");
+        groups.push(group(&name, &["test", "--quiet", "-p", "tests", "--", COMPONENT_TEST_THREADS, &filter]));
+    }
+    Ok(groups)
+}
+
+/// The folders that are modules of tests.
+fn folders(tests: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = std::fs::read_dir(tests).with_context(|| format!("cannot read {}", tests.display()))?;
+    let modules = entries.flatten().filter(|entry| entry.path().join("mod.rs").is_file());
+    let mut names: Vec<String> = modules.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| name != "support");
+    names.sort_by_key(|name| (GROUPS.iter().position(|group| group == name).unwrap_or(GROUPS.len()), name.clone()));
+    Ok(names)
+}
+
+/// The group of that name, else every test whose name holds it.
+fn chosen(groups: Vec<Group>, name: Option<&str>) -> Vec<Group> {
+    let Some(name) = name else { return groups };
+    if groups.iter().any(|group| group.name == name) {
+        return groups.into_iter().filter(|group| group.name == name).collect();
+    }
+    let mut unit: Vec<Group> = groups.into_iter().filter(|group| group.name == "unit").collect();
+    for group in &mut unit {
+        group.cargo.push(name.to_owned());
+    }
+    unit.push(group("tests", &["test", "--quiet", "-p", "tests", "--", COMPONENT_TEST_THREADS, name]));
+    unit
+}
+
+fn run_group(group: &Group, repository: &Path) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let mut command = Command::new("cargo");
+    command.args(&group.cargo).current_dir(repository).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().context("cannot run cargo")?;
+    let mut counts = Counts::default();
+    let out = child.stdout.take().context("cargo has no output")?;
+    for line in BufReader::new(out).split(b'\n') {
+        let line = line.context("cannot read what cargo prints")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(more) = result(&line) {
+            counts.passed += more.passed;
+            counts.failed += more.failed;
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    Ok(Outcome { name: group.name.clone(), succeeded: status.success(), counts, took: began.elapsed() })
+}
+
+/// `test result: ok. 12 passed; 0 failed; 0 ignored; …`
+fn result(line: &str) -> Option<Counts> {
+    let rest = line.strip_prefix("test result: ")?;
+    let number_before = |word: &str| rest.split_once(word)?.0.rsplit(' ').next()?.parse().ok();
+    Some(Counts { passed: number_before(" passed")?, failed: number_before(" failed")? })
+}
+
+/// Prints a line for each group, those that failed, and the counts on the last line alone.
+fn report(outcomes: &[Outcome]) -> ExitCode {
+    println!();
+    let mut sum = Counts::default();
+    for outcome in outcomes {
+        let told = if outcome.succeeded { "ok" } else { "FAILED" };
+        let Counts { passed, failed } = outcome.counts;
+        let seconds = outcome.took.as_secs_f32();
+        println!("{:<12} {told:<7} {passed:>5} passed {failed:>4} failed {seconds:>8.1} s", outcome.name);
+        sum.passed += passed;
+        sum.failed += failed;
+    }
+    let failed: Vec<&str> = outcomes.iter().filter(|outcome| !outcome.succeeded).map(|o| o.name.as_str()).collect();
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(", "));
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    // The last line must not be lost when the output is a pipe.
+    let flushed = std::io::stdout().flush();
+    if failed.is_empty() && sum.failed == 0 && flushed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_s_own_lines_are_counted() {
+        let check = |line: &str, want: Option<(u64, u64)>| {
+            assert_eq!(result(line), want.map(|(passed, failed)| Counts { passed, failed }));
+        };
+        check(
+            "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; finished in 0.1s",
+            Some((12, 0)),
+        );
+        check("test result: FAILED. 3 passed; 2 failed; 0 ignored", Some((3, 2)));
+        check("test a_test ... ok", None);
+        check("said: test result: ok. 1 passed; 0 failed", None);
+    }
+
+    #[test]
+    fn a_name_is_a_group_or_part_of_test_names() {
+        let groups = || vec![group("format", &[]), group("unit", &["test", "--"]), group("tidy", &["test"])];
+        let names = |name| -> Vec<String> { chosen(groups(), name).into_iter().map(|group| group.name).collect() };
+        assert_eq!(names(None), ["format", "unit", "tidy"]);
+        assert_eq!(names(Some("tidy")), ["tidy"]);
+        assert_eq!(names(Some("toast")), ["unit", "tests"]);
+        assert_eq!(chosen(groups(), Some("toast"))[0].cargo, ["test", "--", "toast"]);
+    }
+}
