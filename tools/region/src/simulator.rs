@@ -53,7 +53,7 @@ impl Counts {
             Outcome::Committed => {
                 self.committed += 1;
                 for (table, operation) in transaction.changes() {
-                    let table = self.changes.entry((*table).to_owned()).or_default();
+                    let table = self.changes.entry(table.replace('"', "")).or_default();
                     *table.entry(operation.as_str()).or_default() += 1;
                 }
             }

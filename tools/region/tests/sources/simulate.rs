@@ -1,7 +1,6 @@
 //! Histories, David's story and the simulator on a real PostgreSQL.
 
-mod support;
-
+use crate::server::Server;
 use jiff::{Timestamp, ToSpan};
 use region::{history, load, simulator::Simulator, story};
 use std::time::Duration;
@@ -21,7 +20,7 @@ const RESULTS_OF: &str = "select count(*) from lims.result r join lims.analysis 
 
 #[tokio::test]
 async fn a_region_is_loaded_and_worked_on() {
-    let server = support::Server::start("simulate").await;
+    let server = Server::start("simulate").await;
     let (mut gp, mut hospital) = (server.client("gp").await, server.client("hospital").await);
     let today = Timestamp::now();
     load::prepare(&mut gp, &mut hospital).await.unwrap();
@@ -101,4 +100,28 @@ async fn davids_story(gp: &mut Client, hospital: &mut Client, today: Timestamp) 
         (wrong.potassium, "4.1 mmol/L corrected stmarys-ed"),
     ];
     assert_eq!(seen, want.map(|(line, words)| (line, words.to_owned())));
+}
+
+#[tokio::test]
+async fn the_simulator_survives_a_crash_of_its_databases() {
+    let mut server = Server::start("crash").await;
+    let (mut gp, mut hospital) = (server.client("gp").await, server.client("hospital").await);
+    load::prepare(&mut gp, &mut hospital).await.unwrap();
+    load::histories(&mut gp, &mut hospital, history::generate(2, 50, Timestamp::now()), 50, |_| {}).await.unwrap();
+    let simulator = Simulator::new(6, server.config("gp"), server.config("hospital"), 300.0);
+    let (counts, stop) = (simulator.counts(), CancellationToken::new());
+    let ending = stop.clone();
+    let running = tokio::spawn(async move { simulator.run(ending).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.kill_9().unwrap();
+    let before = counts();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.restart().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stop.cancel();
+    let after = running.await.unwrap().unwrap();
+    assert!(before.committed > 20 && after.committed > before.committed + 20, "{before:?} {after:?}");
+    assert_eq!(after.refused, 0);
+    // At most what was under way on each of the two connections, and one more attempt each on a dying server.
+    assert!(after.unknown <= 4, "{after:?}");
 }

@@ -1,0 +1,5 @@
+//! The region on a real PostgreSQL.
+
+mod gp_connect;
+mod server;
+mod simulate;
