@@ -7,5 +7,16 @@
 //! All of that is pure. The shells read a log, produce, and then move the offset.
 
 pub mod coding;
+pub mod error;
 pub mod fold;
+pub mod identity;
+pub mod linker;
 pub mod mapping;
+mod progress;
+mod publish;
+pub mod run;
+pub mod settings;
+
+pub use error::NormaliserError;
+pub use run::run;
+pub use settings::{Settings, SourceSettings};

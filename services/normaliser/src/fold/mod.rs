@@ -21,7 +21,7 @@ use crate::mapping::Mapping;
 use change::{Change, Entry, Position};
 use event::{Micros, PatientEvent, Quarantined};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 use store::{Key, MemoryStore, RecordId, Store};
@@ -37,7 +37,7 @@ pub const MISSING_PATIENT: &str = "missing patient";
 /// What the fold gives out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    Event(PatientEvent),
+    Event(Box<PatientEvent>),
     Quarantined(Quarantined),
 }
 
@@ -76,6 +76,8 @@ pub struct Fold<S = MemoryStore> {
     changes: usize,
     /// The commit of the snapshot whose rows wait to be settled.
     snapshot: Option<Position>,
+    /// Rows known before a snapshot began that it has not shown yet.
+    stale: BTreeSet<(usize, Key)>,
 }
 
 impl Fold {
@@ -100,6 +102,7 @@ impl<S: Store> Fold<S> {
             groups: VecDeque::new(),
             changes: 0,
             snapshot: None,
+            stale: BTreeSet::new(),
         }
     }
 
@@ -125,7 +128,32 @@ impl<S: Store> Fold<S> {
         !snapshot && (entry.commit_end.is_some() || self.changes >= TRANSACTION_CHANGES_MAX)
     }
 
-    /// The next outputs, at most about this many; none when all is settled. Groups stay whole.
+    /// A snapshot of all tables, or of one, begins: rows it does not show are gone when it ends.
+    pub fn begin_snapshot(&mut self, table: Option<&str>) {
+        for index in rows::tables(&self.mapping, table) {
+            let keys = self.store.keys(index);
+            self.stale.extend(keys.into_iter().map(|key| (index, key)));
+        }
+    }
+
+    /// The snapshot is over. Settle next.
+    pub fn end_snapshot(&mut self, table: Option<&str>, position: Position, offset: i64, committed_at: Micros) {
+        let touch = Touch { position, offset, committed_at, snapshot: true, traceparent: None };
+        let covered = rows::tables(&self.mapping, table);
+        let (gone, rest) = std::mem::take(&mut self.stale).into_iter().partition(|(index, _)| covered.contains(index));
+        self.stale = rest;
+        let gone: BTreeSet<(usize, Key)> = gone;
+        for (index, key) in gone {
+            rows::remove(self, index, &key, &touch);
+        }
+    }
+
+    /// Is nothing left to settle?
+    pub fn settled(&self) -> bool {
+        self.groups.is_empty() && self.touched.is_empty() && self.noted.is_empty()
+    }
+
+    /// The next outputs, at most about this many. Groups stay whole. Call until `settled`.
     pub fn settle(&mut self, outputs_max: usize) -> Vec<Output> {
         let mut outputs: Vec<Output> = self.noted.drain(..).map(Output::Quarantined).collect();
         settle::group(self);

@@ -50,6 +50,12 @@ impl Layouts {
     }
 }
 
+/// All tables, or the one called `schema.name`.
+pub fn tables(mapping: &Mapping, name: Option<&str>) -> Vec<usize> {
+    let wanted = |id: &TableId| name.is_none_or(|name| id.to_string() == name);
+    mapping.tables.iter().enumerate().filter(|(_, table)| wanted(&table.id)).map(|(index, _)| index).collect()
+}
+
 pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
     let Some(schema) = &entry.table else { return };
     let Some(table) = fold.layouts.tables.get(&schema.table).copied() else { return };
@@ -94,6 +100,9 @@ fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row,
     // A row without a primary key can only ever be inserted: its position names it.
     let now: Key = key(new).map_or_else(|| touch.position.to_string().into(), Key::from);
     let before: Key = old.and_then(key).map_or_else(|| now.clone(), Key::from);
+    if !fold.stale.is_empty() {
+        fold.stale.remove(&(table, now.clone()));
+    }
     let prior = fold.store.get(table, &before);
     let cells = cells(fold, table, old, new, prior.as_ref(), touch);
     if let Some(conditions) = &fold.mapping.tables[table].dictionary
@@ -116,7 +125,7 @@ fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row,
     touch_all(fold, table, &cells, touch);
 }
 
-fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {
+pub fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {
     if fold.mapping.tables[table].dictionary.is_some() {
         return;
     }

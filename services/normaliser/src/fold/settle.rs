@@ -59,7 +59,7 @@ pub fn tell<S: Store>(fold: &mut Fold<S>, patient: &Key, group: Group, outputs: 
             event.part = Part { index, of };
         }
     }
-    outputs.extend(events.into_iter().map(Output::Event));
+    outputs.extend(events.into_iter().map(|event| Output::Event(Box::new(event))));
 }
 
 fn settle<S: Store>(

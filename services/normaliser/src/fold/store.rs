@@ -47,11 +47,14 @@ pub trait Store: Send {
     fn rows(&self) -> usize;
 }
 
+/// Value → keys of the rows that hold it.
+type Index = HashMap<Box<str>, BTreeSet<Key>>;
+
 #[derive(Default)]
 struct Table {
     rows: HashMap<Key, Cells>,
-    /// Column → value → keys.
-    indexes: Vec<(usize, HashMap<Box<str>, BTreeSet<Key>>)>,
+    /// By column.
+    indexes: Vec<(usize, Index)>,
 }
 
 #[derive(Default)]
@@ -64,7 +67,7 @@ impl MemoryStore {
     pub fn new(mapping: &Mapping) -> Self {
         let table = |table: &crate::mapping::Table| Table {
             rows: HashMap::new(),
-            indexes: table.indexed.iter().map(|column| (*column, HashMap::new())).collect(),
+            indexes: table.indexed.iter().map(|column| (*column, Index::new())).collect(),
         };
         Self { tables: mapping.tables.iter().map(table).collect(), said: HashMap::new() }
     }

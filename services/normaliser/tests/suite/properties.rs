@@ -15,7 +15,7 @@ fn sink(outputs: &[Output]) -> Records {
     let mut last = BTreeMap::new();
     for output in outputs {
         let Output::Event(event) = output else { continue };
-        let PatientEvent { patient, record, position, action, effective_at, body, part, .. } = event;
+        let PatientEvent { patient, record, position, action, effective_at, body, part, .. } = &**event;
         assert!(part.index >= 1 && part.index <= part.of);
         let key = (patient.id.clone(), record.clone());
         // Sinks take an event only if it is beyond what they hold: nothing may come that they would drop.
@@ -185,12 +185,8 @@ proptest! {
         let mut second = Vec::new();
         for entry in transactions.iter().flatten() {
             if fold.apply(entry) {
-                loop {
-                    let bite = fold.settle(outputs_max);
-                    if bite.is_empty() {
-                        break;
-                    }
-                    second.extend(bite);
+                while !fold.settled() {
+                    second.extend(fold.settle(outputs_max));
                 }
             }
         }

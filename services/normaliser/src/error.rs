@@ -1,0 +1,49 @@
+//! What can end a run.
+
+use crate::mapping::Mistakes;
+use change_log::{ReadError, RegistryError, TopicError};
+use rdkafka::error::KafkaError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum NormaliserError {
+    #[error("the mapping has mistakes:\n{0}")]
+    Mapping(#[from] Mistakes),
+    #[error("cannot read the log of changes")]
+    Read(#[from] ReadError),
+    #[error("cannot use the schema registry")]
+    Registry(#[from] RegistryError),
+    #[error("cannot create topics")]
+    Topic(#[from] TopicError),
+    #[error("cannot {doing}")]
+    Kafka { doing: &'static str, source: KafkaError },
+    #[error("the delivery of an event was given up")]
+    Undelivered,
+    #[error("a background task ended early")]
+    Background,
+    #[error("cannot use the identity database")]
+    Database(#[from] tokio_postgres::Error),
+    #[error("no connection to the identity database")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    #[error("cannot migrate the identity schema")]
+    Migration(#[from] refinery::Error),
+}
+
+impl NormaliserError {
+    pub(crate) const fn kafka(doing: &'static str) -> impl Fn(KafkaError) -> Self {
+        move |source| Self::Kafka { doing, source }
+    }
+
+    /// Whether starting again can help.
+    pub fn worth_retrying(&self) -> bool {
+        match self {
+            Self::Mapping(_) => false,
+            Self::Read(error) => error.worth_retrying(),
+            Self::Registry(error) => error.worth_retrying(),
+            Self::Topic(error) => error.worth_retrying(),
+            Self::Kafka { .. } | Self::Undelivered | Self::Background | Self::Pool(_) => true,
+            Self::Database(error) => error.code().is_none_or(|code| !code.code().starts_with("42")),
+            // A database that is away looks like this too.
+            Self::Migration(_) => true,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The linker: reads demographics, keeps who is whom in PostgreSQL, and publishes links from its
+//! outbox. One writer at a time, by an advisory lock on the connection that writes.
+
+use crate::{
+    error::NormaliserError,
+    identity::store,
+    publish::{EVENTS_TOPIC, LINKS_TOPIC, producer},
+    settings::Settings,
+};
+use boot::{
+    Stop,
+    health::{Health, Part},
+    restart::until_stopped,
+};
+use change_log::{KafkaSettings, Kept, Registry, TopicSpec, frame, topics::ensure};
+use deadpool_postgres::{ClientWrapper, Object, Pool};
+use event::{PatientEvent, avro};
+use futures_util::{FutureExt, future::try_join_all};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer, StreamConsumer},
+    error::KafkaResult,
+    message::{Headers, OwnedMessage},
+    producer::{FutureProducer, FutureRecord},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Messages read before the database is written.
+pub const BATCH_MESSAGES_MAX: usize = 1_000;
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
+const LOCK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const DEMOGRAPHICS: &[u8] = b"causeway.patient.demographics.";
+
+/// Runs until the stop signal.
+pub async fn run(
+    settings: Settings,
+    kafka: KafkaSettings,
+    registry: Registry,
+    pool: Pool,
+    health: Health,
+    stop: Stop,
+) -> Result<(), NormaliserError> {
+    let part = health.part("linker");
+    let linker = Linker { settings, kafka, registry, pool, part: part.clone() };
+    let attempt = || async {
+        tokio::select! {
+            ended = linker.attempt() => ended,
+            () = stop.cancelled() => Ok(()),
+        }
+    };
+    until_stopped(&part, &stop, NormaliserError::worth_retrying, attempt).await
+}
+
+struct Linker {
+    settings: Settings,
+    kafka: KafkaSettings,
+    registry: Registry,
+    pool: Pool,
+    part: Part,
+}
+
+impl Linker {
+    async fn attempt(&self) -> Result<(), NormaliserError> {
+        let mut client = self.writer().await?;
+        store::migrate(&mut client).await?;
+        let topics = [
+            TopicSpec::new(EVENTS_TOPIC, self.settings.events_partitions, Kept::Forever),
+            TopicSpec::new(LINKS_TOPIC, 1, Kept::Compacted),
+        ];
+        ensure(&self.kafka, &topics).await?;
+        let topic = self.kafka.topic(LINKS_TOPIC);
+        let schema = self.registry.register(&format!("{topic}-value"), avro::LINK_SCHEMA).await?;
+        let outbox = Outbox { producer: producer(&self.kafka)?, topic, schema };
+        let consumer = Arc::new(self.consumer().await?);
+        outbox.empty(&client).await?;
+        self.part.ready();
+        tracing::info!("links patients");
+        loop {
+            let messages = batch(&consumer).await?;
+            let events: Vec<PatientEvent> = messages.iter().filter_map(demographics).collect();
+            if !events.is_empty() {
+                let changed = store::take(&mut client, &events).await?;
+                metrics::counter!("causeway_links_changed_total").increment(changed as u64);
+                outbox.empty(&client).await?;
+            }
+            // Only after the database: a crash here reads the batch again, which changes nothing.
+            commit(&consumer, &messages)?;
+        }
+    }
+
+    /// A connection of its own that holds the writer's lock. It is closed when dropped, and the lock with it.
+    async fn writer(&self) -> Result<ClientWrapper, NormaliserError> {
+        let client = Object::take(self.pool.get().await?);
+        while !store::become_writer(&client).await? {
+            self.part.not_ready("another linker is the writer");
+            tokio::time::sleep(LOCK_AGAIN_AFTER).await;
+        }
+        Ok(client)
+    }
+
+    /// All partitions, from where the last run stood. Assigned, not subscribed: a restart goes on at once.
+    async fn consumer(&self) -> Result<StreamConsumer, NormaliserError> {
+        let topic = self.kafka.topic(EVENTS_TOPIC);
+        let mut config = self.kafka.client();
+        config
+            .set("group.id", self.kafka.topic("causeway-linker"))
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("fetch.wait.max.ms", "100");
+        let open = move || -> KafkaResult<StreamConsumer> {
+            let consumer: StreamConsumer = config.create()?;
+            let metadata = consumer.fetch_metadata(Some(&topic), KAFKA_TIMEOUT)?;
+            let mut list = TopicPartitionList::new();
+            for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+                list.add_partition(&topic, partition.id());
+            }
+            let committed = consumer.committed_offsets(list, KAFKA_TIMEOUT)?;
+            let mut from = TopicPartitionList::new();
+            for element in committed.elements() {
+                let offset = match element.offset() {
+                    Offset::Offset(offset) => Offset::Offset(offset),
+                    _ => Offset::Beginning,
+                };
+                from.add_partition_offset(element.topic(), element.partition(), offset)?;
+            }
+            consumer.assign(&from)?;
+            Ok(consumer)
+        };
+        let opened = tokio::task::spawn_blocking(open).await.map_err(|_| NormaliserError::Background)?;
+        opened.map_err(NormaliserError::kafka("read patient events"))
+    }
+}
+
+/// At least one message, and those that are there already.
+async fn batch(consumer: &StreamConsumer) -> Result<Vec<OwnedMessage>, NormaliserError> {
+    let failed = NormaliserError::kafka("read patient events");
+    let mut messages = vec![consumer.recv().await.map_err(&failed)?.detach()];
+    while messages.len() < BATCH_MESSAGES_MAX
+        && let Some(message) = consumer.recv().now_or_never()
+    {
+        messages.push(message.map_err(&failed)?.detach());
+    }
+    Ok(messages)
+}
+
+/// The event, if it is about who the patient is. What cannot be read here is quarantined by the views.
+fn demographics(message: &OwnedMessage) -> Option<PatientEvent> {
+    let wanted = message
+        .headers()?
+        .iter()
+        .any(|header| header.key == "ce_type" && header.value.is_some_and(|value| value.starts_with(DEMOGRAPHICS)));
+    if !wanted {
+        return None;
+    }
+    let event = frame::unwrap(message.payload()?).ok().and_then(|(_, datum)| avro::decode(datum).ok());
+    if event.is_none() {
+        metrics::counter!("causeway_linker_unreadable_total").increment(1);
+    }
+    event
+}
+
+fn commit(consumer: &StreamConsumer, messages: &[OwnedMessage]) -> Result<(), NormaliserError> {
+    let failed = NormaliserError::kafka("commit what was linked");
+    let mut list = TopicPartitionList::new();
+    for message in messages {
+        let next = Offset::Offset(message.offset() + 1);
+        match list.find_partition(message.topic(), message.partition()) {
+            Some(mut element) => element.set_offset(next).map_err(&failed)?,
+            None => list.add_partition_offset(message.topic(), message.partition(), next).map_err(&failed)?,
+        }
+    }
+    consumer.commit(&list, CommitMode::Async).map_err(failed)
+}
+
+struct Outbox {
+    producer: FutureProducer,
+    topic: String,
+    schema: u32,
+}
+
+impl Outbox {
+    /// Publishes what waits, oldest first. A crash before the rows are gone publishes a version again, which readers
+    /// know by its number.
+    async fn empty(&self, client: &ClientWrapper) -> Result<(), NormaliserError> {
+        loop {
+            let rows = store::outbox(client).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            let mut deliveries = Vec::with_capacity(rows.len());
+            for (_, link) in &rows {
+                let key = link.patient.to_string();
+                let mut payload = Vec::new();
+                frame::start(self.schema, &mut payload);
+                avro::encode_link(link, &mut payload);
+                let record = FutureRecord::to(&self.topic).key(&key).payload(&payload);
+                let sent = self.producer.send_result(record);
+                deliveries.push(sent.map_err(|(source, _)| NormaliserError::Kafka { doing: "send a link", source })?);
+            }
+            for delivery in try_join_all(deliveries).await.map_err(|_| NormaliserError::Undelivered)? {
+                delivery.map_err(|(source, _)| NormaliserError::Kafka { doing: "deliver a link", source })?;
+            }
+            store::published(client, *last).await?;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! How far a source's log has been told: a consumer group's offset, with the ends of the topics
+//! written to as its metadata. On a restart, what was written after those ends is read, so that
+//! nothing is written twice.
+//!
+//! The group bears the mapping's revision: a new revision tells the whole log anew, and sinks
+//! take it because (position, revision) is beyond what they hold.
+
+use crate::{
+    error::NormaliserError,
+    publish::{EVENTS_TOPIC, ITEM_HEADER, QUARANTINE_TOPIC, Tails, digest},
+};
+use change_log::{KafkaSettings, topics::changes_topic};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    error::KafkaResult,
+    message::Headers,
+};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a topic's end may keep silent while it is being read up to.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+pub struct Progress {
+    consumer: Arc<BaseConsumer>,
+    topic: String,
+    source: String,
+    names: [(&'static str, String); 2],
+}
+
+/// Where the last run stood.
+#[derive(Debug, Default)]
+pub struct Stand {
+    /// Everything before this offset of the log is told.
+    pub offset: i64,
+    pub tails: Tails,
+    /// Digests of what stands on the topics after `tails`.
+    pub already: HashSet<u128>,
+}
+
+impl Progress {
+    pub fn open(kafka: &KafkaSettings, source: &str, revision: u32) -> Result<Self, NormaliserError> {
+        let consumer = kafka
+            .client()
+            .set("group.id", kafka.topic(&format!("causeway-normaliser-{source}-{revision}")))
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("enable.partition.eof", "false")
+            .create()
+            .map_err(NormaliserError::kafka("make a consumer"))?;
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            topic: kafka.topic(&changes_topic(source)),
+            source: source.to_owned(),
+            names: [EVENTS_TOPIC, QUARANTINE_TOPIC].map(|name| (name, kafka.topic(name))),
+        })
+    }
+
+    /// Reads the last commit, and what was written after it.
+    pub async fn load(&self) -> Result<Stand, NormaliserError> {
+        let (consumer, topic, source) = (self.consumer.clone(), self.topic.clone(), self.source.clone());
+        let names = self.names.clone();
+        let load = move || -> KafkaResult<Stand> {
+            let mut stand = committed(&consumer, &topic)?;
+            for (name, full) in &names {
+                written_since(&consumer, full, name, &source, &mut stand)?;
+            }
+            Ok(stand)
+        };
+        let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?;
+        loaded.map_err(NormaliserError::kafka("read how far the log was told"))
+    }
+
+    pub async fn commit(&self, offset: i64, tails: &Tails) -> Result<(), NormaliserError> {
+        let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+        let metadata = serde_json::json!(tails).to_string();
+        let commit = move || -> KafkaResult<()> {
+            let mut list = TopicPartitionList::with_capacity(1);
+            list.add_partition(&topic, 0).set_offset(Offset::Offset(offset))?;
+            if let Some(mut element) = list.find_partition(&topic, 0) {
+                element.set_metadata(metadata);
+            }
+            consumer.commit(&list, CommitMode::Sync)
+        };
+        let committed = tokio::task::spawn_blocking(commit).await.map_err(|_| NormaliserError::Background)?;
+        committed.map_err(NormaliserError::kafka("commit how far the log is told"))
+    }
+}
+
+fn committed(consumer: &BaseConsumer, topic: &str) -> KafkaResult<Stand> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, 0);
+    let list = consumer.committed_offsets(list, TIMEOUT)?;
+    let Some(element) = list.find_partition(topic, 0) else { return Ok(Stand::default()) };
+    let Offset::Offset(offset) = element.offset() else { return Ok(Stand::default()) };
+    // Ends that cannot be read mean reading the topics from their start: slow, never wrong.
+    let tails = serde_json::from_str(element.metadata()).unwrap_or_default();
+    Ok(Stand { offset, tails, already: HashSet::new() })
+}
+
+/// Collects what this source's earlier runs wrote after the ends they committed.
+fn written_since(consumer: &BaseConsumer, topic: &str, name: &str, source: &str, stand: &mut Stand) -> KafkaResult<()> {
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let partitions: Vec<i32> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
+    let mut ends = std::collections::BTreeMap::new();
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+        let known = stand.tails.get(name).and_then(|tails| tails.get(&partition)).copied().unwrap_or(0);
+        let from = known.max(low);
+        if from < high {
+            list.add_partition_offset(topic, partition, Offset::Offset(from))?;
+            ends.insert(partition, high);
+        }
+    }
+    consumer.assign(&list)?;
+    let mut heard = std::time::Instant::now();
+    while !ends.is_empty() {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(message) => {
+                let message = message?;
+                heard = std::time::Instant::now();
+                if let Some(id) = own_id(&message, source) {
+                    stand.already.insert(digest(&id));
+                }
+                if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+                    ends.remove(&message.partition());
+                }
+            }
+            None if heard.elapsed() > SILENCE_MAX => {
+                return Err(rdkafka::error::KafkaError::MessageConsumption(
+                    rdkafka::types::RDKafkaErrorCode::OperationTimedOut,
+                ));
+            }
+            None => {}
+        }
+    }
+    consumer.unassign()
+}
+
+/// The id of an event or quarantined item, when it is this source's.
+fn own_id(message: &impl Message, source: &str) -> Option<String> {
+    let headers = message.headers()?;
+    let text = |name: &str| {
+        let header = headers.iter().find(|header| header.key == name)?;
+        std::str::from_utf8(header.value?).ok().map(str::to_owned)
+    };
+    let id = text("ce_id").or_else(|| text(ITEM_HEADER))?;
+    id.strip_prefix(source).is_some_and(|rest| rest.starts_with(':')).then_some(id)
+}

@@ -1,0 +1,194 @@
+//! Onto Kafka in order, a bounded number in flight, with marks between: a mark comes out only
+//! when everything before it is acknowledged.
+
+use crate::{error::NormaliserError, fold::Output};
+use change_log::{KafkaSettings, frame};
+use event::{avro, cloud_events};
+use rdkafka::{
+    message::{Header, OwnedHeaders},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord},
+};
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+/// Events sent and not yet acknowledged.
+pub const IN_FLIGHT_MAX: usize = 10_000;
+/// Marks between them.
+pub const MARKS_MAX: usize = 10_000;
+/// How long to wait when the client's own queue is full.
+const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
+
+pub const EVENTS_TOPIC: &str = "patient.events";
+pub const LINKS_TOPIC: &str = "person.links";
+pub const QUARANTINE_TOPIC: &str = "quarantine";
+/// Names a quarantined item, so that a restart can tell what is there already.
+pub const ITEM_HEADER: &str = "causeway.item";
+
+/// An idempotent producer that never gives up a message by time: order holds, and Kafka away
+/// means waiting, not loss.
+pub fn producer(kafka: &KafkaSettings) -> Result<FutureProducer, NormaliserError> {
+    kafka
+        .client()
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", "0")
+        .set("linger.ms", "2")
+        .set("compression.type", "lz4")
+        .set("partitioner", "murmur2_random")
+        .set("queue.buffering.max.messages", (2 * IN_FLIGHT_MAX).to_string())
+        .set("message.max.bytes", change_log::topics::RECORD_BYTES_MAX.to_string())
+        .create()
+        .map_err(NormaliserError::kafka("make a producer"))
+}
+
+/// For each topic and partition, the offset after what was acknowledged last.
+pub type Tails = BTreeMap<String, BTreeMap<i32, i64>>;
+
+enum Waiting {
+    Delivery { topic: &'static str, future: DeliveryFuture },
+    Mark(i64),
+}
+
+pub struct Publisher {
+    producer: FutureProducer,
+    events_topic: String,
+    quarantine_topic: String,
+    events_schema: u32,
+    quarantine_schema: u32,
+    waiting: VecDeque<Waiting>,
+    in_flight: usize,
+    /// What an earlier run wrote after its last commit.
+    already: HashSet<u128>,
+    pub tails: Tails,
+    /// The last mark that came out: every output of the log before this offset is on Kafka.
+    pub durable: Option<i64>,
+}
+
+pub struct Schemas {
+    pub events: u32,
+    pub quarantine: u32,
+}
+
+impl Publisher {
+    pub fn new(
+        kafka: &KafkaSettings,
+        schemas: &Schemas,
+        tails: Tails,
+        already: HashSet<u128>,
+    ) -> Result<Self, NormaliserError> {
+        Ok(Self {
+            producer: producer(kafka)?,
+            events_topic: kafka.topic(EVENTS_TOPIC),
+            quarantine_topic: kafka.topic(QUARANTINE_TOPIC),
+            events_schema: schemas.events,
+            quarantine_schema: schemas.quarantine,
+            waiting: VecDeque::new(),
+            in_flight: 0,
+            already,
+            tails,
+            durable: None,
+        })
+    }
+
+    pub fn idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Sends, unless an earlier run has. Waits while too many are in flight.
+    pub async fn send(&mut self, output: &Output) -> Result<(), NormaliserError> {
+        let (topic, key, id, payload, headers) = match output {
+            Output::Event(event) => {
+                let mut payload = Vec::new();
+                frame::start(self.events_schema, &mut payload);
+                avro::encode(event, &mut payload);
+                (EVENTS_TOPIC, event.patient.to_string(), event.id(), payload, cloud_events::headers(event))
+            }
+            Output::Quarantined(item) => {
+                let mut payload = Vec::new();
+                frame::start(self.quarantine_schema, &mut payload);
+                avro::encode_quarantined(item, &mut payload);
+                let id = item_id(item);
+                (
+                    QUARANTINE_TOPIC,
+                    item.position.map_or_else(String::new, |p| p.to_string()),
+                    id.clone(),
+                    payload,
+                    vec![(ITEM_HEADER, id)],
+                )
+            }
+        };
+        if self.already.remove(&digest(&id)) {
+            return Ok(());
+        }
+        let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+        for (key, value) in &headers {
+            owned = owned.insert(Header { key, value: Some(value.as_bytes()) });
+        }
+        let name = if topic == EVENTS_TOPIC { &self.events_topic } else { &self.quarantine_topic }.clone();
+        let mut record = FutureRecord::to(&name).key(&key).payload(&payload).headers(owned);
+        loop {
+            while self.in_flight >= IN_FLIGHT_MAX {
+                self.reap().await?;
+            }
+            match self.producer.send_result(record) {
+                Ok(future) => {
+                    self.in_flight += 1;
+                    self.waiting.push_back(Waiting::Delivery { topic, future });
+                    return Ok(());
+                }
+                Err((error, unsent)) => {
+                    if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
+                        return Err(NormaliserError::Kafka { doing: "send an event", source: error });
+                    }
+                    record = unsent;
+                    tokio::time::sleep(QUEUE_FULL_WAIT).await;
+                }
+            }
+        }
+    }
+
+    /// Everything the log says before this offset has been sent.
+    pub async fn mark(&mut self, offset: i64) -> Result<(), NormaliserError> {
+        if let Some(Waiting::Mark(last)) = self.waiting.back_mut() {
+            *last = offset;
+            return Ok(());
+        }
+        while self.waiting.len() - self.in_flight >= MARKS_MAX {
+            self.reap().await?;
+        }
+        self.waiting.push_back(Waiting::Mark(offset));
+        Ok(())
+    }
+
+    /// Waits for the oldest. Cancel-safe.
+    pub async fn reap(&mut self) -> Result<(), NormaliserError> {
+        match self.waiting.front_mut() {
+            None => return Ok(()),
+            Some(Waiting::Mark(offset)) => self.durable = Some(*offset),
+            Some(Waiting::Delivery { topic, future }) => {
+                let delivery = match future.await {
+                    Ok(Ok(delivery)) => delivery,
+                    Ok(Err((source, _))) => return Err(NormaliserError::Kafka { doing: "deliver an event", source }),
+                    Err(_) => return Err(NormaliserError::Undelivered),
+                };
+                let tails = self.tails.entry((*topic).to_owned()).or_default();
+                let tail = tails.entry(delivery.partition).or_default();
+                *tail = (*tail).max(delivery.offset + 1);
+                self.in_flight -= 1;
+            }
+        }
+        self.waiting.pop_front();
+        Ok(())
+    }
+}
+
+fn item_id(item: &event::Quarantined) -> String {
+    let position = item.position.map_or_else(String::new, |position| position.to_string());
+    format!("{}:{position}:{}:{}:{}", item.source, item.offset.unwrap_or(-1), item.reason, item.detail)
+}
+
+pub fn digest(id: &str) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(id.as_bytes())
+}

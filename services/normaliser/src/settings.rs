@@ -1,0 +1,28 @@
+//! What an operator says about sources.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Partitions of `patient.events`, when it is created here.
+    pub events_partitions: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { events_partitions: 6 }
+    }
+}
+
+/// One captured database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSettings {
+    pub name: String,
+    /// The mapping file of its system.
+    pub mapping: PathBuf,
+    /// ODS code of the organisation that runs it, for rows that name none.
+    pub organisation: String,
+}
