@@ -221,7 +221,7 @@ impl Session<'_> {
             ..Quarantined::default()
         };
         if rejected.offset >= self.told_before {
-            self.send(&Output::Quarantined(item)).await?;
+            self.send(&Output::Quarantined(Box::new(item))).await?;
         }
         if rejected.commit_end.is_some() {
             self.settle(rejected.offset + 1).await?;

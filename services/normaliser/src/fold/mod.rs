@@ -38,7 +38,7 @@ pub const MISSING_PATIENT: &str = "missing patient";
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     Event(Box<PatientEvent>),
-    Quarantined(Quarantined),
+    Quarantined(Box<Quarantined>),
 }
 
 /// The last change that touched a record.
@@ -155,7 +155,7 @@ impl<S: Store> Fold<S> {
 
     /// The next outputs, at most about this many. Groups stay whole. Call until `settled`.
     pub fn settle(&mut self, outputs_max: usize) -> Vec<Output> {
-        let mut outputs: Vec<Output> = self.noted.drain(..).map(Output::Quarantined).collect();
+        let mut outputs: Vec<Output> = self.noted.drain(..).map(|item| Output::Quarantined(Box::new(item))).collect();
         settle::group(self);
         while outputs.len() < outputs_max
             && let Some((patient, group)) = self.groups.pop_front()

@@ -83,7 +83,7 @@ fn settle<S: Store>(
             let column = view.record.patient;
             let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
             let doubt = Doubt { reason: MISSING_PATIENT, detail: mapping.tables[table].id.to_string() };
-            outputs.push(Output::Quarantined(quarantined(&fold.source, &view, &doubt, None, touch)));
+            outputs.push(Output::Quarantined(Box::new(quarantined(&fold.source, &view, &doubt, None, touch))));
         }
         fold.store.say(id.clone(), Some(Said::Waiting));
         return match said {
@@ -99,7 +99,7 @@ fn settle<S: Store>(
         Some(Said::Waiting) | None => Action::Recorded,
     };
     for doubt in view.doubts.borrow().iter() {
-        outputs.push(Output::Quarantined(quarantined(&fold.source, &view, doubt, Some(patient), touch)));
+        outputs.push(Output::Quarantined(Box::new(quarantined(&fold.source, &view, doubt, Some(patient), touch))));
     }
     let organisation = Key::from(event.organisation.as_str());
     fold.store.say(id.clone(), Some(Said::Told { patient: patient.clone(), organisation, digest }));

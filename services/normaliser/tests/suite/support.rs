@@ -152,7 +152,7 @@ pub fn shown(output: &Output) -> String {
                 Action::Retracted => String::new(),
                 Action::Recorded | Action::Corrected => format!(": {}", body(event)),
             };
-            let PatientEvent { patient, record, action, part, .. } = event;
+            let PatientEvent { patient, record, action, part, .. } = &**event;
             format!("{} {record} of {} {}/{}{what}", action.as_str(), patient.id, part.index, part.of)
         }
         Output::Quarantined(item) => format!("quarantined {} {}", item.reason, item.detail),
