@@ -109,12 +109,16 @@ impl Simulator {
             workers.spawn(gp_worker(Session::new(self.gp.clone()), self.seed, share, pace.clone()));
             workers.spawn(hospital_worker(Session::new(self.hospital.clone()), self.seed, share, pace.clone()));
         }
-        // A worker that fails stops the others; one that panicked is told as such by the runtime.
+        // A worker that fails stops the others.
         let mut failed = None;
         while let Some(done) = workers.join_next().await {
-            if !matches!(done, Ok(Ok(()))) {
-                pace.stop.cancel();
-                failed = failed.or(done.ok().and_then(Result::err));
+            match done {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    pace.stop.cancel();
+                    failed = Some(error);
+                }
+                Err(ended) => std::panic::resume_unwind(ended.into_panic()),
             }
         }
         failed.map_or_else(|| Ok(self.counts()()), Err)
