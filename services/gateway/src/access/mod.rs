@@ -1,0 +1,310 @@
+//! Who may do what with whose record: a pure decision over facts that the shell has gathered.
+//!
+//! Deny by default. A clinician reads a patient's record when one of their teams has a relation to the patient
+//! (registration, an open or recent encounter, a referral), or for thirty minutes after breaking the glass with a
+//! reason. A relation opens the records of the reader's own organisation; another organisation's records need an
+//! agreement that covers the kind, for direct care, today. What none covers is withheld.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod agreement;
+#[cfg(test)]
+mod tests;
+
+pub use agreement::Agreement;
+
+use event::{Kind, Micros};
+use std::collections::BTreeSet;
+
+/// How long a broken glass stays open.
+pub const BREAK_GLASS_MINUTES: i64 = 30;
+/// How long after an encounter or referral ended its team still sees the patient.
+pub const ENCOUNTER_GRACE_HOURS_DEFAULT: u32 = 72;
+const HOUR: Micros = 3_600_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Clinician,
+    /// Runs the machinery; sees no patient.
+    DataEngineer,
+}
+
+impl Role {
+    pub const ALL: [Self; 2] = [Self::Clinician, Self::DataEngineer];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clinician => "clinician",
+            Self::DataEngineer => "data-engineer",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    const fn may(self, action: Action) -> bool {
+        match (self, action) {
+            (
+                Self::Clinician,
+                Action::ViewRecord
+                | Action::FindPatient
+                | Action::ViewAlerts
+                | Action::HandleAlert
+                | Action::BreakGlass,
+            )
+            | (Self::DataEngineer, Action::ViewStatus) => true,
+            (Self::Clinician, Action::ViewStatus) | (Self::DataEngineer, _) => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// One patient's record, on the page or over FHIR.
+    ViewRecord,
+    /// One patient in a list of results.
+    FindPatient,
+    /// One alert; the patient context is that of the alert's source.
+    ViewAlerts,
+    HandleAlert,
+    BreakGlass,
+    /// Freshness and quarantine counts: no patient.
+    ViewStatus,
+}
+
+impl Action {
+    pub const ALL: [Self; 6] =
+        [Self::ViewRecord, Self::FindPatient, Self::ViewAlerts, Self::HandleAlert, Self::BreakGlass, Self::ViewStatus];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ViewRecord => "view-record",
+            Self::FindPatient => "find-patient",
+            Self::ViewAlerts => "view-alerts",
+            Self::HandleAlert => "handle-alert",
+            Self::BreakGlass => "break-glass",
+            Self::ViewStatus => "view-status",
+        }
+    }
+
+    /// Whether a relation to the patient is asked for, and the records of others are weighed.
+    const fn needs_relation(self) -> bool {
+        matches!(self, Self::ViewRecord | Self::FindPatient)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeamKind {
+    Practice,
+    Department,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Team {
+    pub id: String,
+    pub name: String,
+    /// ODS code.
+    pub organisation: String,
+    pub kind: TeamKind,
+}
+
+/// An encounter or referral of the patient with a team.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    pub team: String,
+    pub ended_at: Option<Micros>,
+    pub referral: bool,
+}
+
+/// What an organisation holds of the patient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    pub organisation: String,
+    pub kinds: Vec<Kind>,
+}
+
+/// What access depends on, of one patient. Holds no clinical content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PatientContext {
+    /// ODS codes of the practices that the patient is registered with.
+    pub registered: Vec<String>,
+    pub contacts: Vec<Contact>,
+    pub holdings: Vec<Holding>,
+    /// The patient objects to sharing between organisations.
+    pub objection: bool,
+    /// Of an alert: the teams it was routed to.
+    pub recipients: Vec<String>,
+}
+
+/// A glass this actor broke for this patient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub reason: String,
+    pub from: Micros,
+    pub until: Micros,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub roles: &'a [Role],
+    /// The actor's.
+    pub teams: &'a [Team],
+    pub action: Action,
+    pub patient: Option<&'a PatientContext>,
+    pub agreements: &'a [Agreement],
+    /// Of this actor for this patient.
+    pub grants: &'a [Grant],
+    pub encounter_grace_hours: u32,
+    pub now: Micros,
+}
+
+/// Why, in words that fit an audit row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    Registered,
+    Encounter,
+    Referral,
+    BrokenGlass,
+    Recipient,
+    Role,
+    RoleForbids,
+    NoRelation,
+    NoAgreement,
+    NotRecipient,
+    NoPatient,
+}
+
+impl Why {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered with the team's practice",
+            Self::Encounter => "open or recent encounter with the team",
+            Self::Referral => "referred to the team",
+            Self::BrokenGlass => "broke the glass",
+            Self::Recipient => "alert routed to the team",
+            Self::Role => "the role allows it",
+            Self::RoleForbids => "the role does not allow it",
+            Self::NoRelation => "no relation between the user's teams and the patient",
+            Self::NoAgreement => "no agreement covers it",
+            Self::NotRecipient => "the alert was not routed to the user's teams",
+            Self::NoPatient => "no patient was named",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub allow: bool,
+    pub why: Why,
+    /// What may be shown: organisation and kind.
+    pub shown: BTreeSet<(String, Kind)>,
+    /// Kinds that some organisation holds and no agreement discloses.
+    pub withheld: BTreeSet<Kind>,
+    /// The reason given, while a broken glass is what opens the record.
+    pub glass: Option<Grant>,
+}
+
+impl Decision {
+    fn refuse(why: Why) -> Self {
+        Self { allow: false, why, shown: BTreeSet::new(), withheld: BTreeSet::new(), glass: None }
+    }
+
+    fn allow(why: Why) -> Self {
+        Self { allow: true, ..Self::refuse(why) }
+    }
+
+    pub fn shows(&self, organisation: &str, kind: Kind) -> bool {
+        self.allow && self.shown.contains(&(organisation.to_owned(), kind))
+    }
+}
+
+/// The one place where access is decided.
+pub fn decide(request: &Request<'_>) -> Decision {
+    if !request.roles.iter().any(|role| role.may(request.action)) {
+        return Decision::refuse(Why::RoleForbids);
+    }
+    match request.action {
+        Action::ViewStatus | Action::BreakGlass => Decision::allow(Why::Role),
+        Action::ViewAlerts | Action::HandleAlert => request.patient.map_or_else(
+            // The inbox itself, before any alert is in it.
+            || Decision::allow(Why::Role),
+            |patient| decide_alert(request, patient),
+        ),
+        Action::ViewRecord | Action::FindPatient => match request.patient {
+            Some(patient) => decide_record(request, patient),
+            None => Decision::refuse(Why::NoPatient),
+        },
+    }
+}
+
+fn decide_record(request: &Request<'_>, patient: &PatientContext) -> Decision {
+    debug_assert!(request.action.needs_relation());
+    let glass = request.grants.iter().find(|grant| grant.from <= request.now && request.now < grant.until);
+    let relations: Vec<(Why, &Team)> =
+        request.teams.iter().filter_map(|team| relation(team, patient, request).map(|why| (why, team))).collect();
+    let (why, readers): (Why, BTreeSet<&str>) = match (relations.iter().map(|(why, _)| *why).min(), glass) {
+        (Some(why), _) => (why, relations.iter().map(|(_, team)| team.organisation.as_str()).collect()),
+        (None, Some(_)) => (Why::BrokenGlass, request.teams.iter().map(|team| team.organisation.as_str()).collect()),
+        (None, None) => return Decision::refuse(Why::NoRelation),
+    };
+    let (shown, withheld) = sort_holdings(request, patient, &readers, glass.is_some());
+    if shown.is_empty() && !withheld.is_empty() {
+        return Decision { withheld, ..Decision::refuse(Why::NoAgreement) };
+    }
+    Decision { shown, withheld, glass: glass.cloned(), ..Decision::allow(why) }
+}
+
+/// An alert shows a result of its source: a team of another organisation needs an agreement for results.
+fn decide_alert(request: &Request<'_>, patient: &PatientContext) -> Decision {
+    let readers: BTreeSet<&str> = request
+        .teams
+        .iter()
+        .filter(|team| patient.recipients.contains(&team.id))
+        .map(|team| team.organisation.as_str())
+        .collect();
+    if readers.is_empty() {
+        return Decision::refuse(Why::NotRecipient);
+    }
+    let (shown, withheld) = sort_holdings(request, patient, &readers, false);
+    // A source that nobody knows the organisation of is covered by no agreement.
+    if !withheld.is_empty() || shown.is_empty() {
+        return Decision { withheld, ..Decision::refuse(Why::NoAgreement) };
+    }
+    Decision { shown, ..Decision::allow(Why::Recipient) }
+}
+
+fn relation(team: &Team, patient: &PatientContext, request: &Request<'_>) -> Option<Why> {
+    match team.kind {
+        TeamKind::Practice => patient.registered.contains(&team.organisation).then_some(Why::Registered),
+        TeamKind::Department => {
+            let grace = Micros::from(request.encounter_grace_hours) * HOUR;
+            let current = |contact: &&Contact| {
+                contact.team == team.id
+                    && contact.ended_at.is_none_or(|ended| request.now < ended.saturating_add(grace))
+            };
+            let why = |contact: &Contact| if contact.referral { Why::Referral } else { Why::Encounter };
+            patient.contacts.iter().filter(current).map(why).min()
+        }
+    }
+}
+
+type Sorted = (BTreeSet<(String, Kind)>, BTreeSet<Kind>);
+
+fn sort_holdings(request: &Request<'_>, patient: &PatientContext, readers: &BTreeSet<&str>, glass: bool) -> Sorted {
+    let mut sorted = Sorted::default();
+    for holding in &patient.holdings {
+        for &kind in &holding.kinds {
+            let own = readers.contains(holding.organisation.as_str());
+            let agreed = request.agreements.iter().any(|agreement| {
+                agreement.covers(&holding.organisation, readers, kind, request.now)
+                    && (!patient.objection || (glass && agreement.break_glass_overrides_objection))
+            });
+            if own || agreed {
+                sorted.0.insert((holding.organisation.clone(), kind));
+            } else {
+                sorted.1.insert(kind);
+            }
+        }
+    }
+    sorted
+}

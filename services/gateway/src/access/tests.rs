@@ -1,0 +1,231 @@
+//! Roles × actions × relations, as a table.
+
+use super::*;
+
+const NOW: Micros = 1_800_000_000_000_000;
+
+fn team(id: &str, organisation: &str, kind: TeamKind) -> Team {
+    Team { id: id.into(), name: id.into(), organisation: organisation.into(), kind }
+}
+
+fn teams(which: &str) -> Vec<Team> {
+    match which {
+        "practice" => vec![team("riverside", "R1V01", TeamKind::Practice)],
+        "ed" => vec![team("stmarys-ed", "RSM01", TeamKind::Department)],
+        "none" => Vec::new(),
+        other => panic!("no such team: {other}"),
+    }
+}
+
+/// A patient of the practice whom both organisations know.
+fn david() -> PatientContext {
+    let kinds = vec![Kind::Demographics, Kind::Observation];
+    PatientContext {
+        registered: vec!["R1V01".into()],
+        holdings: ["R1V01", "RSM01"].map(|o| Holding { organisation: o.into(), kinds: kinds.clone() }).into(),
+        ..PatientContext::default()
+    }
+}
+
+fn agreement(disclose: &str, receive: &str) -> Agreement {
+    Agreement {
+        id: disclose.into(),
+        title: "t".into(),
+        disclose: [disclose.to_owned()].into(),
+        receive: [receive.to_owned()].into(),
+        kinds: [Kind::Demographics, Kind::Observation].into(),
+        from: 0,
+        until: i64::MAX,
+        break_glass_overrides_objection: false,
+    }
+}
+
+fn both_ways() -> Vec<Agreement> {
+    vec![agreement("R1V01", "RSM01"), agreement("RSM01", "R1V01")]
+}
+
+fn request<'a>(role: &'a [Role], teams: &'a [Team], action: Action, agreements: &'a [Agreement]) -> Request<'a> {
+    Request { roles: role, teams, action, patient: None, agreements, grants: &[], encounter_grace_hours: 72, now: NOW }
+}
+
+/// `allow` or `refuse`, why, how many (organisation, kind) are shown, and which kinds are withheld.
+fn render(decision: &Decision) -> String {
+    let verdict = if decision.allow { "allow" } else { "refuse" };
+    let withheld: Vec<&str> = decision.withheld.iter().map(|kind| kind.as_str()).collect();
+    format!("{verdict} {:?} shown={} withheld={}", decision.why, decision.shown.len(), withheld.join("+"))
+}
+
+/// The relation, set up in words.
+fn with_relation(relation: &str) -> (PatientContext, Vec<Grant>) {
+    let mut patient = david();
+    let mut grants = Vec::new();
+    let contact = |ended_hours_ago: Option<i64>, referral| Contact {
+        team: "stmarys-ed".into(),
+        ended_at: ended_hours_ago.map(|hours| NOW - hours * HOUR),
+        referral,
+    };
+    let grant = |from, until| Grant { reason: "unconscious".into(), from, until };
+    match relation {
+        "registered" | "none" => {}
+        "deregistered" => patient.registered.clear(),
+        "open" => patient.contacts.push(contact(None, false)),
+        "recent" => patient.contacts.push(contact(Some(71), false)),
+        "old" => patient.contacts.push(contact(Some(72), false)),
+        "referral" => patient.contacts.push(contact(None, true)),
+        "glass" => grants.push(grant(NOW - 1, NOW + 1)),
+        "glass-ended" => grants.push(grant(NOW - 2, NOW)),
+        other => panic!("no such relation: {other}"),
+    }
+    (patient, grants)
+}
+
+#[track_caller]
+fn check(role: Role, teams_of: &str, action: Action, relation: &str, want: &str) {
+    let (roles, teams, agreements) = ([role], teams(teams_of), both_ways());
+    let (patient, grants) = with_relation(relation);
+    let request = Request { patient: Some(&patient), grants: &grants, ..request(&roles, &teams, action, &agreements) };
+    assert_eq!(render(&decide(&request)), want, "{role:?} {teams_of} {action:?} {relation}");
+}
+
+#[test]
+fn a_clinician_sees_the_patients_of_their_teams_and_no_others() {
+    for action in [Action::ViewRecord, Action::FindPatient] {
+        for (teams, relation, want) in [
+            ("practice", "registered", "allow Registered shown=4 withheld="),
+            ("practice", "deregistered", "refuse NoRelation shown=0 withheld="),
+            ("practice", "glass", "allow Registered shown=4 withheld="),
+            ("ed", "none", "refuse NoRelation shown=0 withheld="),
+            ("ed", "open", "allow Encounter shown=4 withheld="),
+            ("ed", "recent", "allow Encounter shown=4 withheld="),
+            ("ed", "old", "refuse NoRelation shown=0 withheld="),
+            ("ed", "referral", "allow Referral shown=4 withheld="),
+            ("ed", "glass", "allow BrokenGlass shown=4 withheld="),
+            ("ed", "glass-ended", "refuse NoRelation shown=0 withheld="),
+            ("none", "open", "refuse NoRelation shown=0 withheld="),
+        ] {
+            check(Role::Clinician, teams, action, relation, want);
+        }
+    }
+}
+
+#[test]
+fn a_data_engineer_sees_no_patient_whatever_the_relation() {
+    for relation in ["registered", "open", "recent", "referral", "glass"] {
+        for teams in ["practice", "ed", "none"] {
+            for action in Action::ALL.into_iter().filter(|action| *action != Action::ViewStatus) {
+                check(Role::DataEngineer, teams, action, relation, "refuse RoleForbids shown=0 withheld=");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_status_page_is_the_engineers() {
+    for (roles, want) in [
+        (&[Role::DataEngineer][..], "allow Role shown=0 withheld="),
+        (&[Role::Clinician], "refuse RoleForbids shown=0 withheld="),
+        (&[], "refuse RoleForbids shown=0 withheld="),
+    ] {
+        assert_eq!(render(&decide(&request(roles, &[], Action::ViewStatus, &[]))), want);
+    }
+}
+
+#[test]
+fn without_a_role_nothing_is_allowed() {
+    let (patient, teams) = (david(), teams("practice"));
+    for action in Action::ALL {
+        let request = Request { patient: Some(&patient), ..request(&[], &teams, action, &[]) };
+        assert!(!decide(&request).allow, "{action:?}");
+    }
+}
+
+#[test]
+fn another_organisations_records_need_an_agreement_for_the_kind() {
+    let (roles, teams) = ([Role::Clinician], teams("ed"));
+    let (mut patient, _) = with_relation("open");
+    let mut partial = agreement("R1V01", "RSM01");
+    partial.kinds.remove(&Kind::Observation);
+    let mut over = agreement("R1V01", "RSM01");
+    over.until = NOW;
+    let reversed = agreement("RSM01", "R1V01");
+    for (agreements, want) in [
+        (vec![], "allow Encounter shown=2 withheld=demographics+observation"),
+        (vec![partial.clone()], "allow Encounter shown=3 withheld=observation"),
+        (vec![over], "allow Encounter shown=2 withheld=demographics+observation"),
+        (vec![reversed], "allow Encounter shown=2 withheld=demographics+observation"),
+        (both_ways(), "allow Encounter shown=4 withheld="),
+    ] {
+        let request = Request { patient: Some(&patient), ..request(&roles, &teams, Action::ViewRecord, &agreements) };
+        assert_eq!(render(&decide(&request)), want);
+    }
+    // A relation without one covered record is refused, not shown as an empty record.
+    patient.holdings.retain(|holding| holding.organisation == "R1V01");
+    let request = Request { patient: Some(&patient), ..request(&roles, &teams, Action::ViewRecord, &[]) };
+    assert_eq!(render(&decide(&request)), "refuse NoAgreement shown=0 withheld=demographics+observation");
+}
+
+#[test]
+fn an_objection_blocks_other_organisations_and_glass_opens_it_only_where_agreed() {
+    let (roles, teams) = ([Role::Clinician], teams("ed"));
+    let own_only = "shown=2 withheld=demographics+observation";
+    for (relation, overrides, want) in [
+        ("open", false, format!("allow Encounter {own_only}")),
+        ("open", true, format!("allow Encounter {own_only}")),
+        ("glass", false, format!("allow BrokenGlass {own_only}")),
+        ("glass", true, "allow BrokenGlass shown=4 withheld=".into()),
+    ] {
+        let (mut patient, grants) = with_relation(relation);
+        patient.objection = true;
+        let mut agreements = both_ways();
+        agreements.iter_mut().for_each(|agreement| agreement.break_glass_overrides_objection = overrides);
+        let request = Request {
+            patient: Some(&patient),
+            grants: &grants,
+            ..request(&roles, &teams, Action::ViewRecord, &agreements)
+        };
+        assert_eq!(render(&decide(&request)), want, "{relation} {overrides}");
+    }
+}
+
+#[test]
+fn alerts_go_to_recipients_and_across_organisations_only_as_agreed() {
+    let roles = [Role::Clinician];
+    let results = |organisation: &str, recipients: &[&str], objection| PatientContext {
+        holdings: vec![Holding { organisation: organisation.into(), kinds: vec![Kind::Observation] }],
+        recipients: recipients.iter().map(ToString::to_string).collect(),
+        objection,
+        ..PatientContext::default()
+    };
+    for action in [Action::ViewAlerts, Action::HandleAlert] {
+        for (reader, patient, agreements, want) in [
+            ("ed", results("RSM01", &["stmarys-ed"], false), vec![], "allow Recipient shown=1 withheld="),
+            ("ed", results("RSM01", &["stmarys-ed"], true), vec![], "allow Recipient shown=1 withheld="),
+            ("ed", results("RSM01", &["riverside"], false), both_ways(), "refuse NotRecipient shown=0 withheld="),
+            ("practice", results("RSM01", &["riverside"], false), both_ways(), "allow Recipient shown=1 withheld="),
+            (
+                "practice",
+                results("RSM01", &["riverside"], true),
+                both_ways(),
+                "refuse NoAgreement shown=0 withheld=observation",
+            ),
+            (
+                "practice",
+                results("RSM01", &["riverside"], false),
+                vec![],
+                "refuse NoAgreement shown=0 withheld=observation",
+            ),
+        ] {
+            let teams = teams(reader);
+            let request = Request { patient: Some(&patient), ..request(&roles, &teams, action, &agreements) };
+            assert_eq!(render(&decide(&request)), want, "{reader} {action:?}");
+        }
+    }
+}
+
+#[test]
+fn glass_is_for_clinicians() {
+    let roles = [Role::Clinician];
+    assert!(decide(&request(&roles, &[], Action::BreakGlass, &[])).allow);
+    let roles = [Role::DataEngineer];
+    assert!(!decide(&request(&roles, &[], Action::BreakGlass, &[])).allow);
+}

@@ -1,0 +1,140 @@
+//! JSON for scripts: sessions, problems, and the OpenAPI document.
+
+use crate::{
+    app::{Problem, RequestId, Shared, Signed},
+    page::{inbox, sign_in},
+    session, sse,
+};
+use axum::{
+    Extension, Json, Router,
+    extract::{ConnectInfo, Request, State, rejection::JsonRejection},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::net::SocketAddr;
+use utoipa::{OpenApi, ToSchema};
+
+#[derive(Deserialize, ToSchema)]
+pub struct Credentials {
+    pub user: String,
+    pub password: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Session {
+    /// For `Authorization: Bearer …`.
+    pub token: String,
+    pub token_type: &'static str,
+    /// Seconds until it ends in any case; it ends sooner when it is not used.
+    pub expires_in: i64,
+    pub idle_timeout: i64,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Causeway gateway", description = "Records, alerts and FHIR R4 of a region. Every read and every refusal is audited.", version = "1"),
+    paths(
+        open_session, close_session, inbox::seen_api, inbox::acknowledge_api, sse::stream::events,
+        crate::fhir::metadata, crate::fhir::patient, crate::fhir::patients, crate::fhir::observation, crate::fhir::observations
+    ),
+    components(schemas(Credentials, Session)),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+        let cookie = ApiKey::Cookie(ApiKeyValue::new(crate::app::COOKIE));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+        document.security = Some(
+            ["token", "cookie"]
+                .map(|name| utoipa::openapi::security::SecurityRequirement::new(name, Vec::<String>::new()))
+                .into(),
+        );
+    }
+}
+
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/session", axum::routing::post(open_session).delete(close_session))
+        .route("/events", get(sse::stream::events))
+        .route("/openapi.json", get(async || Json(Document::openapi())))
+        .layer(middleware::from_fn(problems_as_json))
+}
+
+/// Opens a session for a script.
+#[utoipa::path(post, path = "/session", tag = "session", request_body = Credentials,
+    responses((status = 201, description = "A token", body = Session), (status = 401, description = "Wrong user or password"), (status = 429, description = "Too many attempts")),
+    security(()))]
+async fn open_session(
+    State(app): State<Shared>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    credentials: Result<Json<Credentials>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Json(credentials) = credentials.map_err(|_| Problem::Bad("send {\"user\": …, \"password\": …} as JSON"))?;
+    let credentials = sign_in::Credentials { user: credentials.user, password: credentials.password };
+    let token = sign_in::open(&app, &credentials, address, &id).await??;
+    let session = Session {
+        token,
+        token_type: "Bearer",
+        expires_in: i64::from(session::ABSOLUTE_HOURS) * 3600,
+        idle_timeout: i64::from(session::IDLE_MINUTES) * 60,
+    };
+    Ok((StatusCode::CREATED, Json(session)).into_response())
+}
+
+/// Ends the session.
+#[utoipa::path(delete, path = "/session", tag = "session", responses((status = 204, description = "Ended"), (status = 401)))]
+async fn close_session(State(app): State<Shared>, signed: Signed) -> Result<StatusCode, Problem> {
+    signed.check_csrf(None)?;
+    session::close(&app.pool, &signed.actor.token_hash).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub fn problem(problem: &Problem) -> Response {
+    let mut response = (problem.status(), Json(json!({"error": problem.words()}))).into_response();
+    if matches!(problem, Problem::NotSignedIn) {
+        let challenge = axum::http::HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+async fn problems_as_json(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    match response.extensions().get::<Problem>() {
+        Some(found) => problem(found),
+        None => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_door() {
+        let document = serde_json::to_value(Document::openapi()).expect("a document");
+        for path in [
+            "/session",
+            "/events",
+            "/alerts/{alert}/acknowledge",
+            "/fhir/metadata",
+            "/fhir/Patient/{id}",
+            "/fhir/Observation",
+        ] {
+            assert!(document["paths"].get(path).is_some(), "{path}");
+        }
+    }
+}

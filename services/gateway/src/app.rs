@@ -1,0 +1,244 @@
+//! What every handler shares: the state, the signed-in reader, problems and their answers.
+
+use crate::{
+    GatewayError, Settings, Site,
+    access::{self, Action, Decision, PatientContext, Team},
+    record::Person,
+    session::{self, Actor},
+    sse::Live,
+};
+use axum::{
+    extract::{FromRequestParts, Request},
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use deadpool_postgres::Pool;
+use event::Micros;
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub const COOKIE: &str = "causeway_session";
+pub const CSRF_HEADER: &str = "x-csrf-token";
+
+pub struct App {
+    pub pool: Pool,
+    pub site: Site,
+    pub settings: Settings,
+    pub live: Live,
+    pub stop: boot::Stop,
+}
+
+pub type Shared = Arc<App>;
+
+impl App {
+    pub fn teams_of(&self, actor: &Actor) -> Vec<Team> {
+        self.site.teams.iter().filter(|team| actor.teams.contains(&team.id)).cloned().collect()
+    }
+
+    pub fn decide(&self, actor: &Actor, action: Action, person: &Person) -> Decision {
+        let request = access::Request { grants: &person.grants, ..self.request(action, Some(&person.context)) };
+        access::decide(&access::Request { roles: actor.roles(), teams: &self.teams_of(actor), ..request })
+    }
+
+    /// For what is not about one person's record: an alert, the inbox, the status page, a glass to break.
+    pub fn decide_on(&self, actor: &Actor, action: Action, context: Option<&PatientContext>) -> Decision {
+        let request = self.request(action, context);
+        access::decide(&access::Request { roles: actor.roles(), teams: &self.teams_of(actor), ..request })
+    }
+
+    fn request<'a>(&'a self, action: Action, patient: Option<&'a PatientContext>) -> access::Request<'a> {
+        access::Request {
+            roles: &[],
+            teams: &[],
+            action,
+            patient,
+            agreements: &self.site.agreements,
+            grants: &[],
+            encounter_grace_hours: self.settings.encounter_grace_hours,
+            now: now(),
+        }
+    }
+
+    /// The words that an organisation's teams share (`St Mary's`), or its code.
+    pub fn organisation_name(&self, code: &str) -> String {
+        let mut names = self.site.teams.iter().filter(|team| team.organisation == code).map(|team| team.name.as_str());
+        let Some(first) = names.next() else { return code.to_owned() };
+        let mut shared: Vec<&str> = first.split_whitespace().collect();
+        for name in names {
+            let same = shared.iter().zip(name.split_whitespace()).take_while(|(one, two)| *one == two).count();
+            shared.truncate(same);
+        }
+        if shared.is_empty() { code.to_owned() } else { shared.join(" ") }
+    }
+}
+
+pub fn now() -> Micros {
+    jiff::Timestamp::now().as_microsecond()
+}
+
+/// Why there is no answer. Rendered by the door it leaves through: a page, JSON, or an OperationOutcome.
+#[derive(Clone, Debug)]
+pub enum Problem {
+    NotSignedIn,
+    /// `glass`: the person whose record could be opened by breaking the glass, and the form's CSRF token.
+    Forbidden {
+        why: &'static str,
+        glass: Option<(Uuid, String)>,
+    },
+    NotFound,
+    Bad(&'static str),
+    Throttled,
+    Busy,
+    Failed,
+}
+
+impl Problem {
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotSignedIn => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub const fn words(&self) -> &'static str {
+        match self {
+            Self::NotSignedIn => "sign in first",
+            Self::Forbidden { why, .. } => why,
+            Self::NotFound => "there is nothing here",
+            Self::Bad(what) => what,
+            Self::Throttled => "too many attempts; try again in a quarter of an hour",
+            Self::Busy => "the service is busy; try again in a moment",
+            Self::Failed => "the service could not answer; try again in a moment",
+        }
+    }
+
+    pub const fn forbidden(why: &'static str) -> Self {
+        Self::Forbidden { why, glass: None }
+    }
+}
+
+impl From<GatewayError> for Problem {
+    fn from(error: GatewayError) -> Self {
+        tracing::error!(%error, "a request failed");
+        if matches!(error, GatewayError::Pool(_)) { Self::Busy } else { Self::Failed }
+    }
+}
+
+impl From<tokio_postgres::Error> for Problem {
+    fn from(error: tokio_postgres::Error) -> Self {
+        GatewayError::from(error).into()
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for Problem {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        GatewayError::from(error).into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), self.words()).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Of one request; told in `X-Request-Id` and in the audit.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// The signed-in reader of this request.
+pub struct Signed {
+    pub actor: Actor,
+    /// A token in `Authorization` is no browser's own doing: no CSRF token is asked for.
+    bearer: bool,
+    csrf_header: Option<String>,
+}
+
+impl Signed {
+    /// Refuses a change whose form or header does not carry the session's CSRF token.
+    pub fn check_csrf(&self, form: Option<&str>) -> Result<(), Problem> {
+        let token = form.or(self.csrf_header.as_deref()).unwrap_or_default();
+        if self.bearer || session::same_token(token, &self.actor.csrf) {
+            return Ok(());
+        }
+        Err(Problem::forbidden("the form is out of date; load the page again"))
+    }
+}
+
+impl FromRequestParts<Shared> for Signed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let (token, bearer) = token(parts).ok_or(Problem::NotSignedIn)?;
+        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        let client = app.pool.get().await?;
+        let actor = session::actor(&client, &session::hash_token(&token), &request_id, true).await?;
+        let csrf_header = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        actor.map(|actor| Self { actor, bearer, csrf_header }).ok_or(Problem::NotSignedIn)
+    }
+}
+
+/// The session's token and whether it came as a bearer token.
+fn token(parts: &Parts) -> Option<(String, bool)> {
+    let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if let Some(bearer) = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")) {
+        return Some((bearer.trim().to_owned(), true));
+    }
+    let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, value)| (value.to_owned(), false))
+}
+
+/// The cookie that holds a session; an empty token takes it away.
+pub fn cookie(token: &str, secure: bool) -> String {
+    let age = if token.is_empty() { 0 } else { i64::from(session::ABSOLUTE_HOURS) * 3600 };
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}")
+}
+
+const HEADERS: [(&str, &str); 7] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
+];
+
+/// Gives the request its id, refuses changes asked for by other sites, and puts the security headers on the answer.
+pub async fn guard(mut request: Request, next: Next) -> Response {
+    let id = Uuid::now_v7().to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let site = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let foreign = !request.method().is_safe() && site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    let mut response = if foreign {
+        Problem::forbidden("another site asked for this").into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert("x-request-id", id);
+    }
+    response
+}

@@ -1,0 +1,153 @@
+//! FHIR shapes, as input and expected JSON.
+
+use super::*;
+use crate::access::Why;
+use crate::record::{Identity, clinical::Provenance};
+use std::collections::BTreeSet;
+
+fn potassium() -> Observation {
+    Observation {
+        from: Provenance {
+            source: "stmarys".into(),
+            patient: "42".into(),
+            record: "result/7".into(),
+            organisation: "RSM01".into(),
+            committed_at: 1_800_000_000_000_000,
+            effective_at: Some(1_799_990_000_000_000),
+            event_id: "e7".into(),
+            ..Provenance::default()
+        },
+        code: Coded {
+            text: "Potassium".into(),
+            system: Some("urn:causeway:local:stmarys".into()),
+            code: Some("K".into()),
+            snomed: Some("1107761000000109".into()),
+            loinc: Some("2823-3".into()),
+        },
+        analyte: Some("potassium".into()),
+        comparator: Some(">".into()),
+        number: "6.70".parse().ok(),
+        unit: Some("mEq/L".into()),
+        canonical_number: "6.70".parse().ok(),
+        canonical_unit: Some("mmol/L".into()),
+        flag: Some("critical-high".into()),
+        status: Some("final".into()),
+        ..Observation::default()
+    }
+}
+
+#[test]
+fn a_result_is_coded_thrice_and_keeps_what_was_written() {
+    let got = observation(Uuid::nil(), &potassium());
+    assert_eq!(
+        got["code"],
+        json!({"coding": [
+            {"system": SNOMED, "code": "1107761000000109"},
+            {"system": LOINC, "code": "2823-3"},
+            {"code": "K", "userSelected": true, "system": "urn:causeway:local:stmarys"},
+        ], "text": "Potassium"})
+    );
+    let quantity = json!({"value": 6.7, "comparator": ">", "unit": "mmol/L", "system": UCUM, "code": "mmol/L"});
+    assert_eq!(got["valueQuantity"], quantity);
+    assert_eq!(got["note"], json!([{"text": "As written by the source: >6.70 mEq/L"}]));
+    assert_eq!(got["meta"]["source"], "urn:causeway:source:stmarys#e7");
+    assert_eq!(got["interpretation"][0]["coding"][0]["code"], "HH");
+    assert!(got.get("dataAbsentReason").is_none());
+    let id = text(&got["id"]);
+    assert!(id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')), "{id}");
+    assert_eq!(person_of(id), Some(Uuid::nil()));
+}
+
+#[test]
+fn an_unusable_number_is_absent_with_its_reason() {
+    let banana = Observation {
+        unit: Some("Banana".into()),
+        canonical_number: None,
+        canonical_unit: None,
+        unchecked: Some("unknown unit".into()),
+        comparator: None,
+        ..potassium()
+    };
+    let got = observation(Uuid::nil(), &banana);
+    assert!(got.get("valueQuantity").is_none() && got.get("valueString").is_none());
+    assert_eq!(
+        got["dataAbsentReason"],
+        json!({"coding": [{"system": ABSENT, "code": "unsupported"}], "text": "unknown unit"})
+    );
+    assert_eq!(got["note"], json!([{"text": "As written by the source: 6.70 Banana"}]));
+}
+
+#[test]
+fn every_value_has_one_form() {
+    let words = Observation { text: Some("haemolysed".into()), ..Observation::default() };
+    let nothing = Observation::default();
+    let plain = Observation { number: "140".parse().ok(), unit: Some("mmHg".into()), ..Observation::default() };
+    for (row, key, want) in [
+        (words, "valueString", json!("haemolysed")),
+        (
+            nothing,
+            "dataAbsentReason",
+            json!({"coding": [{"system": ABSENT, "code": "unknown"}], "text": "no value recorded"}),
+        ),
+        (plain, "valueQuantity", json!({"value": 140, "unit": "mmHg"})),
+    ] {
+        let got = observation(Uuid::nil(), &row);
+        assert_eq!(got[key], want);
+        let forms = ["valueString", "valueQuantity", "dataAbsentReason"];
+        assert_eq!(forms.iter().filter(|form| got.get(**form).is_some()).count(), 1);
+    }
+}
+
+#[test]
+fn a_patient_shows_only_what_the_decision_shows() {
+    let identity = |organisation: &str, source: &str, number: &str| Identity {
+        source: source.into(),
+        patient: "1".into(),
+        organisation: organisation.into(),
+        nhs_number: Some(number.into()),
+        nhs_number_verified: organisation == "R1V01",
+        family: Some("Example".into()),
+        given: Some("David John".into()),
+        birth_date: Some("1980-02-03".into()),
+        ..Identity::default()
+    };
+    let person = Person {
+        id: Uuid::nil(),
+        sources: Vec::new(),
+        identities: vec![identity("R1V01", "riverside", "9434765919"), identity("RSM01", "stmarys", "9434765919")],
+        held: false,
+        context: crate::access::PatientContext::default(),
+        grants: Vec::new(),
+    };
+    let decision = |shown: &[&str]| Decision {
+        allow: true,
+        why: Why::Encounter,
+        shown: shown.iter().map(|organisation| ((*organisation).to_owned(), Kind::Demographics)).collect(),
+        withheld: BTreeSet::new(),
+        glass: None,
+    };
+    let own = patient(&person, &decision(&["RSM01"]));
+    assert_eq!(own["identifier"].as_array().map(Vec::len), Some(2));
+    assert_eq!(own["identifier"][1]["system"], "urn:causeway:source:stmarys");
+    assert_eq!(own["name"], json!([{"use": "official", "family": "Example", "given": ["David", "John"]}]));
+    let both = patient(&person, &decision(&["R1V01", "RSM01"]));
+    assert_eq!(both["meta"]["source"], "urn:causeway:source:riverside#");
+    let nothing = patient(&person, &decision(&[]));
+    assert_eq!(nothing, json!({"resourceType": "Patient", "id": Uuid::nil().to_string()}));
+}
+
+#[test]
+fn bundles_page_and_outcomes_say_why() {
+    let bundle = bundle(3, vec![json!({"resourceType": "Patient", "id": "a"})], &[("next", "Patient?x".into())]);
+    assert_eq!(bundle["entry"][0]["fullUrl"], "Patient/a");
+    assert_eq!(bundle["link"], json!([{"relation": "next", "url": "Patient?x"}]));
+    for (problem, code) in [
+        (Problem::NotSignedIn, "login"),
+        (Problem::forbidden("no relation"), "forbidden"),
+        (Problem::NotFound, "not-found"),
+        (Problem::Bad("x"), "invalid"),
+    ] {
+        assert_eq!(outcome(&problem)["issue"][0]["code"], code);
+    }
+    assert_eq!(escaped("a b&c"), "a%20b%26c");
+}

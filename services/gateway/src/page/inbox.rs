@@ -1,0 +1,289 @@
+//! The alert inbox: new → seen → acknowledged, or withdrawn.
+
+use super::{Frame, format, render};
+use crate::{
+    access::Action,
+    alerts::{self, Alert, Step, Which},
+    app::{Problem, Shared, Signed, now},
+    audit, database,
+    page::sign_in::Csrf,
+    session::Actor,
+};
+use askama::Template;
+use axum::{
+    Form, Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// The filters, with the states each shows.
+const FILTERS: [(&str, &str, &[&str]); 5] = [
+    ("open", "Open", &["new", "seen"]),
+    ("new", "New", &["new"]),
+    ("seen", "Seen", &["seen"]),
+    ("acknowledged", "Acknowledged", &["acknowledged"]),
+    ("withdrawn", "Withdrawn", &["withdrawn"]),
+];
+/// Pages that can be leafed back.
+const PAGES_MAX: i64 = 100;
+
+#[derive(Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    page: i64,
+}
+
+impl Asked {
+    fn filter(&self) -> (&'static str, &'static str, &'static [&'static str]) {
+        FILTERS.into_iter().find(|(key, ..)| *key == self.state).unwrap_or(FILTERS[0])
+    }
+}
+
+#[derive(Template)]
+#[template(path = "inbox.html")]
+struct InboxPage {
+    frame: Frame,
+    csrf: String,
+    filters: Vec<(&'static str, &'static str, bool)>,
+    filter: &'static str,
+    filter_name: &'static str,
+    alerts: Vec<View>,
+    withdrawn: Vec<View>,
+    withheld: bool,
+    newer: Option<i64>,
+    older: Option<i64>,
+    /// The live stream goes on after this.
+    head: String,
+}
+
+#[derive(Template)]
+#[template(path = "alert_row.html")]
+struct RowPage {
+    csrf: String,
+    alert: View,
+}
+
+/// One alert as the page shows it.
+pub struct View {
+    pub id: String,
+    pub state: &'static str,
+    pub state_key: String,
+    pub severity: &'static str,
+    pub severity_key: String,
+    pub urgency: &'static str,
+    pub urgency_key: String,
+    pub rule: &'static str,
+    pub headline: String,
+    pub name: String,
+    pub born: Option<String>,
+    pub nhs: Option<String>,
+    pub link: Option<String>,
+    pub from: String,
+    pub resulted: Option<(String, String)>,
+    pub raised: (String, String, String),
+    pub withdrawn_reason: Option<String>,
+    pub acknowledged: Option<String>,
+    pub seen_by_me: Option<String>,
+    pub can_see: bool,
+    pub can_acknowledge: bool,
+}
+
+pub fn rule_words(rule: &str) -> &'static str {
+    match rule {
+        "critical-limit" => "Outside critical limits",
+        "source-critical" => "Flagged critical by the laboratory",
+        "unchecked" => "Could not be checked",
+        "adrenal-crisis" => "Possible adrenal crisis",
+        _ => "Alert",
+    }
+}
+
+impl View {
+    pub fn new(app: &Shared, alert: &Alert) -> Self {
+        let now = now();
+        let (state, can_see, can_acknowledge) = match alert.state.as_str() {
+            "new" => ("New", true, true),
+            "seen" => ("Seen", alert.seen_by_me.is_none(), true),
+            "acknowledged" => ("Acknowledged", false, false),
+            _ => ("Withdrawn", false, false),
+        };
+        let born = alert.birth_date.as_ref().map(|birth| {
+            let age = format::age(birth, format::today(now)).map(|age| format!(" ({age} years)")).unwrap_or_default();
+            format!("{}{age}", format::date(birth))
+        });
+        Self {
+            id: alert.id.to_string(),
+            state,
+            state_key: alert.state.clone(),
+            severity: if alert.severity == "critical" { "Critical" } else { "Warning" },
+            severity_key: alert.severity.clone(),
+            urgency: match alert.urgency.as_str() {
+                "paged" => "Live",
+                "late" => "Late result: not paged",
+                _ => "Listed at go-live: not paged",
+            },
+            urgency_key: alert.urgency.clone(),
+            rule: rule_words(&alert.rule),
+            headline: alert.headline.clone(),
+            name: format::name(alert.family.as_deref(), alert.given.as_deref()),
+            born,
+            nhs: alert.nhs_number.as_deref().map(format::nhs_number),
+            link: alert.person.map(|person| format!("/patients/{person}")),
+            from: alert
+                .organisation
+                .as_deref()
+                .map_or_else(|| alert.source.clone(), |code| app.organisation_name(code)),
+            resulted: alert.authorised_at.map(|at| (format::machine(at), format::when(at))),
+            raised: (
+                format::machine(alert.raised_at),
+                format::when(alert.raised_at),
+                format::ago(alert.raised_at, now),
+            ),
+            withdrawn_reason: alert.withdrawn_reason.clone(),
+            acknowledged: alert.acknowledged_by.as_ref().map(|by| {
+                format!(
+                    "by {by}{}",
+                    alert.acknowledged_at.map(|at| format!(", {}", format::when(at))).unwrap_or_default()
+                )
+            }),
+            seen_by_me: alert.seen_by_me.map(format::when),
+            can_see,
+            can_acknowledge,
+        }
+    }
+}
+
+pub async fn inbox(State(app): State<Shared>, signed: Signed, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+    let actor = &signed.actor;
+    let (filter, filter_name, states) = asked.filter();
+    let page = asked.page.clamp(0, PAGES_MAX);
+    // Before the rows are read: what is raised in between comes over the stream.
+    let head = app.live.head().map(|head| head.to_string()).unwrap_or_default();
+    let mut client = app.pool.get().await?;
+    let transaction = database::begin(&mut client).await?;
+    let decision = app.decide_on(actor, Action::ViewAlerts, None);
+    audit::write(&transaction, actor, &audit::Entry::of("open-inbox", &decision), &[]).await?;
+    if !decision.allow {
+        transaction.commit().await?;
+        return Err(Problem::forbidden(decision.why.as_str()));
+    }
+    let which = Which::States { states: states.to_vec(), skip: page * alerts::INBOX_MAX };
+    let mut rows = alerts::read(&transaction, actor, &which).await?;
+    let more = rows.len() as i64 > alerts::INBOX_MAX;
+    rows.truncate(usize::try_from(alerts::INBOX_MAX).unwrap_or_default());
+    let (rows, withheld) = alerts::disclose(&app, &transaction, actor, Action::ViewAlerts, rows).await?;
+    let untold = alerts::read(&transaction, actor, &Which::WithdrawnUntold).await?;
+    let (untold, _) = alerts::disclose(&app, &transaction, actor, Action::ViewAlerts, untold).await?;
+    transaction.commit().await?;
+    render(&InboxPage {
+        frame: Frame::new(&app, actor, "Alerts", "inbox"),
+        csrf: actor.csrf.clone(),
+        filters: FILTERS.map(|(key, name, _)| (key, name, key == filter)).to_vec(),
+        filter,
+        filter_name,
+        alerts: rows.iter().map(|alert| View::new(&app, alert)).collect(),
+        withdrawn: untold.iter().map(|alert| View::new(&app, alert)).collect(),
+        withheld,
+        newer: (page > 0).then(|| page - 1),
+        older: more.then_some(page + 1),
+        head,
+    })
+}
+
+/// One alert, disclosed and audited.
+async fn disclosed(
+    app: &Shared,
+    client: &impl deadpool_postgres::GenericClient,
+    actor: &Actor,
+    id: Uuid,
+    action: Action,
+) -> Result<Option<Alert>, Problem> {
+    let found = alerts::read(client, actor, &Which::One(id)).await?;
+    if found.is_empty() {
+        // Also for an alert of other teams: the refusal does not say whether there is one.
+        let decision = app.decide_on(actor, action, Some(&crate::access::PatientContext::default()));
+        audit::write(client, actor, &audit::Entry::of(action.as_str(), &decision), &[]).await?;
+    }
+    Ok(alerts::disclose(app, client, actor, action, found).await?.0.pop())
+}
+
+/// The row of one alert, for the page to put in; empty when the filter does not show it.
+pub async fn row(
+    State(app): State<Shared>,
+    signed: Signed,
+    Path(id): Path<Uuid>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    let actor = &signed.actor;
+    let (_, _, states) = asked.filter();
+    let mut client = app.pool.get().await?;
+    let transaction = database::begin(&mut client).await?;
+    let alert = disclosed(&app, &transaction, actor, id, Action::ViewAlerts).await?;
+    transaction.commit().await?;
+    match alert {
+        None => Err(Problem::NotFound),
+        Some(alert) if !states.contains(&alert.state.as_str()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Some(alert) => render(&RowPage { csrf: actor.csrf.clone(), alert: View::new(&app, &alert) }),
+    }
+}
+
+async fn step(app: &Shared, signed: &Signed, id: Uuid, step: Step) -> Result<(), Problem> {
+    let mut client = app.pool.get().await?;
+    let transaction = database::begin_change(&mut client).await?;
+    let alert = disclosed(app, &transaction, &signed.actor, id, Action::HandleAlert).await?;
+    let found = alert.is_some();
+    if let Some(alert) = alert {
+        alerts::take(&transaction, &signed.actor, &alert, step).await?;
+    }
+    transaction.commit().await?;
+    if found { Ok(()) } else { Err(Problem::NotFound) }
+}
+
+pub async fn seen(
+    State(app): State<Shared>,
+    signed: Signed,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Csrf>,
+) -> Result<Redirect, Problem> {
+    signed.check_csrf(Some(&form.csrf))?;
+    step(&app, &signed, id, Step::Seen).await?;
+    Ok(Redirect::to("/inbox"))
+}
+
+pub async fn acknowledge(
+    State(app): State<Shared>,
+    signed: Signed,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Csrf>,
+) -> Result<Redirect, Problem> {
+    signed.check_csrf(Some(&form.csrf))?;
+    step(&app, &signed, id, Step::Acknowledge).await?;
+    Ok(Redirect::to("/inbox"))
+}
+
+/// The alert has been looked at.
+#[utoipa::path(put, path = "/alerts/{alert}/seen", tag = "alerts", params(("alert" = String, Path, description = "The alert's id")),
+    responses((status = 200, description = "Marked as seen"), (status = 401), (status = 404, description = "No such alert of your teams")))]
+pub async fn seen_api(State(app): State<Shared>, signed: Signed, Path(id): Path<Uuid>) -> Result<Response, Problem> {
+    signed.check_csrf(None)?;
+    step(&app, &signed, id, Step::Seen).await?;
+    Ok(Json(serde_json::json!({"alert": id.to_string(), "state": "seen"})).into_response())
+}
+
+/// Somebody has taken the alert on.
+#[utoipa::path(put, path = "/alerts/{alert}/acknowledge", tag = "alerts", params(("alert" = String, Path, description = "The alert's id")),
+    responses((status = 200, description = "Acknowledged"), (status = 401), (status = 404, description = "No such alert of your teams")))]
+pub async fn acknowledge_api(
+    State(app): State<Shared>,
+    signed: Signed,
+    Path(id): Path<Uuid>,
+) -> Result<Response, Problem> {
+    signed.check_csrf(None)?;
+    step(&app, &signed, id, Step::Acknowledge).await?;
+    Ok(Json(serde_json::json!({"alert": id.to_string(), "state": "acknowledged"})).into_response())
+}

@@ -1,0 +1,146 @@
+//! The pages: HTML that reads and acknowledges without JavaScript.
+
+pub mod format;
+pub mod inbox;
+pub mod patient;
+pub mod search;
+pub mod sign_in;
+pub mod status;
+
+use crate::{
+    access::Role,
+    app::{Problem, Shared},
+    session::Actor,
+};
+use askama::Template;
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+
+/// What every page carries around its content.
+pub struct Frame {
+    pub title: String,
+    pub user: Option<Viewer>,
+    /// The current place in the navigation.
+    pub place: &'static str,
+}
+
+pub struct Viewer {
+    pub name: String,
+    pub teams: String,
+    pub csrf: String,
+    pub clinician: bool,
+    pub engineer: bool,
+}
+
+impl Frame {
+    pub fn new(app: &Shared, actor: &Actor, title: impl Into<String>, place: &'static str) -> Self {
+        let teams: Vec<String> = app.teams_of(actor).into_iter().map(|team| team.name).collect();
+        let user = Viewer {
+            name: actor.name.clone(),
+            teams: teams.join(", "),
+            csrf: actor.csrf.clone(),
+            clinician: actor.role == Some(Role::Clinician),
+            engineer: actor.role == Some(Role::DataEngineer),
+        };
+        Self { title: title.into(), user: Some(user), place }
+    }
+
+    pub fn for_nobody(title: impl Into<String>) -> Self {
+        Self { title: title.into(), user: None, place: "" }
+    }
+}
+
+pub fn render(template: &impl Template) -> Result<Response, Problem> {
+    match template.render() {
+        Ok(html) => Ok(Html(html).into_response()),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            Err(Problem::Failed)
+        }
+    }
+}
+
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/", get(home))
+        .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/inbox", get(inbox::inbox))
+        .route("/inbox/{alert}", get(inbox::row))
+        .route("/alerts/{alert}/seen", post(inbox::seen).put(inbox::seen_api))
+        .route("/alerts/{alert}/acknowledge", post(inbox::acknowledge).put(inbox::acknowledge_api))
+        .route("/patients", get(search::form).post(search::search))
+        .route("/patients/{person}", get(patient::record))
+        .route("/patients/{person}/break-glass", post(patient::break_glass))
+        .route("/break-glass", post(search::break_glass))
+        .route("/status", get(status::status))
+        .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", include_str!("../../assets/style.css"))))
+        .route("/assets/live.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../../assets/live.js"))))
+        .fallback(async || Problem::NotFound)
+        .layer(middleware::from_fn(problems_as_pages))
+}
+
+async fn home(signed: crate::app::Signed) -> Redirect {
+    Redirect::to(if signed.actor.role == Some(Role::DataEngineer) { "/status" } else { "/inbox" })
+}
+
+async fn asset(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text).into_response()
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage {
+    frame: Frame,
+    words: &'static str,
+    glass: Option<(String, String)>,
+    reason_max: usize,
+}
+
+/// Problems leave as pages; who is not signed in is shown the way. Scripts that ask for JSON get JSON.
+async fn problems_as_pages(request: Request, next: Next) -> Response {
+    let html = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_none_or(|accept| !accept.contains("application/json"));
+    let read = request.method().is_safe();
+    let response = next.run(request).await;
+    let Some(problem) = response.extensions().get::<Problem>().cloned() else { return response };
+    if !html {
+        return crate::api::problem(&problem);
+    }
+    if matches!(problem, Problem::NotSignedIn) && read {
+        return Redirect::to("/sign-in").into_response();
+    }
+    let title = match &problem {
+        Problem::NotSignedIn => "Sign in first",
+        Problem::Forbidden { .. } => "You cannot see this",
+        Problem::NotFound => "Page not found",
+        Problem::Bad(_) => "That did not work",
+        Problem::Throttled | Problem::Busy | Problem::Failed => "Sorry, there is a problem",
+    };
+    let glass = match &problem {
+        Problem::Forbidden { glass: Some((person, csrf)), .. } => Some((person.to_string(), csrf.clone())),
+        _ => None,
+    };
+    let page = ProblemPage {
+        frame: Frame::for_nobody(title),
+        words: problem.words(),
+        glass,
+        reason_max: patient::REASON_CHARS_MAX,
+    };
+    let mut response = match render(&page) {
+        Ok(response) => response,
+        Err(problem) => return problem.into_response(),
+    };
+    *response.status_mut() = problem.status();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,408 @@
+//! The record page's words, made from rows that may be shown.
+
+use super::{REASON_CHARS_MAX, main_identity};
+use crate::{
+    access::Decision,
+    app::App,
+    page::{Frame, format},
+    record::{
+        Identity, Person,
+        clinical::{Allergy, Clinical, Coded, Condition, Freshness, Medication, Observation, Provenance},
+        summary::{self, Allergies, TREND_MAX, TestResult, Trend},
+    },
+};
+use askama::Template;
+use event::{Kind, Micros};
+
+/// A source without a change for so long is said to be perhaps behind.
+const FRESH_MAX: Micros = 3_600_000_000;
+/// Entries without a value that the page lists.
+const ENTRIES_MAX: usize = 100;
+
+pub struct Facts<'a> {
+    pub app: &'a App,
+    pub person: &'a Person,
+    pub decision: &'a Decision,
+    pub clinical: &'a Clinical,
+    pub held: bool,
+    pub now: Micros,
+}
+
+#[derive(Template)]
+#[template(path = "record.html")]
+pub struct RecordPage {
+    frame: Frame,
+    csrf: String,
+    person: String,
+    name: String,
+    born: String,
+    died: Option<String>,
+    gender: String,
+    nhs: String,
+    nhs_verified: bool,
+    identities: Vec<IdentityLine>,
+    glass: Option<(String, String)>,
+    reason_max: usize,
+    /// Something was withheld, is in quarantine, or a link is on hold. Which it was is not said.
+    incomplete: bool,
+    held: bool,
+    cut: bool,
+    steroids: Vec<(String, String)>,
+    allergies: Vec<Item>,
+    none_known: Vec<Item>,
+    allergies_complete: bool,
+    medicines: Vec<MedicineRow>,
+    past_medicines: Vec<Item>,
+    problems: Vec<Item>,
+    past_problems: Vec<Item>,
+    tests: Vec<Test>,
+    results: Vec<ResultRow>,
+    entries: Vec<Item>,
+    sources: Vec<SourceLine>,
+}
+
+struct IdentityLine {
+    organisation: String,
+    name: String,
+    born: String,
+    nhs: String,
+    local: String,
+    practice: String,
+    told: String,
+}
+
+/// One line of a list, with where it comes from.
+struct Item {
+    text: String,
+    detail: String,
+    uncoded: bool,
+    corrected: bool,
+    from: String,
+    at: Option<(String, String)>,
+}
+
+struct MedicineRow {
+    name: String,
+    gp: Vec<Item>,
+    hospital: Vec<Item>,
+}
+
+struct Test {
+    name: String,
+    unit: String,
+    newest: Value,
+    earlier: Vec<Option<Value>>,
+}
+
+#[derive(Clone)]
+struct Value {
+    shown: String,
+    flag: Option<String>,
+    unchecked: Option<String>,
+    at: (String, String),
+    from: String,
+}
+
+struct ResultRow {
+    test: String,
+    value: Value,
+    written: Option<String>,
+    range: String,
+    status: String,
+    authorised: String,
+    committed: String,
+    uncoded: bool,
+    corrected: bool,
+    comment: Option<String>,
+}
+
+struct SourceLine {
+    name: String,
+    source: String,
+    latest: String,
+    ago: String,
+    behind: bool,
+    quarantined: i64,
+    unattributed: i64,
+}
+
+impl RecordPage {
+    pub fn new(facts: &Facts<'_>, frame: impl FnOnce(String) -> Frame, csrf: String) -> Self {
+        let identity = main_identity(facts.person, facts.decision);
+        let name = identity.map_or_else(|| "Name not shown".to_owned(), |identity| facts.name(identity));
+        let clinical = facts.clinical;
+        let (allergies, none_known) = facts.allergies();
+        let trends = summary::trends(&clinical.observations);
+        let (problems, past_problems): (Vec<&Condition>, Vec<&Condition>) =
+            clinical.conditions.iter().partition(|condition| condition.active);
+        Self {
+            frame: frame(name.clone()),
+            csrf,
+            person: facts.person.id.to_string(),
+            name,
+            born: identity.map_or_else(|| "not shown".into(), |identity| facts.born(identity)),
+            died: identity.and_then(|identity| identity.death_date.as_deref()).map(format::date),
+            gender: identity.and_then(|identity| identity.gender.clone()).unwrap_or_else(|| "not known".into()),
+            nhs: identity
+                .and_then(|identity| identity.nhs_number.as_deref())
+                .map_or_else(|| "not known".into(), format::nhs_number),
+            nhs_verified: identity
+                .is_some_and(|identity| identity.nhs_number.is_some() && identity.nhs_number_verified),
+            identities: facts.identities(),
+            glass: facts.decision.glass.as_ref().map(|grant| (grant.reason.clone(), format::when(grant.until))),
+            reason_max: REASON_CHARS_MAX,
+            incomplete: facts.incomplete(),
+            held: facts.held,
+            cut: clinical.cut,
+            steroids: summary::steroid_reasons(&clinical.conditions, &clinical.medications)
+                .into_iter()
+                .map(|(text, organisation)| (text.to_owned(), facts.app.organisation_name(organisation)))
+                .collect(),
+            allergies,
+            none_known,
+            // Whatever is missing: which kind it is, is not said.
+            allergies_complete: !facts.incomplete(),
+            medicines: facts.medicines(),
+            past_medicines: clinical.medications.iter().filter(|m| !m.active).map(|m| facts.medication(m)).collect(),
+            problems: problems.into_iter().map(|condition| facts.condition(condition)).collect(),
+            past_problems: past_problems.into_iter().map(|condition| facts.condition(condition)).collect(),
+            tests: trends.iter().map(|trend| facts.test(trend)).collect(),
+            results: trends
+                .iter()
+                .flat_map(|trend| trend.results.iter().map(|result| facts.result(trend, result)))
+                .collect(),
+            entries: summary::entries(&clinical.observations)
+                .into_iter()
+                .take(ENTRIES_MAX)
+                .map(|entry| facts.item(&entry.code, &entry.from, entry.comment.clone().unwrap_or_default()))
+                .collect(),
+            sources: clinical.freshness.iter().filter_map(|freshness| facts.source(freshness)).collect(),
+        }
+    }
+}
+
+impl Facts<'_> {
+    fn incomplete(&self) -> bool {
+        !self.decision.withheld.is_empty()
+            || self.held
+            || self.clinical.freshness.iter().any(|freshness| freshness.quarantined > 0)
+    }
+
+    fn name(&self, identity: &Identity) -> String {
+        format::name(identity.family.as_deref(), identity.given.as_deref())
+    }
+
+    fn born(&self, identity: &Identity) -> String {
+        let Some(birth) = identity.birth_date.as_deref() else { return "not known".into() };
+        let until = identity.death_date.as_deref().and_then(|death| death.parse().ok());
+        let age = format::age(birth, until.unwrap_or_else(|| format::today(self.now)));
+        let age = age.map(|age| format!(" ({age} years)")).unwrap_or_default();
+        format!("{}{age}", format::date(birth))
+    }
+
+    fn identities(&self) -> Vec<IdentityLine> {
+        let shown = |identity: &&Identity| self.decision.shows(&identity.organisation, Kind::Demographics);
+        self.person
+            .identities
+            .iter()
+            .filter(shown)
+            .map(|identity| IdentityLine {
+                organisation: self.app.organisation_name(&identity.organisation),
+                name: self.name(identity),
+                born: self.born(identity),
+                nhs: match (&identity.nhs_number, &identity.nhs_number_text) {
+                    (Some(number), _) if identity.nhs_number_verified => {
+                        format!("{} (verified)", format::nhs_number(number))
+                    }
+                    (Some(number), _) => format!("{} (not verified)", format::nhs_number(number)),
+                    (None, Some(text)) => format!("“{text}” is not an NHS number"),
+                    (None, None) => "not known".into(),
+                },
+                local: identity.patient.clone(),
+                practice: identity
+                    .registered_practice
+                    .as_deref()
+                    .map_or_else(|| "not told".into(), |code| self.app.organisation_name(code)),
+                told: format::when(identity.committed_at),
+            })
+            .collect()
+    }
+
+    fn allergies(&self) -> (Vec<Item>, Vec<Item>) {
+        let items = |rows: Vec<&Allergy>| rows.into_iter().map(|allergy| self.allergy(allergy)).collect();
+        match summary::allergies(&self.clinical.allergies) {
+            Allergies::NothingRecorded => (Vec::new(), Vec::new()),
+            Allergies::NoneKnown(rows) => (Vec::new(), items(rows)),
+            Allergies::Recorded { active, none_known } => (items(active), items(none_known)),
+        }
+    }
+
+    fn allergy(&self, allergy: &Allergy) -> Item {
+        let detail = [allergy.reaction.as_deref(), allergy.severity.as_deref()];
+        self.item(&allergy.code, &allergy.from, detail.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+
+    fn medicines(&self) -> Vec<MedicineRow> {
+        summary::medicines(&self.clinical.medications, &self.app.site.teams)
+            .into_iter()
+            .map(|line| MedicineRow {
+                name: line.name,
+                gp: line.gp.into_iter().map(|medication| self.medication(medication)).collect(),
+                hospital: line.hospital.into_iter().map(|medication| self.medication(medication)).collect(),
+            })
+            .collect()
+    }
+
+    fn medication(&self, medication: &Medication) -> Item {
+        let mut detail: Vec<String> =
+            [&medication.dosage, &medication.quantity, &medication.course].into_iter().flatten().cloned().collect();
+        let dates = [
+            ("started", medication.started_at),
+            ("last issued", medication.last_issued_at),
+            ("ended", medication.ended_at),
+        ];
+        detail.extend(dates.into_iter().filter_map(|(what, at)| at.map(|at| format!("{what} {}", format::day(at)))));
+        self.item(&medication.code, &medication.from, detail.join(", "))
+    }
+
+    fn condition(&self, condition: &Condition) -> Item {
+        let mut detail: Vec<String> = condition.significance.iter().cloned().collect();
+        detail.extend(condition.ended_at.map(|at| format!("ended {}", format::day(at))));
+        self.item(&condition.code, &condition.from, detail.join(", "))
+    }
+
+    fn item(&self, code: &Coded, from: &Provenance, detail: String) -> Item {
+        Item {
+            text: if code.text.is_empty() { "(no words in the source)".into() } else { code.text.clone() },
+            detail,
+            uncoded: code.uncoded(),
+            corrected: from.corrected,
+            from: self.app.organisation_name(&from.organisation),
+            at: from.effective_at.or(from.entered_at).map(|at| (format::machine(at), format::day(at))),
+        }
+    }
+
+    fn test(&self, trend: &Trend<'_>) -> Test {
+        let mut values = trend.results.iter().map(|result| self.value(result));
+        // Every trend has at least the result it was made of.
+        let newest = values.next().unwrap_or_else(|| Value {
+            shown: String::new(),
+            flag: None,
+            unchecked: None,
+            at: (String::new(), String::new()),
+            from: String::new(),
+        });
+        let mut earlier: Vec<Option<Value>> = values.take(TREND_MAX).map(Some).collect();
+        earlier.resize(TREND_MAX, None);
+        Test { name: trend.name.to_owned(), unit: trend.unit.unwrap_or_default().to_owned(), newest, earlier }
+    }
+
+    fn value(&self, result: &TestResult<'_>) -> Value {
+        let row = result.main();
+        let mut from: Vec<String> =
+            result.told.iter().map(|row| self.app.organisation_name(&row.from.organisation)).collect();
+        from.dedup();
+        let mut at = format::when(row.at());
+        if row.at() > self.now {
+            at.push_str(" (in the future)");
+        }
+        Value {
+            shown: shown_value(row),
+            flag: row.flag.as_deref().map(flag_words),
+            unchecked: row.unchecked.clone(),
+            at: (format::machine(row.at()), at),
+            from: from.join(" and "),
+        }
+    }
+
+    fn result(&self, trend: &Trend<'_>, result: &TestResult<'_>) -> ResultRow {
+        let row = result.main();
+        let range = match (row.range_low, row.range_high) {
+            (Some(low), Some(high)) => format!("{} to {}", format::number(low), format::number(high)),
+            (Some(low), None) => format!("from {}", format::number(low)),
+            (None, Some(high)) => format!("up to {}", format::number(high)),
+            (None, None) => String::new(),
+        };
+        ResultRow {
+            test: if row.code.text.is_empty() { trend.name.to_owned() } else { row.code.text.clone() },
+            value: self.value(result),
+            written: written_value(row),
+            range: if range.is_empty() {
+                range
+            } else {
+                format!("{range} {}", row.unit.as_deref().unwrap_or_default())
+            },
+            status: row.status.clone().unwrap_or_else(|| "not told".into()),
+            authorised: row.authorised_at.map_or_else(|| "not told".into(), format::when),
+            committed: result
+                .told
+                .iter()
+                .map(|row| {
+                    format!(
+                        "{}, {}",
+                        self.app.organisation_name(&row.from.organisation),
+                        format::when(row.from.committed_at)
+                    )
+                })
+                .collect::<Vec<_>>()
+                .join("; "),
+            uncoded: row.code.uncoded(),
+            corrected: result.told.iter().any(|row| row.from.corrected || row.status.as_deref() == Some("corrected")),
+            comment: row.comment.clone(),
+        }
+    }
+
+    /// Nothing of a source whose organisation's records are all withheld.
+    fn source(&self, freshness: &Freshness) -> Option<SourceLine> {
+        let known = freshness.applied_at > 0;
+        let organisation = self
+            .person
+            .identities
+            .iter()
+            .find(|identity| identity.source == freshness.source)
+            .map(|i| &i.organisation)?;
+        self.decision.shown.iter().find(|(shown, _)| shown == organisation)?;
+        Some(SourceLine {
+            name: self.app.organisation_name(organisation),
+            source: freshness.source.clone(),
+            latest: if known { format::when(freshness.committed_at) } else { "nothing received".into() },
+            ago: if known { format::ago(freshness.applied_at, self.now) } else { String::new() },
+            behind: !known || self.now - freshness.applied_at > FRESH_MAX,
+            quarantined: freshness.quarantined,
+            unattributed: freshness.unattributed,
+        })
+    }
+}
+
+/// In canonical units where they are known; else as the source wrote it.
+fn shown_value(row: &Observation) -> String {
+    let comparator = row.comparator.as_deref().unwrap_or_default();
+    match (row.canonical_number, row.number, &row.text) {
+        (Some(number), ..) => {
+            format!("{comparator}{} {}", format::number(number), row.canonical_unit.as_deref().unwrap_or_default())
+        }
+        (None, Some(number), _) => {
+            format!("{comparator}{} {}", format::number(number), row.unit.as_deref().unwrap_or("(no unit)"))
+        }
+        (None, None, Some(text)) => text.clone(),
+        (None, None, None) => "no value".into(),
+    }
+}
+
+/// What the source wrote, where that differs from what is shown.
+fn written_value(row: &Observation) -> Option<String> {
+    let (number, unit) = (row.number?, row.unit.as_deref().unwrap_or_default());
+    let differs = row.canonical_number != Some(number) || row.canonical_unit.as_deref() != Some(unit);
+    (row.canonical_number.is_some() && differs)
+        .then(|| format!("{}{number} {unit}", row.comparator.as_deref().unwrap_or_default()))
+}
+
+fn flag_words(flag: &str) -> String {
+    match flag {
+        "critical-low" => "Critical low".into(),
+        "critical-high" => "Critical high".into(),
+        "low" => "Low".into(),
+        "high" => "High".into(),
+        other => other.to_owned(),
+    }
+}

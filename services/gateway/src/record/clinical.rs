@@ -1,0 +1,334 @@
+//! The clinical rows of a person, only those that may be shown, and no more than a page takes.
+
+use super::{Person, micros};
+use crate::{GatewayError, access::Decision};
+use deadpool_postgres::GenericClient;
+use event::{Kind, Micros};
+use rust_decimal::Decimal;
+use tokio_postgres::{Row, types::ToSql};
+
+/// Values kept of each test on a record page, newest first.
+pub const RESULTS_PER_TEST_MAX: i64 = 8;
+pub const RESULTS_MAX: i64 = 600;
+pub const ROWS_PER_KIND_MAX: i64 = 300;
+
+/// Where a row comes from.
+#[derive(Clone, Default)]
+pub struct Provenance {
+    pub source: String,
+    pub patient: String,
+    pub record: String,
+    pub organisation: String,
+    pub committed_at: Micros,
+    pub entered_at: Option<Micros>,
+    pub effective_at: Option<Micros>,
+    pub corrected: bool,
+    pub event_id: String,
+}
+
+#[derive(Clone, Default)]
+pub struct Coded {
+    pub text: String,
+    pub system: Option<String>,
+    pub code: Option<String>,
+    pub snomed: Option<String>,
+    pub loinc: Option<String>,
+}
+
+impl Coded {
+    /// Shown as its source wrote it, understood by nobody else.
+    pub const fn uncoded(&self) -> bool {
+        self.snomed.is_none() && self.loinc.is_none()
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Observation {
+    pub from: Provenance,
+    pub code: Coded,
+    pub analyte: Option<String>,
+    pub comparator: Option<String>,
+    pub number: Option<Decimal>,
+    pub unit: Option<String>,
+    pub text: Option<String>,
+    pub canonical_number: Option<Decimal>,
+    pub canonical_unit: Option<String>,
+    pub status: Option<String>,
+    pub authorised_at: Option<Micros>,
+    pub range_low: Option<Decimal>,
+    pub range_high: Option<Decimal>,
+    pub flag: Option<String>,
+    pub specimen: Option<String>,
+    pub unchecked: Option<String>,
+    pub comment: Option<String>,
+}
+
+impl Observation {
+    /// When the sample was taken, else what comes nearest.
+    pub fn at(&self) -> Micros {
+        self.from.effective_at.or(self.authorised_at).unwrap_or(self.from.committed_at)
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Medication {
+    pub from: Provenance,
+    pub code: Coded,
+    pub dosage: Option<String>,
+    pub quantity: Option<String>,
+    pub course: Option<String>,
+    pub active: bool,
+    pub started_at: Option<Micros>,
+    pub ended_at: Option<Micros>,
+    pub last_issued_at: Option<Micros>,
+}
+
+#[derive(Clone, Default)]
+pub struct Allergy {
+    pub from: Provenance,
+    pub code: Coded,
+    pub reaction: Option<String>,
+    pub severity: Option<String>,
+    pub none_known: bool,
+    pub active: bool,
+}
+
+#[derive(Clone, Default)]
+pub struct Condition {
+    pub from: Provenance,
+    pub code: Coded,
+    pub active: bool,
+    pub significance: Option<String>,
+    pub ended_at: Option<Micros>,
+}
+
+/// How far a source has come.
+#[derive(Clone, Default)]
+pub struct Freshness {
+    pub source: String,
+    pub committed_at: Micros,
+    pub applied_at: Micros,
+    /// Items of this person that could not be put into the record.
+    pub quarantined: i64,
+    /// Items of this source that could not be given to any patient.
+    pub unattributed: i64,
+}
+
+#[derive(Clone, Default)]
+pub struct Clinical {
+    pub observations: Vec<Observation>,
+    pub medications: Vec<Medication>,
+    pub allergies: Vec<Allergy>,
+    pub conditions: Vec<Condition>,
+    pub freshness: Vec<Freshness>,
+    /// A limit of the page was reached: older rows are not here.
+    pub cut: bool,
+}
+
+const ORIGIN: usize = 9;
+const CODED: usize = ORIGIN + 5;
+
+fn common() -> String {
+    format!(
+        "t.source, t.patient, t.record, t.organisation, {}, {}, {}, t.corrected, t.event_id,
+         t.code_text, t.code_system, t.code, t.snomed, t.loinc",
+        micros("t.committed_at"),
+        micros("t.entered_at"),
+        micros("t.effective_at")
+    )
+}
+
+fn from(row: &Row) -> Provenance {
+    Provenance {
+        source: row.get(0),
+        patient: row.get(1),
+        record: row.get(2),
+        organisation: row.get(3),
+        committed_at: row.get(4),
+        entered_at: row.get(5),
+        effective_at: row.get(6),
+        corrected: row.get(7),
+        event_id: row.get(8),
+    }
+}
+
+fn coded(row: &Row) -> Coded {
+    Coded {
+        text: row.get::<_, Option<String>>(ORIGIN).unwrap_or_default(),
+        system: row.get(ORIGIN + 1),
+        code: row.get(ORIGIN + 2),
+        snomed: row.get(ORIGIN + 3),
+        loinc: row.get(ORIGIN + 4),
+    }
+}
+
+/// `numeric` as text, because NaN and infinity are numbers to PostgreSQL and not to us.
+fn decimal(row: &Row, column: usize) -> Option<Decimal> {
+    row.get::<_, Option<&str>>(column)?.parse().ok()
+}
+
+/// The columns of an observation after the common ones.
+pub(crate) fn observation_columns() -> String {
+    format!(
+        "{}, t.analyte, t.comparator, t.number::text, t.unit, t.value_text, t.canonical_number::text, t.canonical_unit,
+         t.status, {}, t.range_low::text, t.range_high::text, t.flag, t.specimen, t.unchecked, t.comment",
+        common(),
+        micros("t.authorised_at")
+    )
+}
+
+pub(crate) fn observation(row: &Row) -> Observation {
+    Observation {
+        from: from(row),
+        code: coded(row),
+        analyte: row.get(CODED),
+        comparator: row.get(CODED + 1),
+        number: decimal(row, CODED + 2),
+        unit: row.get(CODED + 3),
+        text: row.get(CODED + 4),
+        canonical_number: decimal(row, CODED + 5),
+        canonical_unit: row.get(CODED + 6),
+        status: row.get(CODED + 7),
+        authorised_at: row.get(CODED + 8),
+        range_low: decimal(row, CODED + 9),
+        range_high: decimal(row, CODED + 10),
+        flag: row.get(CODED + 11),
+        specimen: row.get(CODED + 12),
+        unchecked: row.get(CODED + 13),
+        comment: row.get(CODED + 14),
+    }
+}
+
+/// The organisations whose rows of this kind the decision shows.
+pub(crate) fn organisations(decision: &Decision, kind: Kind) -> Vec<&str> {
+    let shown = if decision.allow { Some(&decision.shown) } else { None };
+    shown.into_iter().flatten().filter(|(_, of)| *of == kind).map(|(organisation, _)| organisation.as_str()).collect()
+}
+
+fn list_sql(table: &str, columns: &str, order: &str) -> String {
+    format!(
+        "select {}, {columns} from record.{table} t
+         join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
+         where not t.retracted and t.organisation = any($3) order by {order} limit {ROWS_PER_KIND_MAX}",
+        common()
+    )
+}
+
+fn observation_sql() -> String {
+    format!(
+        "select {} from (
+            select t.*, row_number() over (
+                partition by coalesce(t.analyte, t.snomed, t.loinc, lower(t.code_text), t.record)
+                order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record) as nth
+            from record.observation t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
+            where not t.retracted and t.organisation = any($3)) t
+         where nth <= {RESULTS_PER_TEST_MAX}
+         order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record limit {RESULTS_MAX}",
+        observation_columns()
+    )
+}
+
+/// What the decision shows of this person.
+pub async fn read(client: &impl GenericClient, person: &Person, decision: &Decision) -> Result<Clinical, GatewayError> {
+    let (sources, patients) = person.names();
+    let shown = |kind| organisations(decision, kind);
+    let (o, m, a, c) =
+        (shown(Kind::Observation), shown(Kind::Medication), shown(Kind::Allergy), shown(Kind::Condition));
+    let medication = format!(
+        "t.dosage, t.quantity, t.course, coalesce(t.active, false), {}, {}, {}",
+        micros("t.started_at"),
+        micros("t.ended_at"),
+        micros("t.last_issued_at")
+    );
+    let condition = format!("coalesce(t.active, false), t.significance, {}", micros("t.ended_at"));
+    let newest = "coalesce(t.effective_at, t.committed_at) desc, t.source, t.record";
+    let active_first = format!("coalesce(t.active, false) desc, {newest}");
+    let sql = [
+        observation_sql(),
+        list_sql("medication", &medication, &active_first),
+        list_sql(
+            "allergy",
+            "t.reaction, t.severity, coalesce(t.none_known, false), coalesce(t.active, false)",
+            &active_first,
+        ),
+        list_sql("condition", &condition, &active_first),
+        freshness_sql(),
+    ];
+    let parameters = |organisations| -> [&(dyn ToSql + Sync); 3] { [&sources, &patients, organisations] };
+    let (po, pm, pa, pc) = (parameters(&o), parameters(&m), parameters(&a), parameters(&c));
+    let pf: [&(dyn ToSql + Sync); 2] = [&sources, &patients];
+    let (observations, medications, allergies, conditions, freshness) = tokio::try_join!(
+        client.query(&sql[0], &po),
+        client.query(&sql[1], &pm),
+        client.query(&sql[2], &pa),
+        client.query(&sql[3], &pc),
+        client.query(&sql[4], &pf),
+    )?;
+    let full = |rows: &[Row], max: i64| rows.len() as i64 >= max;
+    Ok(Clinical {
+        cut: full(&observations, RESULTS_MAX)
+            || [&medications, &allergies, &conditions].into_iter().any(|rows| full(rows, ROWS_PER_KIND_MAX)),
+        observations: observations.iter().map(observation).collect(),
+        medications: medications.iter().map(medication_of).collect(),
+        allergies: allergies.iter().map(allergy_of).collect(),
+        conditions: conditions.iter().map(condition_of).collect(),
+        freshness: freshness.iter().map(freshness_of).collect(),
+    })
+}
+
+fn medication_of(row: &Row) -> Medication {
+    Medication {
+        from: from(row),
+        code: coded(row),
+        dosage: row.get(CODED),
+        quantity: row.get(CODED + 1),
+        course: row.get(CODED + 2),
+        active: row.get(CODED + 3),
+        started_at: row.get(CODED + 4),
+        ended_at: row.get(CODED + 5),
+        last_issued_at: row.get(CODED + 6),
+    }
+}
+
+fn allergy_of(row: &Row) -> Allergy {
+    Allergy {
+        from: from(row),
+        code: coded(row),
+        reaction: row.get(CODED),
+        severity: row.get(CODED + 1),
+        none_known: row.get(CODED + 2),
+        active: row.get(CODED + 3),
+    }
+}
+
+fn condition_of(row: &Row) -> Condition {
+    Condition {
+        from: from(row),
+        code: coded(row),
+        active: row.get(CODED),
+        significance: row.get(CODED + 1),
+        ended_at: row.get(CODED + 2),
+    }
+}
+
+fn freshness_sql() -> String {
+    format!(
+        "with s as (select * from unnest($1::text[], $2::text[]) as s(source, patient))
+         select n.source, {}, {},
+            (select count(*) from record.quarantine q join s using (source, patient) where q.source = n.source),
+            (select count(*) from record.quarantine q where q.source = n.source and q.patient is null)
+         from (select distinct source from s) n left join record.freshness f using (source) order by n.source",
+        micros("f.committed_at"),
+        micros("f.applied_at")
+    )
+}
+
+fn freshness_of(row: &Row) -> Freshness {
+    Freshness {
+        source: row.get(0),
+        committed_at: row.get::<_, Option<Micros>>(1).unwrap_or_default(),
+        applied_at: row.get::<_, Option<Micros>>(2).unwrap_or_default(),
+        quarantined: row.get(3),
+        unattributed: row.get(4),
+    }
+}

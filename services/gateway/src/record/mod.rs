@@ -1,0 +1,218 @@
+//! Reading the record: persons by link, their identity, and what access depends on.
+
+pub mod clinical;
+pub mod summary;
+
+use crate::{
+    GatewayError,
+    access::{Contact, Grant, Holding, PatientContext},
+};
+use deadpool_postgres::GenericClient;
+use event::{Kind, Micros};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
+
+/// Persons looked at together; lists are no longer.
+pub const PERSONS_MAX: usize = 200;
+
+/// A patient as one source tells of them.
+#[derive(Clone, Default)]
+pub struct Identity {
+    pub source: String,
+    pub patient: String,
+    pub organisation: String,
+    pub nhs_number: Option<String>,
+    pub nhs_number_verified: bool,
+    /// What the source wrote when it is not an NHS number.
+    pub nhs_number_text: Option<String>,
+    pub family: Option<String>,
+    pub given: Option<String>,
+    pub birth_date: Option<String>,
+    pub death_date: Option<String>,
+    pub gender: Option<String>,
+    pub postcode: Option<String>,
+    pub registered_practice: Option<String>,
+    pub objection: bool,
+    pub committed_at: Micros,
+    pub event_id: String,
+}
+
+/// One person: their source patients, and the facts that access depends on.
+#[derive(Clone)]
+pub struct Person {
+    pub id: Uuid,
+    /// Source and patient, of the links that stand.
+    pub sources: Vec<(String, String)>,
+    pub identities: Vec<Identity>,
+    /// A source patient may be the same person; a human has not decided yet.
+    pub held: bool,
+    pub context: PatientContext,
+    /// The reader's own.
+    pub grants: Vec<Grant>,
+}
+
+impl Person {
+    pub fn names(&self) -> (Vec<&str>, Vec<&str>) {
+        self.sources.iter().map(|(source, patient)| (source.as_str(), patient.as_str())).unzip()
+    }
+}
+
+/// Microseconds since 1970 of a timestamptz.
+pub(crate) fn micros(column: &str) -> String {
+    format!("(extract(epoch from {column}) * 1000000)::bigint")
+}
+
+/// The persons and what `user` may base access on. Unknown ids are left out.
+pub async fn persons(
+    client: &impl GenericClient,
+    ids: &[Uuid],
+    user: &str,
+) -> Result<BTreeMap<Uuid, Person>, GatewayError> {
+    let texts: Vec<String> = ids.iter().take(PERSONS_MAX).map(Uuid::to_string).collect();
+    let links = client
+        .query(
+            "select person::text, source, patient, status from record.link
+             where person = any($1::text[]::uuid[]) order by source, patient",
+            &[&texts],
+        )
+        .await?;
+    let mut persons = link_persons(&links);
+    let owner: BTreeMap<(String, String), Uuid> =
+        persons.values().flat_map(|person| person.sources.iter().map(|key| (key.clone(), person.id))).collect();
+    let (sources, patients): (Vec<&str>, Vec<&str>) =
+        owner.keys().map(|(source, patient)| (source.as_str(), patient.as_str())).unzip();
+    let identity_sql = identity_sql();
+    let contact_sql = format!(
+        "select t.source, t.patient, t.team, {}, coalesce(t.referral, false) from record.encounter t
+         join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
+         where not t.retracted and t.team is not null",
+        micros("t.ended_at")
+    );
+    let grant_sql = format!(
+        "select person::text, reason, {}, {} from access.break_glass
+         where user_id = $1 and person = any($2::text[]::uuid[]) and until_at > now() order by until_at desc",
+        micros("from_at"),
+        micros("until_at")
+    );
+    let keys: [&(dyn ToSql + Sync); 2] = [&sources, &patients];
+    let mine: [&(dyn ToSql + Sync); 2] = [&user, &texts];
+    let (identities, contacts, holdings, grants) = tokio::try_join!(
+        client.query(&identity_sql, &keys),
+        client.query(&contact_sql, &keys),
+        client.query(HOLDINGS, &keys),
+        client.query(&grant_sql, &mine),
+    )?;
+    let person_of = |row: &Row| owner.get(&(row.get(0), row.get(1))).copied();
+    for row in &identities {
+        if let Some(person) = person_of(row).and_then(|id| persons.get_mut(&id)) {
+            let identity = identity(row);
+            person.context.registered.extend(identity.registered_practice.clone());
+            person.context.objection |= identity.objection;
+            person.identities.push(identity);
+        }
+    }
+    for row in &contacts {
+        if let Some(person) = person_of(row).and_then(|id| persons.get_mut(&id)) {
+            person.context.contacts.push(Contact { team: row.get(2), ended_at: row.get(3), referral: row.get(4) });
+        }
+    }
+    let mut held: BTreeMap<(Uuid, String), BTreeSet<Kind>> = BTreeMap::new();
+    for row in &holdings {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == row.get::<_, &str>(3));
+        if let (Some(id), Some(kind)) = (person_of(row), kind) {
+            held.entry((id, row.get(2))).or_default().insert(kind);
+        }
+    }
+    for ((id, organisation), kinds) in held {
+        if let Some(person) = persons.get_mut(&id) {
+            person.context.holdings.push(Holding { organisation, kinds: kinds.into_iter().collect() });
+        }
+    }
+    for row in &grants {
+        if let Some(person) = row.get::<_, &str>(0).parse().ok().and_then(|id: Uuid| persons.get_mut(&id)) {
+            person.grants.push(Grant { reason: row.get(1), from: row.get(2), until: row.get(3) });
+        }
+    }
+    Ok(persons)
+}
+
+/// Held links stand apart: they belong to the person only where nothing else does.
+fn link_persons(links: &[Row]) -> BTreeMap<Uuid, Person> {
+    type Keys = Vec<(String, String)>;
+    let mut persons: BTreeMap<Uuid, (Keys, Keys)> = BTreeMap::new();
+    for row in links {
+        let Ok(id) = row.get::<_, &str>(0).parse::<Uuid>() else { continue };
+        let (standing, held) = persons.entry(id).or_default();
+        let list = if row.get::<_, &str>(3) == "held" { held } else { standing };
+        list.push((row.get(1), row.get(2)));
+    }
+    persons
+        .into_iter()
+        .map(|(id, (standing, held))| {
+            let person = Person {
+                id,
+                held: !held.is_empty(),
+                sources: if standing.is_empty() { held } else { standing },
+                identities: Vec::new(),
+                context: PatientContext::default(),
+                grants: Vec::new(),
+            };
+            (id, person)
+        })
+        .collect()
+}
+
+fn identity_sql() -> String {
+    format!(
+        "select t.source, t.patient, t.organisation, t.nhs_number, coalesce(t.nhs_number_verified, false),
+            t.nhs_number_text, t.family, t.given, t.birth_date::text, t.death_date::text, t.gender, t.postcode,
+            t.registered_practice, coalesce(t.objection, false), {}, t.event_id
+         from record.patient t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
+         where not t.retracted order by t.source, t.patient",
+        micros("t.committed_at")
+    )
+}
+
+fn identity(row: &Row) -> Identity {
+    Identity {
+        source: row.get(0),
+        patient: row.get(1),
+        organisation: row.get(2),
+        nhs_number: row.get(3),
+        nhs_number_verified: row.get(4),
+        nhs_number_text: row.get(5),
+        family: row.get(6),
+        given: row.get(7),
+        birth_date: row.get(8),
+        death_date: row.get(9),
+        gender: row.get(10),
+        postcode: row.get(11),
+        registered_practice: row.get(12),
+        objection: row.get(13),
+        committed_at: row.get(14),
+        event_id: row.get(15),
+    }
+}
+
+const HOLDINGS: &str = "
+    with s as (select * from unnest($1::text[], $2::text[]) as s(source, patient))
+    select distinct source, patient, organisation, 'demographics' from record.patient join s using (source, patient) where not retracted
+    union all
+    select distinct source, patient, organisation, 'observation' from record.observation join s using (source, patient) where not retracted
+    union all
+    select distinct source, patient, organisation, 'medication' from record.medication join s using (source, patient) where not retracted
+    union all
+    select distinct source, patient, organisation, 'allergy' from record.allergy join s using (source, patient) where not retracted
+    union all
+    select distinct source, patient, organisation, 'condition' from record.condition join s using (source, patient) where not retracted
+    union all
+    select distinct source, patient, organisation, 'encounter' from record.encounter join s using (source, patient) where not retracted";
+
+/// Whether a source patient with one of these NHS numbers is held apart from this person.
+pub async fn held_elsewhere(client: &impl GenericClient, person: &Person) -> Result<bool, GatewayError> {
+    let numbers: Vec<&str> = person.identities.iter().filter_map(|identity| identity.nhs_number.as_deref()).collect();
+    let sql = "select exists (select from record.patient p join record.link l using (source, patient)
+        where l.status = 'held' and not p.retracted and p.nhs_number = any($1) and l.person <> $2::text::uuid)";
+    Ok(client.query_one(sql, &[&numbers, &person.id.to_string()]).await?.get(0))
+}

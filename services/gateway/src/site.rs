@@ -1,0 +1,42 @@
+//! What a site says about itself: teams and agreements.
+
+use crate::{
+    GatewayError,
+    access::{
+        Agreement, Team,
+        agreement::{self, FileMistake},
+    },
+};
+use std::path::Path;
+
+/// Agreement files of a site.
+pub const AGREEMENTS_MAX: usize = 1_000;
+
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    pub teams: Vec<Team>,
+    pub agreements: Vec<Agreement>,
+}
+
+/// Every `*.toml` of a directory. All mistakes of all files at once.
+pub fn agreements(directory: &Path) -> Result<Vec<Agreement>, GatewayError> {
+    let unreadable = |path: &Path, source| GatewayError::File { path: path.display().to_string(), source };
+    let mut files: Vec<(String, String)> = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(|source| unreadable(directory, source))? {
+        let path = entry.map_err(|source| unreadable(directory, source))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
+            files.push((path.display().to_string(), text));
+        }
+    }
+    files.sort();
+    if files.len() > AGREEMENTS_MAX {
+        return Err(GatewayError::Site(vec![format!(
+            "{}: more than {AGREEMENTS_MAX} agreements",
+            directory.display()
+        )]));
+    }
+    let named = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    agreement::parse(named)
+        .map_err(|mistakes| GatewayError::Site(mistakes.iter().map(FileMistake::to_string).collect()))
+}
