@@ -6,17 +6,21 @@
 //! Bodies are a closed enum: a new kind of record breaks every `match` until it is handled.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod alert;
 pub mod avro;
 pub mod body;
 pub mod cloud_events;
 pub mod link;
 pub mod nhs_number;
 pub mod quarantined;
+pub mod teams;
 
+pub use alert::{AlertChange, PatientAlert};
 pub use body::*;
 pub use link::{Link, LinkStatus};
 pub use nhs_number::NhsNumber;
 pub use quarantined::Quarantined;
+pub use teams::{Team, TeamKind, Teams};
 
 use change::Position;
 

@@ -202,6 +202,21 @@ proptest! {
     }
 
     #[test]
+    fn alerts_come_back(t in vec(text(), 6), teams in vec(text(), 0..4), id in any::<i64>(), at in any::<i64>(),
+                        alert in any::<u128>(), which in 0..5_usize) {
+        let change = AlertChange::ALL[which];
+        let told = PatientAlert {
+            id, alert: uuid::Uuid::from_u128(alert), change, teams, at,
+            patient: SourcePatient { source: t[0].clone(), id: t[1].clone() },
+            rule: t[2].clone(), severity: t[3].clone(), urgency: t[4].clone(), state: t[5].clone(),
+        };
+        let mut datum = Vec::new();
+        avro::encode_alert(&told, &mut datum);
+        prop_assert_eq!(avro::decode_alert(&datum), Ok(told.clone()));
+        prop_assert_eq!(by_reference(avro::ALERT_SCHEMA, &datum, "change"), change.as_str());
+    }
+
+    #[test]
     fn quarantined_items_come_back(t in vec(text(), 4), m in vec(maybe_text(), 3), position in option::of(position()),
                                    bytes in vec(option::of(vec(any::<u8>(), 0..40)), 2), offset in option::of(any::<i64>()), partition in option::of(any::<i32>())) {
         let item = Quarantined {
@@ -230,7 +245,7 @@ fn every_field_of_every_schema_is_documented() {
             check(branch, path);
         }
     }
-    for schema in [avro::SCHEMA, avro::LINK_SCHEMA, avro::QUARANTINED_SCHEMA] {
+    for schema in [avro::SCHEMA, avro::LINK_SCHEMA, avro::QUARANTINED_SCHEMA, avro::ALERT_SCHEMA] {
         check(&serde_json::from_str(schema).expect("json"), "");
     }
 }

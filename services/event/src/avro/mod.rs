@@ -3,11 +3,13 @@
 //!
 //! Each codec reads its own version of the schema; older ones are the registry's business.
 
+mod alert;
 mod body;
 mod link;
 mod quarantined;
 mod wire;
 
+pub use alert::{SCHEMA as ALERT_SCHEMA, decode as decode_alert, encode as encode_alert};
 pub use link::{SCHEMA as LINK_SCHEMA, decode as decode_link, encode as encode_link};
 pub use quarantined::{SCHEMA as QUARANTINED_SCHEMA, decode as decode_quarantined, encode as encode_quarantined};
 
