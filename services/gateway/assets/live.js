@@ -62,7 +62,7 @@
   };
 
   const announce = (alert) => {
-    const words = { raised: "New alert", withdrawn: "Alert withdrawn" }[alert.change];
+    const words = { raised: "New alert", routed: "New alert", withdrawn: "Alert withdrawn" }[alert.change];
     if (!words) return;
     const critical = alert.severity === "critical" && alert.urgency === "paged";
     const where = document.getElementById(critical ? "announce-critical" : "announce");

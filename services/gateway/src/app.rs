@@ -62,7 +62,7 @@ impl App {
 
     /// The words that an organisation's teams share (`St Mary's`), or its code.
     pub fn organisation_name(&self, code: &str) -> String {
-        let mut names = self.site.teams.iter().filter(|team| team.organisation == code).map(|team| team.name.as_str());
+        let mut names = self.site.teams.of(code).map(|team| team.name.as_str());
         let Some(first) = names.next() else { return code.to_owned() };
         let mut shared: Vec<&str> = first.split_whitespace().collect();
         for name in names {

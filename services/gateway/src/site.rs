@@ -3,10 +3,11 @@
 use crate::{
     GatewayError,
     access::{
-        Agreement, Team,
+        Agreement,
         agreement::{self, FileMistake},
     },
 };
+use event::teams::Teams;
 use std::path::Path;
 
 /// Agreement files of a site.
@@ -14,7 +15,7 @@ pub const AGREEMENTS_MAX: usize = 1_000;
 
 #[derive(Clone, Debug, Default)]
 pub struct Site {
-    pub teams: Vec<Team>,
+    pub teams: Teams,
     pub agreements: Vec<Agreement>,
 }
 

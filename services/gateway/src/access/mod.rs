@@ -11,6 +11,7 @@ pub mod agreement;
 mod tests;
 
 pub use agreement::Agreement;
+pub use event::teams::{Team, TeamKind};
 
 use event::{Kind, Micros};
 use std::collections::BTreeSet;
@@ -91,21 +92,6 @@ impl Action {
     const fn needs_relation(self) -> bool {
         matches!(self, Self::ViewRecord | Self::FindPatient)
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TeamKind {
-    Practice,
-    Department,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Team {
-    pub id: String,
-    pub name: String,
-    /// ODS code.
-    pub organisation: String,
-    pub kind: TeamKind,
 }
 
 /// An encounter or referral of the patient with a team.

@@ -5,7 +5,7 @@ use super::*;
 const NOW: Micros = 1_800_000_000_000_000;
 
 fn team(id: &str, organisation: &str, kind: TeamKind) -> Team {
-    Team { id: id.into(), name: id.into(), organisation: organisation.into(), kind }
+    Team { id: id.into(), name: id.into(), organisation: organisation.into(), kind, source: None }
 }
 
 fn teams(which: &str) -> Vec<Team> {

@@ -2,7 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use super::clinical::{Allergy, Condition, Medication, Observation};
-use crate::access::{Team, TeamKind};
+use event::teams::Teams;
 use std::collections::BTreeMap;
 
 /// Addison's disease.
@@ -79,7 +79,7 @@ pub struct MedicineLine<'a> {
 }
 
 /// Active medicines side by side. Lines hold what shares an ingredient's name; every entry is shown whole.
-pub fn medicines<'a>(rows: &'a [Medication], teams: &[Team]) -> Vec<MedicineLine<'a>> {
+pub fn medicines<'a>(rows: &'a [Medication], teams: &Teams) -> Vec<MedicineLine<'a>> {
     let mut lines: BTreeMap<String, MedicineLine<'a>> = BTreeMap::new();
     for medication in rows.iter().filter(|medication| medication.active) {
         let name = ingredient(&medication.code.text);
@@ -88,17 +88,13 @@ pub fn medicines<'a>(rows: &'a [Medication], teams: &[Team]) -> Vec<MedicineLine
             gp: Vec::new(),
             hospital: Vec::new(),
         });
-        if is_practice(&medication.from.organisation, teams) {
+        if teams.practices(&medication.from.organisation).next().is_some() {
             line.gp.push(medication);
         } else {
             line.hospital.push(medication);
         }
     }
     lines.into_values().collect()
-}
-
-pub fn is_practice(organisation: &str, teams: &[Team]) -> bool {
-    teams.iter().any(|team| team.organisation == organisation && team.kind == TeamKind::Practice)
 }
 
 /// The words before the first one with a digit or a dose form: `Hydrocortisone 10mg tablets` → `Hydrocortisone`.
@@ -247,7 +243,8 @@ mod tests {
 
     #[test]
     fn medicines_stand_side_by_side_by_ingredient() {
-        let teams = [Team { id: "r".into(), name: "R".into(), organisation: "R1V01".into(), kind: TeamKind::Practice }];
+        let text = "[[team]]\nid = 'r'\nname = 'R'\norganisation = 'R1V01'\nkind = 'practice'\n";
+        let teams = Teams::parse(text).expect("teams");
         let rows = [
             medication("Hydrocortisone 10mg tablets", None, true, "R1V01"),
             medication("hydrocortisone 100mg injection", None, true, "RSM01"),

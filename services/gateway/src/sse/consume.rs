@@ -5,16 +5,15 @@ use super::{
     ring::{ENTRIES_MAX, Entry, Ring, WINDOW},
 };
 use crate::{GatewayError, app::now};
-use apache_avro::{Schema, reader::datum::GenericDatumReader, types::Value};
 use boot::{Stop, health::Part};
-use change_log::{KafkaSettings, Kept, Registry, TopicSpec, frame};
+use change_log::{KafkaSettings, Kept, TopicSpec, frame};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
     error::KafkaError,
     message::BorrowedMessage,
 };
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 pub const TOPIC: &str = "patient.alerts";
 const BACKOFF: Duration = Duration::from_secs(2);
@@ -23,12 +22,12 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 const PARTITION: i32 = 0;
 
 /// Runs until the stop signal; while Kafka is away, the pages still show every alert.
-pub async fn run(kafka: KafkaSettings, registry: Registry, live: Live, stop: Stop, part: Part) {
+pub async fn run(kafka: KafkaSettings, live: Live, stop: Stop, part: Part) {
     let mut told = false;
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = read(&kafka, &registry, &live, &part, &mut told) => ended,
+            ended = read(&kafka, &live, &part, &mut told) => ended,
         };
         if let Err(error) = ended {
             if !std::mem::replace(&mut told, true) {
@@ -43,13 +42,7 @@ pub async fn run(kafka: KafkaSettings, registry: Registry, live: Live, stop: Sto
     }
 }
 
-async fn read(
-    kafka: &KafkaSettings,
-    registry: &Registry,
-    live: &Live,
-    part: &Part,
-    told: &mut bool,
-) -> Result<(), GatewayError> {
+async fn read(kafka: &KafkaSettings, live: &Live, part: &Part, told: &mut bool) -> Result<(), GatewayError> {
     change_log::topics::ensure(kafka, &[TopicSpec::new(TOPIC, 1, Kept::Forever)]).await?;
     let topic = kafka.topic(TOPIC);
     let mut client = kafka.client();
@@ -71,11 +64,10 @@ async fn read(
     consumer.assign(&assignment)?;
     // Streams see the ring once it holds the whole window: a reader must not be reset for what is still being read.
     let mut filling = Some(Ring::new(start));
-    let mut decoder = Decoder { registry: registry.clone(), schemas: HashMap::new() };
     loop {
         match consumer.recv().await {
             Ok(message) => {
-                let Some(entry) = decoder.entry(&message).await? else { continue };
+                let Some(entry) = entry(&message) else { continue };
                 match filling.as_mut() {
                     Some(ring) => ring.push(entry, now()),
                     None => live.push(entry),
@@ -112,57 +104,18 @@ fn start_of_window(consumer: &StreamConsumer, topic: &str) -> Result<i64, Gatewa
     Ok(by_time.max(by_count).max(low))
 }
 
-struct Decoder {
-    registry: Registry,
-    schemas: HashMap<u32, Schema>,
+/// `None` for what is not an alert's change: it is counted, named by its offset, and passed over.
+fn entry(message: &BorrowedMessage<'_>) -> Option<Entry> {
+    let entry = message.payload().and_then(|payload| decode(payload, message.offset()));
+    if entry.is_none() {
+        metrics::counter!("causeway_gateway_foreign_messages_total", "topic" => TOPIC).increment(1);
+        tracing::warn!(topic = TOPIC, offset = message.offset(), "a message is not an alert's change; passed over");
+    }
+    entry
 }
 
-/// Schemas of one topic are few; more of them are somebody's mistake.
-const SCHEMAS_MAX: usize = 64;
-
-impl Decoder {
-    /// `None` for what is not an alert's change: it is counted, named by its offset, and passed over.
-    async fn entry(&mut self, message: &BorrowedMessage<'_>) -> Result<Option<Entry>, GatewayError> {
-        let entry = self.decode(message).await?;
-        if entry.is_none() {
-            metrics::counter!("causeway_gateway_foreign_messages_total", "topic" => TOPIC).increment(1);
-            tracing::warn!(topic = TOPIC, offset = message.offset(), "a message is not an alert's change; passed over");
-        }
-        Ok(entry)
-    }
-
-    async fn decode(&mut self, message: &BorrowedMessage<'_>) -> Result<Option<Entry>, GatewayError> {
-        let alert = message.key().and_then(|key| std::str::from_utf8(key).ok()).and_then(|key| key.parse().ok());
-        let (Some(alert), Some(Ok((id, mut datum)))) = (alert, message.payload().map(frame::unwrap)) else {
-            return Ok(None);
-        };
-        if !self.schemas.contains_key(&id) {
-            let text = match self.registry.schema(id).await {
-                Ok(text) => text,
-                Err(change_log::RegistryError::UnknownId { .. }) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
-            let Ok(schema) = Schema::parse_str(&text) else { return Ok(None) };
-            if self.schemas.len() >= SCHEMAS_MAX {
-                self.schemas.clear();
-            }
-            self.schemas.insert(id, schema);
-        }
-        let Some(schema) = self.schemas.get(&id) else { return Ok(None) };
-        let read = GenericDatumReader::builder(schema).build().and_then(|reader| reader.read_value(&mut datum));
-        let change = match read {
-            Ok(Value::Record(fields)) => change(&fields),
-            _ => None,
-        };
-        let at = message.timestamp().to_millis().unwrap_or_default() * 1_000;
-        Ok(change.map(|change| Entry { offset: message.offset(), alert, change, at }))
-    }
-}
-
-/// The field `change`, as text or as a symbol.
-fn change(fields: &[(String, Value)]) -> Option<String> {
-    match fields.iter().find(|(name, _)| name == "change").map(|(_, value)| value) {
-        Some(Value::String(text) | Value::Enum(_, text)) => Some(text.to_ascii_lowercase()),
-        _ => None,
-    }
+fn decode(payload: &[u8], offset: i64) -> Option<Entry> {
+    let (_, datum) = frame::unwrap(payload).ok()?;
+    let told = event::avro::decode_alert(datum).ok()?;
+    Some(Entry { offset, id: told.id, alert: told.alert, change: told.change, teams: told.teams.into(), at: told.at })
 }

@@ -1,8 +1,11 @@
 //! The window of alert changes that a stream can resume in. The id of an event is its Kafka offset.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use event::Micros;
-use std::collections::VecDeque;
+use event::{Micros, alert::AlertChange};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 /// Alert changes kept at most.
 pub const ENTRIES_MAX: usize = 100_000;
@@ -13,16 +16,21 @@ pub const WINDOW: Micros = 24 * 3_600_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub offset: i64,
+    /// Of the change: the same id is the same change, told again.
+    pub id: i64,
     pub alert: uuid::Uuid,
-    /// `raised`, `seen`, `acknowledged`, `withdrawn`.
-    pub change: String,
-    /// When Kafka took it.
+    pub change: AlertChange,
+    /// The teams that received it then.
+    pub teams: Arc<[String]>,
     pub at: Micros,
 }
 
 /// Invariant: offsets grow, and every change with an offset from `floor` on is here.
 pub struct Ring {
     entries: VecDeque<Entry>,
+    /// Of the changes that are here.
+    ids: HashSet<i64>,
+    head: i64,
     floor: i64,
     max: usize,
 }
@@ -41,23 +49,27 @@ pub enum Resume {
 pub struct Missed;
 
 impl Ring {
-    pub const fn new(floor: i64) -> Self {
-        Self { entries: VecDeque::new(), floor, max: ENTRIES_MAX }
+    pub fn new(floor: i64) -> Self {
+        Self { entries: VecDeque::new(), ids: HashSet::new(), head: floor - 1, floor, max: ENTRIES_MAX }
     }
 
     /// The newest offset, or the one before the window when it is empty.
-    pub fn head(&self) -> i64 {
-        self.entries.back().map_or(self.floor - 1, |entry| entry.offset)
+    pub const fn head(&self) -> i64 {
+        self.head
     }
 
-    /// Takes the next change; one that is not newer was taken before.
+    /// Takes the next change; one that was told before, or read before, is passed over.
     pub fn push(&mut self, entry: Entry, now: Micros) {
-        if entry.offset <= self.head() {
+        if entry.offset <= self.head {
             return;
         }
-        self.entries.push_back(entry);
+        self.head = entry.offset;
+        if self.ids.insert(entry.id) {
+            self.entries.push_back(entry);
+        }
         while self.entries.len() > self.max || self.entries.front().is_some_and(|entry| entry.at < now - WINDOW) {
             let Some(gone) = self.entries.pop_front() else { break };
+            self.ids.remove(&gone.id);
             self.floor = gone.offset + 1;
         }
     }
@@ -90,11 +102,11 @@ mod tests {
     const NOW: Micros = 10 * WINDOW;
 
     fn entry(offset: i64, at: Micros) -> Entry {
-        Entry { offset, alert: uuid::Uuid::nil(), change: "raised".into(), at }
+        Entry { offset, id: offset, alert: uuid::Uuid::nil(), change: AlertChange::Raised, teams: Arc::new([]), at }
     }
 
     fn ring(floor: i64, offsets: &[i64], max: usize) -> Ring {
-        let mut ring = Ring { entries: VecDeque::new(), floor, max };
+        let mut ring = Ring { max, ..Ring::new(floor) };
         for offset in offsets {
             ring.push(entry(*offset, NOW), NOW);
         }
@@ -134,6 +146,13 @@ mod tests {
         ring.push(entry(2, NOW + 1), NOW + 1);
         assert_eq!(ring.resume(Some(-1)), Resume::Reset(2));
         assert_eq!(ring.next(0).map(|entry| entry.map(|entry| entry.offset)), Ok(Some(1)));
+    }
+
+    #[test]
+    fn a_change_told_twice_is_kept_once() {
+        let mut ring = ring(0, &[0], 10);
+        ring.push(Entry { id: 0, ..entry(1, NOW) }, NOW);
+        assert_eq!((ring.head(), ring.next(0)), (1, Ok(None)));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
+use event::alert::AlertChange;
 use serde::Deserialize;
 use serde_json::json;
 use std::{convert::Infallible, time::Duration};
@@ -79,6 +80,7 @@ pub async fn events(
         live: app.live.clone(),
         app,
         token_hash: signed.actor.token_hash,
+        teams: signed.actor.teams,
         request_id,
         after: 0,
         checked: Instant::now(),
@@ -141,6 +143,8 @@ struct Reader {
     app: Shared,
     live: Live,
     token_hash: Vec<u8>,
+    /// The reader's, as of the last check.
+    teams: Vec<String>,
     request_id: String,
     /// The offset of the last event that was told or passed over.
     after: i64,
@@ -199,13 +203,18 @@ impl Reader {
 
     async fn recheck(&mut self) -> Result<bool, Problem> {
         let client = self.app.pool.get().await?;
-        let live = self.actor(&client).await?.is_some();
+        let actor = self.actor(&client).await?;
         self.checked = Instant::now();
+        let live = actor.is_some();
+        self.teams = actor.map(|actor| actor.teams).unwrap_or_default();
         Ok(live)
     }
 
     /// The event, if it is for this reader now; the disclosure is in the audit before it is sent.
     async fn tell(&mut self, entry: &Entry) -> Result<Option<Bytes>, Problem> {
+        if !entry.teams.iter().any(|team| self.teams.contains(team)) {
+            return Ok(None);
+        }
         let mut client = self.app.pool.get().await?;
         let transaction = database::begin(&mut client).await?;
         let Some(actor) = self.actor(&transaction).await? else {
@@ -217,13 +226,13 @@ impl Reader {
         let (mut shown, _) = alerts::disclose(&self.app, &transaction, &actor, Action::ViewAlerts, found).await?;
         transaction.commit().await?;
         let Some(alert) = shown.pop() else { return Ok(None) };
-        if entry.change == "raised" {
+        if entry.change == AlertChange::Raised {
             let seconds = (now() - alert.committed_at) as f64 / 1e6;
             metrics::histogram!("causeway_gateway_alert_latency_seconds").record(seconds.max(0.0));
         }
         let data = json!({
             "alert": alert.id.to_string(),
-            "change": entry.change,
+            "change": entry.change.as_str(),
             "state": alert.state,
             "severity": alert.severity,
             "urgency": alert.urgency,
