@@ -10,7 +10,7 @@ pub const TRACE_PARENT_BYTES: usize = 55;
 pub type TraceParent = [u8; TRACE_PARENT_BYTES];
 
 /// Encoded records in the order of the log. Building one record: write its key into [`Records::buffer`], then
-/// [`Records::end_part`]; its value, `end_part`; and so on; at last [`Records::close`] or [`Records::abandon`].
+/// [`Records::end_part`]; its value, `end_part`; and so on; at last [`Records::close`].
 #[derive(Debug, Default)]
 pub struct Records {
     buffer: Vec<u8>,
@@ -70,19 +70,27 @@ impl Records {
         self.buffer.len()
     }
 
-    /// Bytes of the open record.
-    pub fn draft_bytes(&self) -> usize {
-        self.buffer.len() - self.draft.start
+    /// Bytes of the last record.
+    pub fn last_bytes(&self) -> usize {
+        self.spans.last().map_or(0, |span| span.draft.ends[PARTS - 1] - span.draft.start)
+    }
+
+    /// The last record's key.
+    pub fn last_key(&self) -> &[u8] {
+        self.spans.last().map_or(&[], |span| &self.buffer[span.draft.start..span.draft.ends[0]])
+    }
+
+    /// Takes the last record back.
+    pub fn drop_last(&mut self) {
+        if let Some(span) = self.spans.pop() {
+            self.buffer.truncate(span.draft.start);
+            self.draft = Draft { start: span.draft.start, ..Draft::default() };
+        }
     }
 
     #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
-    }
-
-    /// The open record's key, once ended.
-    pub fn draft_key(&self) -> &[u8] {
-        &self.buffer[self.draft.start..self.draft.ends[0].max(self.draft.start)]
     }
 
     #[inline]
@@ -98,12 +106,6 @@ impl Records {
         }
         let trace = if traced { self.traces.len() } else { 0 };
         self.spans.push(Span { draft: self.draft, kind, position, commit_end: None, trace });
-        self.draft = Draft { start: self.buffer.len(), ..Draft::default() };
-    }
-
-    /// Drops the open record.
-    pub fn abandon(&mut self) {
-        self.buffer.truncate(self.draft.start);
         self.draft = Draft { start: self.buffer.len(), ..Draft::default() };
     }
 
@@ -187,14 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_record_leaves_nothing() {
+    fn a_record_taken_back_leaves_nothing() {
         let mut records = block();
-        records.buffer().extend_from_slice(b"half");
-        records.end_part();
-        assert_eq!(records.draft_key(), b"half");
-        assert_eq!(records.draft_bytes(), 4);
-        records.abandon();
-        assert_eq!(records.len(), 2);
-        assert_eq!(records.bytes(), 2 + 2 + 2 + 9);
+        assert_eq!((records.last_key(), records.last_bytes()), (&b"k2"[..], 11));
+        records.drop_last();
+        assert_eq!(told(&records), [("k1".into(), "v1".into(), 1)]);
+        assert_eq!(records.bytes(), 4);
     }
 }

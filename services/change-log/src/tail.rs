@@ -40,7 +40,7 @@ pub struct LogTail {
     /// The session that wrote the last record, while it is held.
     pub session: Option<Session>,
     /// The newest session that has shown.
-    newest_session: Option<i64>,
+    pub newest_session: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

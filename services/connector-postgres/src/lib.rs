@@ -1,1 +1,85 @@
-//! # connector-postgres
+//! Captures a PostgreSQL database: every committed change of the wanted tables into
+//! `changes.<source>`, exactly once and in commit order.
+//!
+//! # Why
+//! The connector keeps nothing of its own: where it stands is in the log, and what it has not
+//! read yet is in the slot. The slot may forget only what Kafka has acknowledged. The transport
+//! (`pgwire-replication`) carries frames and keeps the session alive; what the frames mean is
+//! decoded here, from borrowed bytes, and encoded to Avro without a value in between.
+
+mod catalogue;
+mod connect;
+pub mod decode;
+pub mod encode;
+mod encoder;
+mod error;
+mod plan;
+mod quarantine;
+mod relation;
+mod session;
+mod settings;
+mod setup;
+mod snapshot;
+mod status;
+mod stream;
+mod trace;
+
+pub use error::ConnectorError;
+pub use settings::{Settings, WhenLost};
+pub use setup::setup_sql;
+pub use status::{Phase, SnapshotView, Status, View};
+
+use boot::{Stop, health::Part, restart};
+use change_log::{KafkaSettings, Registry, RegistrySettings};
+use plan::Identity;
+use session::Session;
+use std::sync::Arc;
+
+/// Captures the source until the stop signal, across outages of the source, of Kafka and of the registry.
+/// Ends with an error only when an operator must decide.
+pub async fn run(
+    settings: Settings,
+    kafka: KafkaSettings,
+    registry: RegistrySettings,
+    status: Arc<Status>,
+    health: Part,
+    stop: Stop,
+) -> Result<(), ConnectorError> {
+    if let Some((key, what)) = settings.mistakes().into_iter().next() {
+        return Err(ConnectorError::Settings { name: settings.name.clone(), what: format!("{key}: {what}") });
+    }
+    let registry = Registry::new(&registry)?;
+    let ended = restart::until_stopped(&health, &stop, ConnectorError::worth_retrying, async || {
+        let mut session = Session {
+            settings: &settings,
+            kafka: &kafka,
+            registry: &registry,
+            status: &status,
+            health: &health,
+            stop: &stop,
+            identity: Identity::default(),
+        };
+        status.update(|view| view.phase = Phase::Starting);
+        let outcome = tokio::select! {
+            outcome = session.run() => outcome,
+            // What waits for the source or for Kafka does not keep the process.
+            () = long_after(&stop) => Ok(()),
+        };
+        if outcome.is_err() {
+            metrics::counter!("causeway_capture_reconnects_total", "source" => settings.name.clone()).increment(1);
+            status.update(|view| {
+                view.phase = Phase::Waiting;
+                view.reconnects += 1;
+            });
+        }
+        outcome
+    });
+    let ended = ended.await;
+    status.update(|view| view.phase = Phase::Stopped);
+    ended
+}
+
+async fn long_after(stop: &Stop) {
+    stop.cancelled().await;
+    tokio::time::sleep(session::DRAIN_MAX + session::DRAIN_MAX / 2).await;
+}

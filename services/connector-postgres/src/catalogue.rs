@@ -1,0 +1,265 @@
+//! What the source's catalogue tells: tables, keys, and types beyond the built-in ones.
+//! Advisory for types: the stream says which columns there are, the catalogue how to name their types.
+
+use crate::error::{ConnectorError, Doing};
+use change::{Column, ColumnType, TableId, TableSchema};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+use tokio_postgres::Client;
+
+/// A domain over a domain over an array …
+const TYPE_DEPTH_MAX: usize = 8;
+/// Types kept; beyond it the cache starts afresh.
+const TYPES_MAX: usize = 10_000;
+/// PostgreSQL's limits of `numeric(p, s)`.
+const PRECISION_MAX: i32 = 1_000;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TypeFact {
+    Enum { labels: Arc<[Arc<str>]> },
+    Domain { base: u32, modifier: i32 },
+    Array { element: u32 },
+    Other { name: Arc<str> },
+}
+
+/// Types by their oid.
+#[derive(Debug, Default)]
+pub(crate) struct Types {
+    facts: HashMap<u32, TypeFact>,
+}
+
+impl Types {
+    /// Looks up what is not known yet of these types, and of what they are made of.
+    pub(crate) async fn learn(
+        &mut self,
+        client: &Client,
+        oids: impl Iterator<Item = u32>,
+    ) -> Result<(), ConnectorError> {
+        if self.facts.len() > TYPES_MAX {
+            self.facts.clear();
+        }
+        let mut wanted: BTreeSet<u32> = oids.collect();
+        for _ in 0..TYPE_DEPTH_MAX {
+            wanted.retain(|oid| built_in(*oid, -1).is_none() && !self.facts.contains_key(oid));
+            if wanted.is_empty() {
+                break;
+            }
+            let oids: Vec<u32> = std::mem::take(&mut wanted).into_iter().collect();
+            let rows = client.query(TYPES, &[&oids]).await.doing("looking up types")?;
+            for row in rows {
+                let oid: u32 = row.get("oid");
+                let fact = fact(&row);
+                match &fact {
+                    TypeFact::Domain { base, .. } => drop(wanted.insert(*base)),
+                    TypeFact::Array { element } => drop(wanted.insert(*element)),
+                    TypeFact::Enum { .. } | TypeFact::Other { .. } => {}
+                }
+                self.facts.insert(oid, fact);
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream names a type before its first use; the catalogue may have lost it since.
+    pub(crate) fn name(&mut self, oid: u32, schema: &str, name: &str) {
+        let name = if schema.is_empty() { name.into() } else { format!("{schema}.{name}").into() };
+        self.facts.entry(oid).or_insert(TypeFact::Other { name });
+    }
+
+    /// How a column of the type travels.
+    pub(crate) fn column_type(&self, oid: u32, modifier: i32) -> ColumnType {
+        self.resolve(oid, modifier, 0).unwrap_or_else(|| ColumnType::Flagged { type_name: format!("oid {oid}").into() })
+    }
+
+    fn resolve(&self, oid: u32, modifier: i32, depth: usize) -> Option<ColumnType> {
+        if depth > TYPE_DEPTH_MAX {
+            return None;
+        }
+        if let Some(kind) = built_in(oid, modifier) {
+            return Some(kind);
+        }
+        match self.facts.get(&oid)? {
+            TypeFact::Enum { labels } => Some(ColumnType::Enum { allowed: Arc::clone(labels) }),
+            TypeFact::Domain { base, modifier } => self.resolve(*base, *modifier, depth + 1),
+            TypeFact::Array { element } => {
+                let element = self.resolve(*element, modifier, depth + 1)?;
+                // An array of arrays (a domain over one) has no Avro form of ours.
+                (!matches!(element, ColumnType::Array(_))).then(|| ColumnType::Array(Arc::new(element)))
+            }
+            TypeFact::Other { name } => Some(ColumnType::Flagged { type_name: Arc::clone(name) }),
+        }
+    }
+}
+
+const TYPES: &str = "
+    select t.oid, format_type(t.oid, null) as name, t.typtype::text as type, t.typbasetype as base,
+           t.typtypmod as modifier, t.typelem as element, t.typcategory::text as category, t.typlen as length,
+           array(select e.enumlabel::text from pg_enum e where e.enumtypid = t.oid order by e.enumsortorder) as labels
+    from pg_type t where t.oid = any ($1)";
+
+fn fact(row: &tokio_postgres::Row) -> TypeFact {
+    let (kind, category): (String, String) = (row.get("type"), row.get("category"));
+    let (element, length): (u32, i16) = (row.get("element"), row.get("length"));
+    match (&*kind, &*category) {
+        ("e", _) => {
+            let labels: Vec<String> = row.get("labels");
+            TypeFact::Enum { labels: labels.into_iter().map(Arc::from).collect() }
+        }
+        ("d", _) => TypeFact::Domain { base: row.get("base"), modifier: row.get("modifier") },
+        // Fixed-length types with elements (point, box) are no arrays of rows' making.
+        (_, "A") if element != 0 && length == -1 => TypeFact::Array { element },
+        _ => TypeFact::Other { name: row.get::<_, String>("name").into() },
+    }
+}
+
+/// The types that every PostgreSQL has under the same oid.
+fn built_in(oid: u32, modifier: i32) -> Option<ColumnType> {
+    let array = |oid| built_in(oid, modifier).map(|element| ColumnType::Array(Arc::new(element)));
+    Some(match oid {
+        16 => ColumnType::Bool,
+        17 => ColumnType::Bytes,
+        20 | 26 => ColumnType::Int64,
+        21 => ColumnType::Int16,
+        23 => ColumnType::Int32,
+        18 | 19 | 25 | 1042 | 1043 => ColumnType::Text,
+        114 | 3802 => ColumnType::Json,
+        700 => ColumnType::Float32,
+        701 => ColumnType::Float64,
+        1082 => ColumnType::Date,
+        1083 => ColumnType::Time,
+        1114 => ColumnType::Timestamp,
+        1184 => ColumnType::TimestampTz,
+        1700 => numeric(modifier),
+        2950 => ColumnType::Uuid,
+        1000 => return array(16),
+        1001 => return array(17),
+        1016 | 1028 => return array(20),
+        1005 => return array(21),
+        1007 => return array(23),
+        1002 | 1003 | 1009 | 1014 | 1015 => return array(25),
+        199 | 3807 => return array(114),
+        1021 => return array(700),
+        1022 => return array(701),
+        1182 => return array(1082),
+        1183 => return array(1083),
+        1115 => return array(1114),
+        1185 => return array(1184),
+        1231 => return array(1700),
+        2951 => return array(2950),
+        _ => return None,
+    })
+}
+
+/// Scales beyond the precision, and negative ones, have no `Decimal`.
+fn numeric(modifier: i32) -> ColumnType {
+    if modifier < 4 {
+        return ColumnType::Numeric;
+    }
+    let packed = modifier - 4;
+    let precision = packed >> 16 & 0xFFFF;
+    // Eleven bits with a sign.
+    let scale = (packed & 0x7FF ^ 0x400) - 0x400;
+    match (u16::try_from(precision), u16::try_from(scale)) {
+        (Ok(p), Ok(s)) if precision <= PRECISION_MAX && scale <= precision => {
+            ColumnType::Decimal { precision: p, scale: s }
+        }
+        _ => ColumnType::Numeric,
+    }
+}
+
+/// A published table as a snapshot reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) schema: Arc<TableSchema>,
+    /// What the server's statistics expect.
+    pub(crate) rows_estimated: u64,
+}
+
+const PUBLISHED: &str = "
+    select p.schemaname::text as schema, p.tablename::text as name, c.oid, greatest(c.reltuples, 0)::bigint as rows
+    from pg_publication_tables p
+    join pg_namespace n on n.nspname = p.schemaname
+    join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+    where p.pubname = $1 order by 1, 2";
+
+const COLUMNS: &str = "
+    select a.attname::text as name, a.atttypid as type, a.atttypmod as modifier,
+           coalesce(a.attnum = any (i.indkey), false) as key
+    from pg_attribute a
+    join pg_class c on c.oid = a.attrelid
+    left join pg_index i on i.indrelid = c.oid
+        and case c.relreplident when 'i' then i.indisreplident when 'n' then false else i.indisprimary end
+    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    order by a.attnum";
+
+/// The tables of the publication that are wanted, with their columns.
+pub(crate) async fn published(
+    client: &Client,
+    publication: &str,
+    types: &mut Types,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Result<Vec<Table>, ConnectorError> {
+    let mut tables = Vec::new();
+    for row in client.query(PUBLISHED, &[&publication]).await.doing("listing published tables")? {
+        let (schema, name): (String, String) = (row.get("schema"), row.get("name"));
+        if !wanted(&schema, &name) {
+            continue;
+        }
+        let oid: u32 = row.get("oid");
+        let columns = client.query(COLUMNS, &[&oid]).await.doing("listing columns")?;
+        types.learn(client, columns.iter().map(|column| column.get("type"))).await?;
+        let columns = columns.iter().map(|column| Column {
+            name: column.get::<_, String>("name").into(),
+            kind: types.column_type(column.get("type"), column.get("modifier")),
+            key: column.get("key"),
+        });
+        let table = TableId { schema: schema.into(), name: name.into() };
+        let schema = Arc::new(TableSchema { table, columns: columns.collect() });
+        let rows: i64 = row.get("rows");
+        tables.push(Table { schema, rows_estimated: u64::try_from(rows).unwrap_or(0) });
+    }
+    Ok(tables)
+}
+
+/// The primary key's columns of a table whose replica identity is the whole row.
+pub(crate) async fn primary_key(client: &Client, table: u32) -> Result<Vec<String>, ConnectorError> {
+    let rows = client.query(COLUMNS, &[&table]).await.doing("looking up a primary key")?;
+    Ok(rows.iter().filter(|row| row.get("key")).map(|row| row.get("name")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numerics_need_a_scale_that_fits() {
+        let packed = |precision: i32, scale: i32| 4 + (precision << 16 | scale & 0x7FF);
+        assert_eq!(numeric(-1), ColumnType::Numeric);
+        assert_eq!(numeric(packed(19, 3)), ColumnType::Decimal { precision: 19, scale: 3 });
+        assert_eq!(numeric(packed(18, 0)), ColumnType::Decimal { precision: 18, scale: 0 });
+        assert_eq!(numeric(packed(3, 5)), ColumnType::Numeric);
+        assert_eq!(numeric(packed(3, -2)), ColumnType::Numeric);
+    }
+
+    #[test]
+    fn types_are_resolved_through_domains_and_arrays() {
+        let mut types = Types::default();
+        let labels: Arc<[Arc<str>]> = ["prelim".into(), "final".into()].into();
+        types.facts.insert(20_000, TypeFact::Enum { labels: Arc::clone(&labels) });
+        types.facts.insert(20_001, TypeFact::Array { element: 20_000 });
+        types.facts.insert(20_002, TypeFact::Domain { base: 1043, modifier: 24 });
+        types.facts.insert(20_003, TypeFact::Domain { base: 20_003, modifier: -1 });
+        types.name(20_004, "ext", "hstore");
+        let status = ColumnType::Enum { allowed: labels };
+        assert_eq!(types.column_type(20_001, -1), ColumnType::Array(Arc::new(status)));
+        assert_eq!(types.column_type(20_002, -1), ColumnType::Text);
+        assert_eq!(types.column_type(20_003, -1), ColumnType::Flagged { type_name: "oid 20003".into() });
+        assert_eq!(types.column_type(20_004, -1), ColumnType::Flagged { type_name: "ext.hstore".into() });
+        assert_eq!(
+            types.column_type(1231, 4 + (9 << 16 | 2)),
+            ColumnType::Array(Arc::new(ColumnType::Decimal { precision: 9, scale: 2 }))
+        );
+    }
+}

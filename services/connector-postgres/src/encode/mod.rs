@@ -1,0 +1,134 @@
+//! The server's text to Avro, column by column, without a value in between.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod array;
+mod copy;
+mod text;
+
+pub use copy::CopyRow;
+pub use text::write;
+
+use crate::decode::Cell;
+use change::{
+    ColumnType,
+    avro::{value, wire},
+};
+use std::{fmt::Write as _, sync::Arc};
+
+/// How one column is encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnPlan {
+    pub name: Arc<str>,
+    pub kind: ColumnType,
+    pub key: bool,
+}
+
+/// What a row says beside its datum, as JSON text for the headers. Reused from row to row.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Columns that the log left out.
+    pub unchanged: String,
+    /// Column → the server's text, of values that the column's type cannot hold.
+    pub exact: String,
+}
+
+impl Beside {
+    pub fn clear(&mut self) {
+        self.unchanged.clear();
+        self.exact.clear();
+    }
+
+    /// Closes the JSON that has begun.
+    fn finish(&mut self) {
+        if !self.unchanged.is_empty() {
+            self.unchanged.push(']');
+        }
+        if !self.exact.is_empty() {
+            self.exact.push('}');
+        }
+    }
+
+    fn add_unchanged(&mut self, column: &str) {
+        self.unchanged.push(if self.unchanged.is_empty() { '[' } else { ',' });
+        quoted(&mut self.unchanged, column);
+    }
+
+    fn add_exact(&mut self, column: &str, text: &[u8]) {
+        self.exact.push(if self.exact.is_empty() { '{' } else { ',' });
+        quoted(&mut self.exact, column);
+        self.exact.push(':');
+        quoted(&mut self.exact, &String::from_utf8_lossy(text));
+    }
+}
+
+/// A JSON string.
+fn quoted(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c < ' ' => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// Appends the `Value` record of a row. Missing cells are null.
+pub fn write_row<'a>(
+    out: &mut Vec<u8>,
+    columns: &[ColumnPlan],
+    mut cells: impl Iterator<Item = Cell<'a>>,
+    beside: &mut Beside,
+) {
+    for column in columns {
+        let cell = cells.next().unwrap_or(Cell::Null);
+        if let Cell::Text(text) = cell {
+            if !column.key {
+                out.push(wire::SOME);
+            }
+            let start = out.len();
+            if write(out, &column.kind, text) {
+                continue;
+            }
+            out.truncate(start);
+            if !column.key {
+                out.pop();
+            }
+            beside.add_exact(&column.name, text);
+        }
+        if cell == Cell::Unchanged {
+            beside.add_unchanged(&column.name);
+        }
+        if column.key {
+            value::write_nothing(out, &column.kind);
+        } else {
+            out.push(wire::NULL);
+        }
+    }
+    beside.finish();
+}
+
+/// Appends the `Key` record of a row.
+pub fn write_key<'a>(out: &mut Vec<u8>, columns: &[ColumnPlan], cells: impl Iterator<Item = Cell<'a>>) {
+    for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| column.key) {
+        let start = out.len();
+        let written = match cell {
+            Cell::Text(text) => write(out, &column.kind, text),
+            Cell::Null | Cell::Unchanged => false,
+        };
+        if !written {
+            out.truncate(start);
+            value::write_nothing(out, &column.kind);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Each type's text to Avro and back, against what the server printed.
+
+use super::*;
+use change::{
+    Value,
+    avro::{value, wire::Reader},
+};
+use proptest::prelude::*;
+
+fn through(kind: &ColumnType, text: &str) -> Option<Value> {
+    let mut out = Vec::new();
+    if !write(&mut out, kind, text.as_bytes()) {
+        return None;
+    }
+    let mut reader = Reader::new(&out);
+    let value = value::read(&mut reader, kind).expect("what was written can be read");
+    reader.finish().expect("nothing follows");
+    Some(value)
+}
+
+#[track_caller]
+fn check(kind: &ColumnType, cases: &[(&str, Option<Value>)]) {
+    for (text, want) in cases {
+        assert!(through(kind, text) == *want, "{kind:?} {text}");
+    }
+}
+
+#[test]
+fn numbers_are_exact() {
+    check(
+        &ColumnType::Int16,
+        &[("-32768", Some(Value::Int(-32768))), ("32767", Some(Value::Int(32767))), ("32768", None), ("", None)],
+    );
+    check(
+        &ColumnType::Int64,
+        &[
+            ("-9223372036854775808", Some(Value::Int(i64::MIN))),
+            ("9223372036854775807", Some(Value::Int(i64::MAX))),
+            ("9223372036854775808", None),
+            ("1e3", None),
+        ],
+    );
+    check(
+        &ColumnType::Float64,
+        &[
+            ("0.1", Some(Value::Float(0.1))),
+            ("1e+308", Some(Value::Float(1e308))),
+            ("Infinity", Some(Value::Float(f64::INFINITY))),
+            ("-Infinity", Some(Value::Float(f64::NEG_INFINITY))),
+        ],
+    );
+    let decimal = ColumnType::Decimal { precision: 19, scale: 3 };
+    check(&decimal, &[("6.700", Some(Value::Numeric("6.700".into()))), ("NaN", None)]);
+    check(
+        &ColumnType::Numeric,
+        &[
+            ("0.1", Some(Value::Numeric("0.1".into()))),
+            ("0.10", Some(Value::Numeric("0.10".into()))),
+            ("Infinity", None),
+            ("-Infinity", None),
+            ("NaN", None),
+        ],
+    );
+}
+
+#[test]
+fn moments_are_exact_and_the_rest_is_left_to_the_text() {
+    check(
+        &ColumnType::Date,
+        &[
+            ("1969-12-31", Some(Value::Date(-1))),
+            ("infinity", None),
+            ("-infinity", None),
+            ("0044-03-15 BC", None),
+            ("294276-12-31", Some(Value::Date(106_751_990))),
+        ],
+    );
+    check(
+        &ColumnType::Time,
+        &[("24:00:00", Some(Value::Time(86_400_000_000))), ("00:00:00.000001", Some(Value::Time(1)))],
+    );
+    check(
+        &ColumnType::Timestamp,
+        &[
+            ("1970-01-01 00:00:00.5", Some(Value::Timestamp(500_000))),
+            ("1969-12-31 23:59:59.999999", Some(Value::Timestamp(-1))),
+            ("infinity", None),
+            ("0001-01-01 00:00:00 BC", None),
+        ],
+    );
+    check(
+        &ColumnType::TimestampTz,
+        &[
+            ("1970-01-01 00:00:01+00", Some(Value::TimestampTz(1_000_000))),
+            ("1970-01-01 05:30:00+05:30", Some(Value::TimestampTz(0))),
+            ("1969-12-31 16:00:00.25-08", Some(Value::TimestampTz(250_000))),
+            ("-infinity", None),
+            ("0001-01-01 00:00:00+00 BC", None),
+        ],
+    );
+}
+
+#[test]
+fn texts_bytes_and_flags() {
+    check(&ColumnType::Bool, &[("t", Some(Value::Bool(true))), ("f", Some(Value::Bool(false))), ("true", None)]);
+    check(
+        &ColumnType::Bytes,
+        &[
+            ("\\x00ff", Some(Value::Bytes(vec![0, 255]))),
+            ("\\x", Some(Value::Bytes(vec![]))),
+            ("\\x0", None),
+            ("ab", None),
+        ],
+    );
+    let json = r#"{"b": 1,  "a":9007199254740993}"#;
+    check(&ColumnType::Json, &[(json, Some(Value::Text(json.into())))]);
+    let mut out = Vec::new();
+    assert!(!write(&mut out, &ColumnType::Text, b"\xFF"), "not UTF-8");
+}
+
+#[test]
+fn arrays_have_one_dimension() {
+    let text = |text: &str| Some(Value::Text(text.into()));
+    check(
+        &ColumnType::Array(Arc::new(ColumnType::Text)),
+        &[
+            ("{}", Some(Value::Array(vec![]))),
+            (r#"{a,NULL,"NULL","b,\"c\\"}"#, Some(Value::Array(vec![text("a"), None, text("NULL"), text(r#"b,"c\"#)]))),
+            (r#"{""}"#, Some(Value::Array(vec![text("")]))),
+            ("{{1,2},{3,4}}", None),
+            ("[2:3]={1,2}", None),
+            (r#"{"a}"#, None),
+            (r#"{"a"b}"#, None),
+        ],
+    );
+    let numbers = ColumnType::Array(Arc::new(ColumnType::Numeric));
+    check(
+        &numbers,
+        &[("{1.50,NULL}", Some(Value::Array(vec![Some(Value::Numeric("1.50".into())), None]))), ("{NaN}", None)],
+    );
+}
+
+fn columns() -> Vec<ColumnPlan> {
+    let column = |name: &str, kind, key| ColumnPlan { name: name.into(), kind, key };
+    vec![
+        column("id", ColumnType::Int32, true),
+        column("note \"x\"", ColumnType::Text, false),
+        column("high", ColumnType::Numeric, false),
+    ]
+}
+
+#[test]
+fn what_the_type_cannot_hold_stands_beside() {
+    let mut beside = Beside::default();
+    let mut out = Vec::new();
+    let cells = [Cell::Text(b"7"), Cell::Unchanged, Cell::Text(b"Infinity")];
+    write_row(&mut out, &columns(), cells.into_iter(), &mut beside);
+    assert_eq!(out, [14, wire::NULL, wire::NULL]);
+    assert_eq!(beside.unchanged, r#"["note \"x\""]"#);
+    assert_eq!(beside.exact, r#"{"high":"Infinity"}"#);
+    out.clear();
+    write_key(&mut out, &columns(), cells.into_iter());
+    assert_eq!(out, [14]);
+}
+
+#[test]
+fn copy_rows_are_unescaped() {
+    let mut row = CopyRow::default();
+    assert!(row.parse(b"7\t\\N\ta\\tb\\\\c\\n\t\n", 4));
+    let cells: Vec<Cell<'_>> = row.cells().collect();
+    assert!(cells == [Cell::Text(b"7"), Cell::Null, Cell::Text(b"a\tb\\c\n"), Cell::Text(b"")]);
+    assert!(!row.parse(b"7\t8\n", 3));
+    assert!(!row.parse(b"7\\", 1));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_written_or_refused(text: Vec<u8>) {
+        for kind in [
+            ColumnType::Bool, ColumnType::Int32, ColumnType::Float64, ColumnType::Numeric, ColumnType::Bytes,
+            ColumnType::Date, ColumnType::Time, ColumnType::Timestamp, ColumnType::TimestampTz, ColumnType::Text,
+            ColumnType::Decimal { precision: 9, scale: 3 }, ColumnType::Array(Arc::new(ColumnType::Text)),
+        ] {
+            let mut out = Vec::new();
+            if write(&mut out, &kind, &text) {
+                let mut reader = Reader::new(&out);
+                value::read(&mut reader, &kind).expect("readable");
+                reader.finish().expect("nothing follows");
+            }
+        }
+    }
+
+    #[test]
+    fn moments_with_a_zone_come_back(micros in -62_000_000_000_000_000_i64..9_000_000_000_000_000_000) {
+        let text = value::zoned(micros).replace('T', " ").replace('Z', "+00");
+        prop_assert!(through(&ColumnType::TimestampTz, &text) == Some(Value::TimestampTz(micros)));
+    }
+}

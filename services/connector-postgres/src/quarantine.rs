@@ -1,0 +1,68 @@
+//! Rows that are too large for the log: told by reference in the quarantine, and the stream goes on.
+
+use crate::error::ConnectorError;
+use change::Position;
+use change_log::{KafkaSettings, Registry, frame};
+use event::Quarantined;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use std::time::Duration;
+
+pub(crate) const TOPIC: &str = "quarantine";
+const STAGE: &str = "capture";
+/// A key larger than this is left out too.
+const KEY_BYTES_MAX: usize = 64 * 1024;
+
+/// What the log does not hold.
+pub(crate) struct Oversized {
+    pub(crate) position: Position,
+    pub(crate) table: String,
+    pub(crate) key: Vec<u8>,
+    pub(crate) bytes: usize,
+    pub(crate) committed_at: i64,
+}
+
+pub(crate) struct Quarantine {
+    producer: Option<FutureProducer>,
+    kafka: KafkaSettings,
+    source: String,
+}
+
+impl Quarantine {
+    pub(crate) fn new(kafka: &KafkaSettings, source: &str) -> Self {
+        Self { producer: None, kafka: kafka.clone(), source: source.to_owned() }
+    }
+
+    /// Returns once the item is durable: only then may the source forget the row.
+    pub(crate) async fn put(&mut self, registry: &Registry, row: Oversized) -> Result<(), ConnectorError> {
+        let topic = self.kafka.topic(TOPIC);
+        let id = registry.register(&format!("{topic}-value"), event::avro::QUARANTINED_SCHEMA).await?;
+        let item = Quarantined {
+            source: self.source.clone(),
+            position: Some(row.position),
+            stage: STAGE.into(),
+            reason: "row too large for the log".into(),
+            detail: format!("{} bytes; the row stays in the source", row.bytes),
+            table: Some(row.table),
+            key: (row.key.len() <= KEY_BYTES_MAX).then_some(row.key),
+            committed_at: Some(row.committed_at),
+            ..Quarantined::default()
+        };
+        let mut value = Vec::new();
+        frame::start(id, &mut value);
+        event::avro::encode_quarantined(&item, &mut value);
+        let key = row.position.to_string();
+        let producer = self.producer()?;
+        let record = FutureRecord::to(&topic).partition(0).key(&key).payload(&value);
+        let sent = producer.send(record, Duration::MAX).await;
+        sent.map(drop).map_err(|(error, _)| ConnectorError::Quarantine(error))
+    }
+
+    fn producer(&mut self) -> Result<&FutureProducer, ConnectorError> {
+        if self.producer.is_none() {
+            let mut client = self.kafka.client();
+            client.set("acks", "all").set("enable.idempotence", "true").set("message.timeout.ms", "0");
+            self.producer = Some(client.create().map_err(ConnectorError::Quarantine)?);
+        }
+        self.producer.as_ref().ok_or(ConnectorError::Quarantine(rdkafka::error::KafkaError::Canceled))
+    }
+}

@@ -1,0 +1,195 @@
+//! One shape of one table, ready to encode its rows.
+
+use crate::{
+    decode::Cell,
+    encode::{Beside, ColumnPlan, write_key, write_row},
+};
+use change::{
+    Position, TableSchema,
+    avro::{
+        envelope::{self, Head, SourceBlock},
+        schema, wire,
+    },
+};
+use change_log::{Records, Registry, RegistryError, frame, header::Kind};
+use std::sync::Arc;
+
+/// Which source the changes come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) source: String,
+    pub(crate) database: String,
+}
+
+impl Origin {
+    pub(crate) fn block<'a>(&'a self, schema: &'a str, table: &'a str) -> SourceBlock<'a> {
+        SourceBlock {
+            version: env!("CARGO_PKG_VERSION"),
+            connector: "postgresql",
+            name: &self.source,
+            db: &self.database,
+            schema,
+            table,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Relation {
+    pub(crate) schema: Arc<TableSchema>,
+    columns: Vec<ColumnPlan>,
+    envelope_id: u32,
+    key_id: Option<u32>,
+    head: Head,
+    /// The transaction that `head` and `order` are of.
+    stamp: u64,
+    order: u64,
+}
+
+/// Where a row stands, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) position: Position,
+    pub(crate) lsn: u64,
+    /// Tells one transaction (or snapshot) from the next.
+    pub(crate) stamp: u64,
+    pub(crate) committed_at: i64,
+    pub(crate) captured_at: i64,
+    /// None in a snapshot.
+    pub(crate) transaction: Option<Transaction<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transaction<'a> {
+    pub(crate) xid: u32,
+    pub(crate) id: &'a str,
+}
+
+/// What rows say beside their datums: of `before` and of `after`.
+#[derive(Debug, Default)]
+pub(crate) struct Margins {
+    before: Beside,
+    after: Beside,
+}
+
+impl Relation {
+    /// Registers the table's schemas.
+    pub(crate) async fn register(
+        registry: &Registry,
+        source: &str,
+        schema: Arc<TableSchema>,
+    ) -> Result<Self, RegistryError> {
+        let schemas = schema::of_table(source, &schema);
+        let key_id = match &schemas.key {
+            Some((name, text)) => Some(registry.register(name, text).await?),
+            None => None,
+        };
+        let envelope_id = registry.register(&schemas.envelope_name, &schemas.envelope).await?;
+        let columns = schema.columns.iter().map(|column| ColumnPlan {
+            name: Arc::clone(&column.name),
+            kind: column.kind.clone(),
+            key: column.key,
+        });
+        let columns = columns.collect();
+        Ok(Self { schema, columns, envelope_id, key_id, head: Head::default(), stamp: 0, order: 0 })
+    }
+
+    pub(crate) const fn columns(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Whether two rows have the same key, as the server printed it.
+    pub(crate) fn same_key<'a>(
+        &self,
+        mut one: impl Iterator<Item = Cell<'a>>,
+        mut two: impl Iterator<Item = Cell<'a>>,
+    ) -> bool {
+        self.columns.iter().all(|column| {
+            let pair = (one.next(), two.next());
+            !column.key || pair.0 == pair.1 || pair.1 == Some(Cell::Unchanged)
+        })
+    }
+
+    /// Writes one change into the open record, and closes it.
+    pub(crate) fn write<'a, B, A>(
+        &mut self,
+        out: &mut Records,
+        margins: &mut Margins,
+        origin: &Origin,
+        operation: &str,
+        rows: (Option<B>, Option<A>),
+        place: &Place<'_>,
+    ) where
+        B: Iterator<Item = Cell<'a>> + Clone,
+        A: Iterator<Item = Cell<'a>> + Clone,
+    {
+        let (before, after) = rows;
+        self.enter(origin, place);
+        let buffer = out.buffer();
+        match (self.key_id, &after, &before) {
+            (Some(id), Some(row), _) => {
+                frame::start(id, buffer);
+                write_key(buffer, &self.columns, row.clone());
+            }
+            (Some(id), None, Some(row)) => {
+                frame::start(id, buffer);
+                write_key(buffer, &self.columns, row.clone());
+            }
+            // Rows without a key, and truncations, are keyed by position.
+            _ => buffer.extend_from_slice(place.position.to_string().as_bytes()),
+        }
+        out.end_part();
+        let buffer = out.buffer();
+        frame::start(self.envelope_id, buffer);
+        margins.before.clear();
+        margins.after.clear();
+        let has_after = after.is_some();
+        write_optional(buffer, &self.columns, before, &mut margins.before);
+        write_optional(buffer, &self.columns, after, &mut margins.after);
+        self.head.write(buffer, place.lsn);
+        match &place.transaction {
+            Some(transaction) => {
+                self.order += 1;
+                envelope::transaction(buffer, transaction.id, place.position.ordinal, self.order);
+            }
+            None => buffer.push(wire::NULL),
+        }
+        envelope::tail(buffer, operation, place.captured_at);
+        out.end_part();
+        let (exact, exact_before) =
+            if has_after { (&margins.after.exact, &*margins.before.exact) } else { (&margins.before.exact, "") };
+        for part in [&margins.after.unchanged, exact, exact_before] {
+            out.buffer().extend_from_slice(part.as_bytes());
+            out.end_part();
+        }
+        out.close(Kind::Change, place.position, true);
+    }
+
+    /// Encodes what all records of one transaction and table share, once.
+    fn enter(&mut self, origin: &Origin, place: &Place<'_>) {
+        if self.stamp == place.stamp {
+            return;
+        }
+        self.stamp = place.stamp;
+        self.order = 0;
+        let table = &self.schema.table;
+        let block = origin.block(&table.schema, &table.name);
+        let xid = place.transaction.map(|transaction| transaction.xid);
+        self.head.set(&block, place.committed_at, place.transaction.is_none(), xid);
+    }
+}
+
+fn write_optional<'a>(
+    out: &mut Vec<u8>,
+    columns: &[ColumnPlan],
+    row: Option<impl Iterator<Item = Cell<'a>>>,
+    beside: &mut Beside,
+) {
+    match row {
+        None => out.push(wire::NULL),
+        Some(row) => {
+            out.push(wire::SOME);
+            write_row(out, columns, row, beside);
+        }
+    }
+}

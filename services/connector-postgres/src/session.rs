@@ -1,0 +1,206 @@
+//! One session with a source: look at log and slot, decide, take the log over, pump.
+
+use crate::{
+    catalogue::Types,
+    connect::{self, Pulse, START_TIMEOUT},
+    encoder::{Encoder, State},
+    error::{ConnectorError, Doing},
+    plan::{Identity, Plan, Slot, decide},
+    quarantine::{self, Quarantine},
+    relation::Origin,
+    settings::Settings,
+    setup,
+    snapshot::{self, Outcome},
+    status::{Phase, Status},
+    stream::{Lag, Stream},
+};
+use boot::{Stop, health::Part};
+use change::{Lsn, Position, pump};
+use change_log::{KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control, topics};
+use std::{collections::HashMap, time::Duration};
+use tokio::time::Instant;
+use tokio_postgres::Client;
+
+/// After the stop signal, what is in flight has so long to become durable.
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Everything a session needs from outside.
+pub(crate) struct Session<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) kafka: &'a KafkaSettings,
+    pub(crate) registry: &'a Registry,
+    pub(crate) status: &'a Status,
+    pub(crate) health: &'a Part,
+    pub(crate) stop: &'a Stop,
+    pub(crate) identity: Identity,
+}
+
+impl Session<'_> {
+    /// Runs until the stop signal or an error.
+    pub(crate) async fn run(&mut self) -> Result<(), ConnectorError> {
+        while !self.stop.is_cancelled() {
+            let specs = [TopicSpec::changes(&self.settings.name), TopicSpec::new(quarantine::TOPIC, 1, Kept::Forever)];
+            topics::ensure(self.kafka, &specs).await?;
+            let client = connect::sql(self.settings).await?;
+            let server = setup::check_server(&client).await?;
+            setup::ensure_publication(&client, self.settings).await?;
+            let pulse = Pulse::of(server.sender_timeout);
+            self.identity = self.identify(pulse).await?;
+            let tail = LogTail::read(self.kafka, &self.settings.name, None).await?;
+            let slot_name = self.settings.slot();
+            let slot = slot(&client, &slot_name).await?;
+            match decide(&slot_name, &tail, slot.as_ref(), &self.identity, self.settings.when_lost)? {
+                Plan::Snapshot { epoch, drop_slot } => {
+                    let taken = snapshot::take(self, &client, pulse, epoch, drop_slot).await?;
+                    if taken == Outcome::Stopped {
+                        return Ok(());
+                    }
+                }
+                Plan::Stream { start, epoch } => return self.stream(&client, pulse, start, epoch).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn stream(&self, client: &Client, pulse: Pulse, start: Lsn, epoch: u32) -> Result<(), ConnectorError> {
+        let slot = self.settings.slot();
+        let lost = |source| ConnectorError::Stream { slot: slot.clone(), source };
+        let mut replication = connect::replication(self.settings, pulse, start).await?;
+        let starting = async {
+            replication.start().await.map_err(lost)?;
+            replication.wait_started().await.map_err(lost)
+        };
+        connect::within(START_TIMEOUT, starting).await?;
+        // From here on the slot is ours: take the log over.
+        let (mut writer, tail) = self.open_log::<Lsn>(epoch).await?;
+        let last = tail.last.filter(|last| last.position.epoch == epoch && !last.in_snapshot);
+        let last = last.ok_or(ConnectorError::LogMoved)?.position;
+        let upto = tail.committed.unwrap_or_default().max(start);
+        let mut encoder = self.encoder(client, epoch, last, upto);
+        let lag = Lag { source: self.settings.name.clone(), sent: upto, committed_at: crate::encoder::now() };
+        let mut stream = Stream {
+            client: replication,
+            slot: slot.clone(),
+            pulse,
+            stop: self.stop.clone(),
+            status: self.status,
+            lag,
+        };
+        tracing::info!(source = self.settings.name, slot, from = %upto, last = %last, "streaming");
+        self.health.ready();
+        self.status.update(|view| view.phase = Phase::Streaming);
+        let mut meter = Meter { since: Instant::now(), records: 0 };
+        let step = async |batch| {
+            let encoded = encoder.step(batch).await?;
+            let records = encoded.items.iter().map(change_log::Records::len).sum();
+            self.count(records);
+            meter.add(records, self.status);
+            Ok::<_, ConnectorError>(encoded)
+        };
+        let drained = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            pumped = pump(&mut stream, step, &mut writer) => pumped.map(drop),
+            () = drained => {
+                tracing::warn!(source = self.settings.name, in_flight = writer.in_flight(),
+                    "stopped before all records were acknowledged; the next start goes on from the log");
+                Ok(())
+            }
+        }
+    }
+
+    fn encoder<'e>(&'e self, client: &'e Client, epoch: u32, last: Position, upto: Lsn) -> Encoder<'e> {
+        Encoder {
+            settings: self.settings,
+            origin: self.origin(),
+            registry: self.registry,
+            catalogue: client,
+            types: Types::default(),
+            quarantine: Quarantine::new(self.kafka, &self.settings.name),
+            relations: HashMap::new(),
+            epoch,
+            last,
+            upto,
+            state: State::default(),
+        }
+    }
+
+    /// Takes the source's log over.
+    pub(crate) async fn open_log<P: Copy + Send>(&self, epoch: u32) -> Result<(LogWriter<P>, LogTail), ConnectorError> {
+        let record = control::Session {
+            source: self.settings.name.clone(),
+            system_id: self.identity.system_id.clone(),
+            timeline: self.identity.timeline,
+            slot: self.settings.slot(),
+            epoch,
+            owner: self.unique_id(),
+            started_at: crate::encoder::now(),
+        };
+        let writer = WriterSettings { linger_ms: self.settings.linger_ms };
+        Ok(LogWriter::open(self.kafka, self.registry, writer, &record).await?)
+    }
+
+    async fn identify(&self, pulse: Pulse) -> Result<Identity, ConnectorError> {
+        let mut replication = connect::replication(self.settings, pulse, Lsn(0)).await?;
+        let asking = async {
+            let system = replication.identify_system().await;
+            system.map_err(|source| ConnectorError::Stream { slot: self.settings.slot(), source })
+        };
+        let system = connect::within(START_TIMEOUT, asking).await?;
+        Ok(Identity { system_id: system.system_id, timeline: system.timeline })
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        let database = self.settings.url.parse::<tokio_postgres::Config>().ok();
+        let database = database.as_ref().and_then(|config| config.get_dbname()).unwrap_or_default().to_owned();
+        Origin { source: self.settings.name.clone(), database }
+    }
+
+    pub(crate) fn unique_id(&self) -> String {
+        uuid::Uuid::now_v7().to_string()
+    }
+
+    /// Counts records written.
+    pub(crate) fn count(&self, records: usize) {
+        let records = records as u64;
+        metrics::counter!("causeway_capture_changes_total", "source" => self.settings.name.clone()).increment(records);
+        self.status.update(|view| view.changes += records);
+    }
+}
+
+/// Records per second, for people.
+struct Meter {
+    since: Instant,
+    records: usize,
+}
+
+impl Meter {
+    fn add(&mut self, records: usize, status: &Status) {
+        self.records += records;
+        let elapsed = self.since.elapsed();
+        if elapsed >= RATE_INTERVAL {
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+            let rate = self.records as f64 / elapsed.as_secs_f64();
+            status.update(|view| view.changes_per_s = rate);
+            *self = Self { since: Instant::now(), records: 0 };
+        }
+    }
+}
+
+const SLOT: &str = "
+    select plugin = 'pgoutput' and slot_type = 'logical' and database = current_database() and not temporary as ours,
+           active_pid, confirmed_flush_lsn::text as confirmed, wal_status::text as wal_status
+    from pg_replication_slots where slot_name = $1";
+
+async fn slot(client: &Client, name: &str) -> Result<Option<Slot>, ConnectorError> {
+    let row = client.query_opt(SLOT, &[&name]).await.doing("looking at the slot")?;
+    Ok(row.map(|row| Slot {
+        ours: row.get::<_, Option<bool>>("ours").unwrap_or(false),
+        active_pid: row.get("active_pid"),
+        confirmed: row.get::<_, Option<String>>("confirmed").and_then(|text| text.parse().ok()),
+        wal_status: row.get("wal_status"),
+    }))
+}

@@ -1,0 +1,215 @@
+//! What an operator says about one captured database.
+
+use boot::database::{DatabaseSettings, Tls};
+use serde::Deserialize;
+use std::path::PathBuf;
+use tokio_postgres::config::Host;
+
+/// PostgreSQL cuts longer names off.
+const NAME_BYTES_MAX: usize = 63;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The source's name: its log is `changes.<name>`.
+    pub name: String,
+    /// `postgres://user@host:port/database`, without a password.
+    pub url: String,
+    /// A file that holds the password; otherwise `CAUSEWAY_SOURCE_<NAME>_PASSWORD`.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// `verify-full`, or `disable` on loopback and Unix sockets, which need none.
+    #[serde(default)]
+    pub tls: Tls,
+    /// The certificate authority that signed the server's certificate (PEM).
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Which tables: `schema.table`, with `*` for any characters.
+    #[serde(default = "all_tables")]
+    pub tables: Vec<String>,
+    /// Made if it is missing; `causeway_<name>` unless said.
+    #[serde(default)]
+    pub publication: Option<String>,
+    /// Made with the first snapshot; `causeway_<name>` unless said.
+    #[serde(default)]
+    pub slot: Option<String>,
+    /// What to do when the slot no longer continues the log.
+    #[serde(default)]
+    pub when_lost: WhenLost,
+    /// How long a record waits for others to share its batch.
+    #[serde(default = "linger_ms")]
+    pub linger_ms: u16,
+}
+
+/// A lost slot has skipped changes. Only an operator can say that a new snapshot makes up for it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenLost {
+    #[default]
+    Refuse,
+    /// Take a new snapshot, in a new epoch of the same log.
+    Snapshot,
+}
+
+fn all_tables() -> Vec<String> {
+    vec!["*.*".to_owned()]
+}
+
+const fn linger_ms() -> u16 {
+    5
+}
+
+impl Settings {
+    /// Settings with everything left to its default.
+    pub fn new(name: impl Into<String>, url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            url: url.into(),
+            password_file: None,
+            tls: Tls::default(),
+            ca_file: None,
+            tables: all_tables(),
+            publication: None,
+            slot: None,
+            when_lost: WhenLost::default(),
+            linger_ms: linger_ms(),
+        }
+    }
+
+    pub fn slot(&self) -> String {
+        self.slot.clone().unwrap_or_else(|| self.default_name())
+    }
+
+    pub fn publication(&self) -> String {
+        self.publication.clone().unwrap_or_else(|| self.default_name())
+    }
+
+    fn default_name(&self) -> String {
+        format!("causeway_{}", self.name.replace('-', "_"))
+    }
+
+    pub(crate) fn password_variable(&self) -> String {
+        format!("CAUSEWAY_SOURCE_{}_PASSWORD", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    pub(crate) fn database(&self) -> DatabaseSettings {
+        DatabaseSettings {
+            url: self.url.clone(),
+            password_file: self.password_file.clone(),
+            tls: self.tls,
+            ca_file: self.ca_file.clone(),
+        }
+    }
+
+    /// Every mistake that shows without a connection: key and what is wrong.
+    pub fn mistakes(&self) -> Vec<(&'static str, String)> {
+        let mut mistakes = Vec::new();
+        let mut wrong = |key, what: &str| mistakes.push((key, what.to_owned()));
+        let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if !self.name.starts_with(|c: char| c.is_ascii_lowercase())
+            || !self.name.chars().all(|c| lower(c) || matches!(c, '_' | '-'))
+            || self.default_name().len() > NAME_BYTES_MAX
+        {
+            wrong("name", "a source's name is a lower-case letter, then letters, digits, `-` or `_`, at most 54");
+        }
+        // The slot's name stands unquoted in a replication command.
+        let plain =
+            |name: &str| !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(|c| lower(c) || c == '_');
+        for (key, name) in [("slot", self.slot()), ("publication", self.publication())] {
+            if !plain(&name) {
+                wrong(key, "only lower-case letters, digits and `_`, at most 63");
+            }
+        }
+        if self.tables.is_empty() || self.tables.iter().any(|table| !table.contains('.')) {
+            wrong("tables", "name at least one table as schema.table; `*` stands for any characters");
+        }
+        match boot::database::config(&self.database(), &self.password_variable()) {
+            Err(error) => wrong("url", &boot::restart::in_one_line(&error)),
+            Ok(config) if config.get_hosts().len() != 1 => wrong("url", "name exactly one host"),
+            Ok(config) if config.get_user().is_none() || config.get_dbname().is_none() => {
+                wrong("url", "name the user and the database");
+            }
+            Ok(config) if !config.get_hosts().iter().all(is_local) => match self.tls {
+                Tls::Disable => wrong("tls", "only a loopback address or a Unix socket may go without TLS"),
+                Tls::VerifyFull if self.ca_file.is_none() => {
+                    wrong("ca_file", "tls = \"verify-full\" needs the certificate authority of the server");
+                }
+                Tls::VerifyFull => {}
+            },
+            Ok(_) => {}
+        }
+        mistakes
+    }
+
+    /// A regular expression that `schema.table` of every wanted table matches.
+    pub(crate) fn tables_pattern(&self) -> String {
+        let globs: Vec<String> = self.tables.iter().map(|glob| pattern_of(glob)).collect();
+        format!("^({})$", globs.join("|"))
+    }
+
+    /// Whether the table is wanted.
+    pub fn wants(&self, schema: &str, table: &str) -> bool {
+        let name = format!("{schema}.{table}");
+        self.tables.iter().any(|glob| matches(glob.as_bytes(), name.as_bytes()))
+    }
+}
+
+pub(crate) fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+    }
+}
+
+fn pattern_of(glob: &str) -> String {
+    let mut pattern = String::new();
+    for c in glob.chars() {
+        match c {
+            '*' => pattern.push_str(".*"),
+            c if c.is_alphanumeric() || c == '_' || c == ' ' => pattern.push(c),
+            c => {
+                pattern.push('\\');
+                pattern.push(c);
+            }
+        }
+    }
+    pattern
+}
+
+fn matches(glob: &[u8], name: &[u8]) -> bool {
+    match glob {
+        [] => name.is_empty(),
+        [b'*', rest @ ..] => (0..=name.len()).any(|at| matches(rest, &name[at..])),
+        [first, rest @ ..] => name.first() == Some(first) && matches(rest, &name[1..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_choose_tables() {
+        let mut settings = Settings::new("riverside", "postgres://u@localhost/riverside");
+        assert!(settings.wants("emis", "patient"));
+        settings.tables = vec!["emis.*".into(), "lims.res*t".into()];
+        assert!(settings.wants("emis", "user") && settings.wants("lims", "result"));
+        assert!(!settings.wants("lims", "results") && !settings.wants("xemis", "user"));
+        assert_eq!(settings.tables_pattern(), r"^(emis\..*|lims\.res.*t)$");
+    }
+
+    #[test]
+    fn mistakes_come_together() {
+        assert!(Settings::new("riverside", "postgres://u@127.0.0.1:1/d").mistakes().is_empty());
+        let mut settings = Settings::new("River Side", "postgres://u@db.example/d");
+        settings.slot = Some("no quotes'".into());
+        settings.tables = vec!["patient".into()];
+        let keys: Vec<&str> = settings.mistakes().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["name", "slot", "publication", "tables", "ca_file"]);
+        settings.tls = Tls::Disable;
+        assert!(settings.mistakes().iter().any(|(key, _)| *key == "tls"));
+        settings.url = "postgres://u:secret@localhost/d".into();
+        let told = settings.mistakes();
+        assert!(told.iter().any(|(key, what)| *key == "url" && !what.contains("secret")), "{told:?}");
+    }
+}

@@ -1,0 +1,65 @@
+//! How a connector is doing, for whoever shows it.
+
+use serde::Serialize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Shared by the connector, which writes it, and anyone, who reads it.
+#[derive(Debug, Default)]
+pub struct Status(Mutex<View>);
+
+/// One moment of a connector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct View {
+    pub phase: Phase,
+    /// Records written since the process started.
+    pub changes: u64,
+    pub changes_per_s: f64,
+    /// Commit at the source to acknowledgement by Kafka, of the last transaction.
+    pub lag_s: f64,
+    /// WAL that the server has sent and the log does not hold yet.
+    pub lag_bytes: u64,
+    /// The slot's confirmed place.
+    pub confirmed: Option<String>,
+    pub reconnects: u64,
+    /// Rows too large for the log, told in the quarantine.
+    pub quarantined: u64,
+    pub snapshot: Option<SnapshotView>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    #[default]
+    Starting,
+    Snapshot,
+    Streaming,
+    /// Waiting to try again.
+    Waiting,
+    Stopped,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SnapshotView {
+    pub table: String,
+    pub tables_done: usize,
+    pub tables: usize,
+    pub rows: u64,
+    /// What the server's statistics expect, of all tables; never below `rows`.
+    pub rows_estimated: u64,
+    pub rows_per_s: f64,
+    pub done: bool,
+}
+
+impl Status {
+    pub fn view(&self) -> View {
+        self.lock().clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut View)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, View> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

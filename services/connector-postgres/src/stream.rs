@@ -1,0 +1,130 @@
+//! The slot's stream as a source: frames in batches, and the place that the slot may forget up to.
+
+use crate::{connect::Pulse, encoder::now, error::ConnectorError, status::Status};
+use boot::Stop;
+use change::{Batch, Durable, Lsn, Source};
+use futures_util::FutureExt;
+use pgwire_replication::{Lsn as WireLsn, ReplicationClient, ReplicationEvent};
+use std::time::Duration;
+
+/// Frames of one batch.
+pub(crate) const BATCH_FRAMES_MAX: usize = 1_024;
+/// Their bytes; a single larger frame goes alone.
+pub(crate) const BATCH_BYTES_MAX: usize = 512 * 1024;
+
+pub(crate) struct Stream<'a> {
+    pub(crate) client: ReplicationClient,
+    pub(crate) slot: String,
+    pub(crate) pulse: Pulse,
+    pub(crate) stop: Stop,
+    pub(crate) status: &'a Status,
+    pub(crate) lag: Lag,
+}
+
+/// How far the log is behind the server.
+pub(crate) struct Lag {
+    pub(crate) source: String,
+    /// The last place that the server has sent.
+    pub(crate) sent: Lsn,
+    /// When the last transaction that was read was committed there.
+    pub(crate) committed_at: i64,
+}
+
+impl Stream<'_> {
+    async fn first(&mut self) -> Result<Option<ReplicationEvent>, ConnectorError> {
+        let silence = self.pulse.silence_max.unwrap_or(Duration::MAX);
+        let slot = || self.slot.clone();
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Ok(None),
+            received = self.client.recv() => match received {
+                Ok(Some(event)) => Ok(Some(event)),
+                // The server ends the stream when it shuts down.
+                Ok(None) => Err(ended(slot())),
+                Err(source) => Err(ConnectorError::Stream { slot: slot(), source }),
+            },
+            () = tokio::time::sleep(silence) => {
+                Err(ConnectorError::Silent { slot: slot(), seconds: silence.as_secs() })
+            }
+        }
+    }
+
+    /// A frame that is there already. A stream that is about to end is left to the next read.
+    fn more(&mut self) -> Option<Result<ReplicationEvent, ConnectorError>> {
+        if !self.client.is_running() {
+            return None;
+        }
+        match self.client.recv().now_or_never()? {
+            Ok(Some(event)) => Some(Ok(event)),
+            Ok(None) => Some(Err(ended(self.slot.clone()))),
+            Err(source) => Some(Err(ConnectorError::Stream { slot: self.slot.clone(), source })),
+        }
+    }
+
+    fn see(&mut self, event: &ReplicationEvent) -> usize {
+        match event {
+            ReplicationEvent::XLogData { wal_end, data, .. } => {
+                self.lag.sent = self.lag.sent.max(Lsn(wal_end.as_u64()));
+                data.len()
+            }
+            ReplicationEvent::KeepAlive { wal_end, .. } => {
+                self.lag.sent = self.lag.sent.max(Lsn(wal_end.as_u64()));
+                0
+            }
+            ReplicationEvent::Begin { commit_time_micros, .. } => {
+                self.lag.committed_at = commit_time_micros.saturating_add(crate::decode::POSTGRES_EPOCH_MICROS);
+                0
+            }
+            ReplicationEvent::Message { content, .. } => content.len(),
+            ReplicationEvent::Commit { end_lsn, .. } => {
+                self.lag.sent = self.lag.sent.max(Lsn(end_lsn.as_u64()));
+                0
+            }
+            ReplicationEvent::StoppedAt { .. } => 0,
+        }
+    }
+}
+
+fn ended(slot: String) -> ConnectorError {
+    let source = pgwire_replication::PgWireError::Protocol("the server ended the stream".into());
+    ConnectorError::Stream { slot, source }
+}
+
+impl Source<ReplicationEvent, Lsn> for Stream<'_> {
+    type Error = ConnectorError;
+
+    async fn read(&mut self) -> Result<Option<Batch<ReplicationEvent, Lsn>>, ConnectorError> {
+        let Some(first) = self.first().await? else { return Ok(None) };
+        let mut bytes = self.see(&first);
+        let mut items = Vec::with_capacity(64);
+        items.push(first);
+        while items.len() < BATCH_FRAMES_MAX && bytes < BATCH_BYTES_MAX {
+            match self.more() {
+                Some(event) => {
+                    let event = event?;
+                    bytes += self.see(&event);
+                    items.push(event);
+                }
+                None => break,
+            }
+        }
+        Ok(Some(Batch { items, upto: self.lag.sent }))
+    }
+
+    async fn confirm(&mut self, upto: Durable<Lsn>) -> Result<(), ConnectorError> {
+        let upto = upto.point();
+        self.client.update_applied_lsn(WireLsn::from_u64(upto.0));
+        let behind = self.lag.sent.0.saturating_sub(upto.0);
+        let micros = if behind == 0 { 0 } else { now().saturating_sub(self.lag.committed_at).max(0) };
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        let (behind_f64, seconds) = (behind as f64, micros as f64 / 1_000_000.0);
+        metrics::gauge!("causeway_capture_lag_bytes", "source" => self.lag.source.clone()).set(behind_f64);
+        metrics::gauge!("causeway_capture_lag_seconds", "source" => self.lag.source.clone()).set(seconds);
+        self.status.update(|view| {
+            view.lag_bytes = behind;
+            view.lag_s = seconds;
+            view.confirmed = Some(upto.to_string());
+        });
+        Ok(())
+    }
+}
