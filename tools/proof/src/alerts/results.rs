@@ -1,0 +1,126 @@
+//! What the sources hold now: results, and who is known to have Addison's disease.
+
+use super::judge::Verdict;
+use std::collections::BTreeMap;
+use tokio_postgres::Client;
+
+/// A result as its source writes it.
+#[derive(Clone, Default)]
+pub struct Result {
+    pub source: &'static str,
+    pub record: String,
+    pub patient: String,
+    /// Every code of it, of whatever system: none is in two.
+    pub codes: Vec<String>,
+    /// Number or words, as written; a comparator may stand before it.
+    pub value: Option<String>,
+    pub unit: Option<String>,
+    pub flag: Option<String>,
+    /// Authorised, else entered: microseconds since 1970. None: not told, or without end.
+    pub at: Option<i64>,
+}
+
+const GP: &str = "select 'observation/' || o.observation_id, p.patient_id::text,
+        array_remove(array[split_part(c.read_term_id, '-', 1), c.readv2_code, o.snomed_concept_id::text, c.snomed_concept_id::text], null),
+        case when o.numeric_value is null then o.text_value
+            else coalesce(nullif(o.numeric_operator, '='), '') || o.numeric_value end,
+        coalesce(nullif(btrim(o.numeric_unit), ''), o.ucum_code), null::text,
+        case when isfinite(coalesce(o.authorised_datetime, o.entered_datetime))
+            then (extract(epoch from coalesce(o.authorised_datetime, o.entered_datetime)) * 1000000)::bigint end
+    from emis.observation o
+    join emis.patient p on p.patient_id = o.patient_id
+    join emis.clinical_code c on c.code_id = o.code_id
+    where not o.is_deleted and o.observation_type is distinct from 'Allergy'
+      and coalesce(c.code_category, '') not in ('Allergy & Adverse Drug Reactions', 'No Known Allergy')
+      and not exists (select from emis.problem q where q.observation_id = o.observation_id and not q.is_deleted)
+      and not exists (select from emis.referral r where r.observation_id = o.observation_id and not r.is_deleted)";
+
+const HOSPITAL: &str = r#"with line as (
+        select distinct on (line_id) * from lims.result where is_active order by line_id, revision desc, result_id desc)
+    select 'result/' || l.line_id, p.person_id::text,
+        array_remove(array[t.loinc::text, t.snomed_concept_id::text], null),
+        l."value"::text, l.unit_text::text, l.abnormal_flag::text,
+        case when isfinite(coalesce(l.authorised_at, l.entered_at))
+            then (extract(epoch from coalesce(l.authorised_at, l.entered_at)) * 1000000)::bigint end
+    from line l
+    join lims.analysis a on a.analysis_id = l.analysis_id
+    join lims.sample m on m.sample_id = a.sample_id
+    join lims.specimen s on s.specimen_id = m.specimen_id
+    join lims."order" o on o.order_id = s."order"
+    join pas.patient p on p.person_id = o.person_id
+    left join lims.local_test t on t.test_code = l.test_code"#;
+
+pub async fn read(gp: &Client, hospital: &Client) -> anyhow::Result<Vec<Result>> {
+    let mut all = Vec::new();
+    for (source, client, sql) in [(crate::views::GP, gp, GP), (crate::views::HOSPITAL, hospital, HOSPITAL)] {
+        for row in client.query(sql, &[]).await? {
+            all.push(Result {
+                source,
+                record: row.get(0),
+                patient: row.get(1),
+                codes: row.get(2),
+                value: row.get(3),
+                unit: row.get(4),
+                flag: row.get(5),
+                at: row.get(6),
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// A patient's row: key, NHS number where verified, birth date, and whether Addison's is an active problem.
+struct Person {
+    key: String,
+    nhs: Option<String>,
+    born: Option<String>,
+    addisons: bool,
+}
+
+/// Who is known to have Addison's disease, by source patient: told by the source itself, or by the other one about the
+/// person with the same verified NHS number and birth date. Where more than one row claims that number it is left open.
+pub async fn addisons(gp: &Client, hospital: &Client) -> anyhow::Result<BTreeMap<(String, String), Verdict>> {
+    let practice = persons(
+        gp,
+        "select p.patient_id::text, case when p.nhs_number_status = '01' then replace(p.nhs_number, ' ', '') end,
+            (p.date_of_birth at time zone 'Europe/London')::date::text,
+            exists (select from emis.problem q
+                join emis.observation o on o.observation_id = q.observation_id
+                left join emis.clinical_code c on c.code_id = o.code_id
+                where q.patient_id = p.patient_id and not q.is_deleted and not o.is_deleted
+                  and q.problem_status is distinct from 'Past' and q.end_datetime is null
+                  and (363732003 in (coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)) or c.readv2_code = 'C1541'))
+         from emis.patient p where not p.is_deleted",
+    )
+    .await?;
+    let wards = persons(
+        hospital,
+        "select person_id::text, case when nhs_nbr_status_cd = '01' then replace(nhs_nbr_ident, ' ', '') end, birth_date::text, false
+         from pas.patient where active_ind <> 0",
+    )
+    .await?;
+    let mut known = BTreeMap::new();
+    for person in practice.iter().filter(|person| person.addisons) {
+        known.insert((crate::views::GP.to_owned(), person.key.clone()), Verdict::Yes);
+        let Some(number) = &person.nhs else { continue };
+        let claims = |rows: &[Person]| rows.iter().filter(|row| row.nhs.as_ref() == Some(number)).count();
+        let single = claims(&practice) == 1 && claims(&wards) == 1;
+        for other in wards.iter().filter(|other| other.nhs.as_ref() == Some(number)) {
+            let verdict = match (single, other.born.is_some() && other.born == person.born) {
+                (true, true) => Verdict::Yes,
+                (true, false) => Verdict::No,
+                (false, _) => Verdict::Open,
+            };
+            known.insert((crate::views::HOSPITAL.to_owned(), other.key.clone()), verdict);
+        }
+    }
+    Ok(known)
+}
+
+async fn persons(client: &Client, sql: &str) -> anyhow::Result<Vec<Person>> {
+    let rows = client.query(sql, &[]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Person { key: row.get(0), nhs: row.get(1), born: row.get(2), addisons: row.get(3) })
+        .collect())
+}
