@@ -1,0 +1,6 @@
+//! Tests that need more than one crate, or the real components.
+//!
+//! One binary, a folder for each group: `./run test recovery` runs one of them.
+
+mod compose;
+mod tidy;

@@ -1,0 +1,132 @@
+//! Rules of the house that the compiler does not know.
+
+mod files;
+
+use files::{File, sources};
+use std::process::Command;
+
+const RUST_LINES_MAX: usize = 499;
+
+/// Fails with every offence at once.
+#[track_caller]
+fn assert_none(offences: Vec<String>) {
+    assert!(offences.is_empty(), "{} offence(s):\n{}", offences.len(), offences.join("\n"));
+}
+
+/// `path:line` of every line that a rule finds fault with.
+fn lines(files: &[File], wrong: impl Fn(&str) -> bool) -> Vec<String> {
+    let numbered = |file: &File| -> Vec<String> {
+        let lines = file.text.lines().enumerate().filter(|(_, line)| wrong(line));
+        lines.map(|(number, line)| format!("{}:{}: {}", file.path, number + 1, line.trim())).collect()
+    };
+    files.iter().flat_map(numbered).collect()
+}
+
+#[test]
+fn rust_files_are_short() {
+    let long = |file: &File| {
+        let lines = file.text.lines().count();
+        (lines > RUST_LINES_MAX).then(|| format!("{}: {lines} lines", file.path))
+    };
+    assert_none(sources(&["rs"]).iter().filter_map(long).collect());
+}
+
+#[test]
+fn nothing_is_put_off_or_silenced() {
+    // In two halves, or this file would offend.
+    let words = [
+        ("TO", "DO"),
+        ("FIX", "ME"),
+        ("XX", "X"),
+        ("to", "do!("),
+        ("unimple", "mented!("),
+        ("#[igno", "re"),
+        ("#[allo", "w("),
+    ];
+    let words: Vec<String> = words.iter().map(|(left, right)| format!("{left}{right}")).collect();
+    let files = sources(&["rs", "toml", "sh", "sql", "md", "html", "css", "js", "py", "yml", ""]);
+    assert_none(lines(&files, |line| words.iter().any(|word| line.contains(word))));
+}
+
+#[test]
+fn no_path_of_one_machine_is_written_down() {
+    let roots: Vec<String> = ["home", "root", "Users", "work"].iter().map(|name| format!("/{name}/")).collect();
+    let starts_there = |line: &str, root: &String| {
+        line.match_indices(root.as_str()).any(|(at, _)| {
+            // Not inside a URL or a longer path.
+            !line[..at].ends_with(|c: char| c.is_alphanumeric() || "-_.}/$\"".contains(c)) || line[..at].ends_with('"')
+        })
+    };
+    let files = sources(&["rs", "toml", "sh", "sql", "md", "html", "py", "yml", "json", "xml", ""]);
+    assert_none(lines(&files, |line| roots.iter().any(|root| starts_there(line, root))));
+}
+
+#[test]
+fn every_module_says_what_it_owns() {
+    let undocumented = |file: &&File| !file.text.trim_start_matches("#![").contains("//! ");
+    let files = sources(&["rs"]);
+    assert_none(files.iter().filter(undocumented).map(|file| file.path.clone()).collect());
+}
+
+#[test]
+fn every_service_says_why() {
+    let roots = ["/src/lib.rs", "/src/main.rs"];
+    let files = sources(&["rs"]);
+    let services = files.iter().filter(|file| file.path.starts_with("services/"));
+    let roots = services.filter(|file| roots.iter().any(|root| file.path.ends_with(root)));
+    assert_none(roots.filter(|file| !file.text.contains("//! # Why")).map(|file| file.path.clone()).collect());
+}
+
+/// What a crate is built from, without dev-dependencies.
+fn dependencies(package: &str) -> Vec<String> {
+    let arguments =
+        ["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package", package];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(stack::repository()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_shared_words_do_no_io() {
+    for package in ["change", "event"] {
+        let all = dependencies(package);
+        assert!(all.iter().any(|name| name == package), "cargo tree told something else: {all:?}");
+        let io = ["tokio", "rdkafka", "reqwest", "hyper", "tokio-postgres", "axum", "mio"];
+        assert_none(
+            all.into_iter().filter(|name| io.contains(&name.as_str())).map(|io| format!("{package}: {io}")).collect(),
+        );
+    }
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let files = sources(&["rs"]);
+    let mut offences = Vec::new();
+    for manifest in sources(&["toml"]).iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+        let folder = manifest.path.trim_end_matches("Cargo.toml");
+        let names = manifest.text.lines().filter_map(|line| line.split_once(".workspace = true"));
+        // `version.workspace` and its like are keys of the package, not dependencies.
+        let keys = ["version", "edition", "rust-version", "license", "publish"];
+        for (name, _) in names.filter(|(name, _)| !keys.contains(name)) {
+            let word = name.replace('-', "_");
+            let mut own = files.iter().filter(|file| file.path.starts_with(folder));
+            if !own.any(|file| file.text.contains(&word)) {
+                offences.push(format!("{}: {name}", manifest.path));
+            }
+        }
+    }
+    assert_none(offences);
+}
+
+#[test]
+fn every_schema_is_avro_and_documented() {
+    let files = sources(&["avsc"]);
+    assert!(!files.is_empty(), "schemas/ is empty");
+    for file in &files {
+        let value: serde_json::Value =
+            serde_json::from_str(&file.text).unwrap_or_else(|e| panic!("{}: {e}", file.path));
+        apache_avro::Schema::parse(&value).unwrap_or_else(|e| panic!("{}: {e}", file.path));
+        assert!(value["doc"].is_string(), "{}: the record has no doc", file.path);
+    }
+}
