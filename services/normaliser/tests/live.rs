@@ -249,11 +249,15 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
         security: None,
     };
     let registry = Registry::new(&RegistrySettings { url: registry.url().to_owned() })?;
-    survives(&kafka, &registry).await?;
-    database.execute("postgres", "create database causeway").await?;
-    links(&kafka, &registry, &database).await?;
+    let outcome = async {
+        survives(&kafka, &registry).await?;
+        database.execute("postgres", "create database causeway").await?;
+        links(&kafka, &registry, &database).await
+    }
+    .await;
+    drop((broker, database));
     std::fs::remove_dir_all(&folder).ok();
-    Ok(())
+    outcome
 }
 
 async fn survives(kafka: &KafkaSettings, registry: &Registry) -> anyhow::Result<()> {
