@@ -1,0 +1,310 @@
+//! The loop: read what is there, apply it, confirm it.
+//!
+//! # Why
+//! There is no linger: while one batch is written the next one gathers, so a quiet stream is
+//! applied at once and a busy one in large batches. Offsets are stored only after the database
+//! has committed, and may be stored late: replays change nothing.
+
+use crate::{
+    Outcome, Settings, ViewsError, World,
+    database::GROUP,
+    decode::{Decoder, Quarantine, foreign, refused},
+    hook::Hook,
+    plan::{Incoming, Item, Plan, Topic, parts},
+    write,
+};
+use boot::{Stop, health::Part};
+use change_log::{Kept, TopicSpec};
+use event::Quarantined;
+use futures_util::FutureExt;
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{Consumer, StreamConsumer},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::BorrowedMessage,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A batch is closed at so many bytes of messages, however few they are.
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long the tail of a transaction waits for its rest.
+pub const HELD_MAX: Duration = Duration::from_secs(2);
+/// A transaction that stood in another's way is tried again so often at once.
+const COLLISIONS_MAX: u32 = 8;
+const COLLISION_PAUSE: Duration = Duration::from_millis(20);
+/// How long the database may be away before the consumer gives its partitions back. Kafka would take
+/// them after five minutes.
+const DATABASE_AWAY_MAX: Duration = Duration::from_secs(60);
+const DATABASE_BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// While Kafka is away, how often to look whether it is back.
+const KAFKA_LOOK: Duration = Duration::from_secs(1);
+/// `patient.events` is made by whoever comes first.
+const EVENTS_PARTITIONS: u16 = 6;
+
+pub(crate) async fn attempt<H: Hook>(
+    settings: &Settings,
+    world: &World,
+    hook: &H,
+    part: &Part,
+    stop: &Stop,
+) -> Result<(), ViewsError> {
+    crate::migrate(&world.pool).await?;
+    change_log::topics::ensure(&world.kafka, &topics()).await?;
+    let decoder = Decoder::new(&world.kafka, world.registry.clone()).await?;
+    let quarantine = Quarantine::new(&world.kafka, decoder.quarantine_schema())?;
+    let client = world.pool.get().await?;
+    let rebuilding = client.query_one("select exists (select from record.rebuild)", &[]).await?.get(0);
+    drop(client);
+    let consumer = Arc::new(consumer(world).map_err(ViewsError::kafka("read the sinks' topics"))?);
+    part.ready();
+    let mut sink =
+        Sink { settings, world, hook, part, decoder, quarantine, consumer, stop, held: Vec::new(), rebuilding };
+    sink.run().await
+}
+
+fn topics() -> [TopicSpec; 3] {
+    [
+        TopicSpec::new(Topic::Events.name(), EVENTS_PARTITIONS, Kept::Forever),
+        TopicSpec::new(Topic::Links.name(), 1, Kept::Compacted),
+        TopicSpec::new(Topic::Quarantine.name(), 1, Kept::Forever),
+    ]
+}
+
+fn consumer(world: &World) -> KafkaResult<StreamConsumer> {
+    let mut config = world.kafka.client();
+    config
+        .set("group.id", world.kafka.topic(GROUP))
+        // Stored offsets are committed by the client once a second and when it leaves.
+        .set("enable.auto.commit", "true")
+        .set("auto.commit.interval.ms", "1000")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        // A killed sink's partitions are taken over after this.
+        .set("session.timeout.ms", "6000")
+        .set("heartbeat.interval.ms", "1500")
+        .set("fetch.wait.max.ms", "100")
+        .set("fetch.error.backoff.ms", "100")
+        .set("queued.max.messages.kbytes", "16384");
+    let consumer: StreamConsumer = config.create()?;
+    let names: Vec<String> = Topic::ALL.iter().map(|topic| world.kafka.topic(topic.name())).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    consumer.subscribe(&names)?;
+    Ok(consumer)
+}
+
+struct Sink<'a, H> {
+    settings: &'a Settings,
+    world: &'a World,
+    hook: &'a H,
+    part: &'a Part,
+    decoder: Decoder,
+    quarantine: Quarantine,
+    consumer: Arc<StreamConsumer>,
+    stop: &'a Stop,
+    /// The incomplete tails of transactions.
+    held: Vec<Incoming>,
+    rebuilding: bool,
+}
+
+impl<H: Hook> Sink<'_, H> {
+    async fn run(&mut self) -> Result<(), ViewsError> {
+        loop {
+            let consumer = Arc::clone(&self.consumer);
+            let waited = tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                first = consumer.recv() => Some(first),
+                () = tokio::time::sleep(HELD_MAX), if !self.held.is_empty() => None,
+            };
+            let mut items = std::mem::take(&mut self.held);
+            let late = waited.is_none();
+            match waited {
+                Some(Ok(first)) => self.gather(first, &mut items).await?,
+                Some(Err(error)) => {
+                    self.held = items;
+                    self.kafka_away(error).await?;
+                    continue;
+                }
+                None => {}
+            }
+            let ready = if late {
+                metrics::counter!("causeway_sink_incomplete_transactions_total").increment(1);
+                items
+            } else {
+                let (ready, held) = parts::split(items);
+                self.held = held;
+                ready
+            };
+            if !ready.is_empty() {
+                self.apply(ready).await?;
+            }
+        }
+    }
+
+    /// The first message and those that are there already.
+    async fn gather(&mut self, first: BorrowedMessage<'_>, items: &mut Vec<Incoming>) -> Result<(), ViewsError> {
+        let consumer = Arc::clone(&self.consumer);
+        let mut bytes = first.payload_len();
+        self.take(&first, items).await?;
+        while items.len() < self.settings.batch_rows && bytes < BATCH_BYTES_MAX {
+            // An error here shows again at the next call that waits.
+            let Some(Ok(message)) = consumer.recv().now_or_never() else { break };
+            bytes += message.payload_len();
+            self.take(&message, items).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, message: &BorrowedMessage<'_>, items: &mut Vec<Incoming>) -> Result<(), ViewsError> {
+        let Some(place) = self.decoder.place(message) else { return Ok(()) };
+        let item = match self.decoder.item(place, message.payload()).await? {
+            Ok(item) => item,
+            // Putting it onto `quarantine` again would never end.
+            Err(reason) if place.topic == Topic::Quarantine => Item::Quarantined(Quarantined {
+                stage: crate::decode::STAGE.into(),
+                reason: reason.into(),
+                ..Quarantined::default()
+            }),
+            Err(reason) => {
+                self.quarantine.put(&foreign(message, reason)).await?;
+                Item::Passed
+            }
+        };
+        items.push(Incoming { place, item });
+        Ok(())
+    }
+
+    /// Applies all, in one transaction if the database takes it; then stores the offsets.
+    async fn apply(&mut self, items: Vec<Incoming>) -> Result<(), ViewsError> {
+        let mut next: BTreeMap<(Topic, i32), i64> = BTreeMap::new();
+        for Incoming { place, .. } in &items {
+            let next = next.entry((place.topic, place.partition)).or_default();
+            *next = (*next).max(place.offset + 1);
+        }
+        // Halves of what the database refused, the first half on top.
+        let mut stack = vec![items];
+        while let Some(items) = stack.pop() {
+            let refused = match self.write(&Plan::of(items.iter().cloned())).await {
+                Ok(()) => continue,
+                Err(error) if error.fault().is_some_and(crate::DatabaseFault::about_the_data) => error,
+                Err(error) => return Err(error),
+            };
+            if items.len() == 1 {
+                self.give_up(&items[0], &refused).await?;
+            } else {
+                let mut first = items;
+                let second = first.split_off(first.len() / 2);
+                stack.extend([second, first]);
+            }
+        }
+        let mut offsets = TopicPartitionList::new();
+        for ((topic, partition), next) in next {
+            let name = self.world.kafka.topic(topic.name());
+            offsets
+                .add_partition_offset(&name, partition, Offset::Offset(next))
+                .map_err(ViewsError::kafka("store offsets"))?;
+        }
+        // A partition that was taken away meanwhile has another reader, who replays: no harm.
+        if let Err(error) = self.consumer.store_offsets(&offsets) {
+            tracing::debug!(%error, "offsets were not stored");
+        }
+        Ok(())
+    }
+
+    /// One item that the database refuses for what it says.
+    async fn give_up(&self, incoming: &Incoming, error: &ViewsError) -> Result<(), ViewsError> {
+        tracing::warn!(%error, "the database refuses a row for what it says");
+        if matches!(incoming.item, Item::Event(_) | Item::Link(_)) {
+            let topic = self.world.kafka.topic(incoming.place.topic.name());
+            self.quarantine.put(&refused(incoming.place, topic, &incoming.item)).await?;
+        }
+        Ok(())
+    }
+
+    /// Until it is written: collisions at once, an absent database for a bounded time.
+    async fn write(&mut self, plan: &Plan) -> Result<(), ViewsError> {
+        let started = tokio::time::Instant::now();
+        let (mut collisions, mut backoff, mut away) = (0, COLLISION_PAUSE, false);
+        loop {
+            let error = match self.write_once(plan).await {
+                Ok(outcome) => {
+                    if away {
+                        self.part.ready();
+                    }
+                    self.rebuilding = outcome.rebuilding;
+                    tell(plan, outcome);
+                    metrics::histogram!("causeway_sink_batch_seconds").record(started.elapsed().as_secs_f64());
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let fault = error.fault();
+            if fault.is_some_and(crate::DatabaseFault::about_the_data) {
+                return Err(error);
+            }
+            if fault.is_some_and(crate::DatabaseFault::in_the_way) && collisions < COLLISIONS_MAX {
+                collisions += 1;
+                tokio::time::sleep(COLLISION_PAUSE * collisions).await;
+                continue;
+            }
+            if started.elapsed() > DATABASE_AWAY_MAX || self.stop.is_cancelled() {
+                return Err(error);
+            }
+            if !away {
+                let told = boot::restart::in_one_line(&error);
+                tracing::warn!(error = told, "cannot write the record; will retry");
+                self.part.not_ready(told);
+                away = true;
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(DATABASE_BACKOFF_MAX);
+        }
+    }
+
+    async fn write_once(&self, plan: &Plan) -> Result<Outcome, ViewsError> {
+        let mut client = self.world.pool.get().await?;
+        write::apply(&mut client, plan, self.hook, self.rebuilding).await
+    }
+
+    /// Brokers come and go; librdkafka goes on by itself. Anything else ends the attempt.
+    async fn kafka_away(&self, error: KafkaError) -> Result<(), ViewsError> {
+        const PASSING: [RDKafkaErrorCode; 6] = [
+            RDKafkaErrorCode::AllBrokersDown,
+            RDKafkaErrorCode::BrokerTransportFailure,
+            RDKafkaErrorCode::OperationTimedOut,
+            RDKafkaErrorCode::Resolve,
+            RDKafkaErrorCode::LeaderNotAvailable,
+            RDKafkaErrorCode::NotLeaderForPartition,
+        ];
+        if !error.rdkafka_error_code().is_some_and(|code| PASSING.contains(&code)) {
+            return Err(ViewsError::kafka("read the sinks' topics")(error));
+        }
+        self.part.not_ready("Kafka is away");
+        loop {
+            let consumer = Arc::clone(&self.consumer);
+            let look = tokio::task::spawn_blocking(move || consumer.fetch_metadata(None, KAFKA_LOOK));
+            if look.await.map_err(|_| ViewsError::Background)?.is_ok() {
+                self.part.ready();
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(KAFKA_LOOK) => {}
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric")]
+fn tell(plan: &Plan, outcome: Outcome) {
+    metrics::counter!("causeway_sink_events_total").increment(plan.events as u64);
+    metrics::counter!("causeway_sink_records_applied_total").increment(outcome.applied as u64);
+    metrics::counter!("causeway_sink_records_ignored_total").increment(outcome.ignored as u64);
+    metrics::histogram!("causeway_sink_batch_rows").record(plan.events as f64);
+    let now = std::time::SystemTime::now();
+    for (source, (_, committed_at)) in &plan.freshness {
+        let committed = crate::plan::columns::system_time(*committed_at);
+        let lag = now.duration_since(committed).unwrap_or_default().as_secs_f64();
+        metrics::gauge!("causeway_sink_lag_seconds", "source" => source.clone()).set(lag);
+    }
+}
