@@ -42,3 +42,10 @@ pub trait Sink<T, P> {
     /// The furthest point before which everything is durable. Cancel-safe.
     fn durable(&mut self) -> impl Future<Output = Result<Durable<P>, Self::Error>> + Send;
 }
+
+/// Turns what a source yields into what a sink takes.
+pub trait Step<A, B, P> {
+    type Error;
+    /// `upto` of the result is the furthest point before which everything is in this batch or an earlier one.
+    fn step(&mut self, batch: Batch<A, P>) -> impl Future<Output = Result<Batch<B, P>, Self::Error>> + Send;
+}

@@ -15,7 +15,7 @@ pub mod row;
 pub mod table;
 
 pub use entry::{Change, Entry};
-pub use flow::{Batch, Durable, Sink, Source};
+pub use flow::{Batch, Durable, Sink, Source, Step};
 pub use position::{Lsn, ParsePositionError, Position};
 pub use pump::{Pumped, pump};
 pub use row::{Cell, Row, Value};

@@ -1,6 +1,6 @@
 //! The one loop: read, apply a step, write; and confirm what has become durable meanwhile.
 
-use crate::flow::{Batch, Sink, Source};
+use crate::flow::{Sink, Source, Step};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 
@@ -15,16 +15,13 @@ pub struct Pumped<P> {
 /// without waiting for it to become durable, up to its own bound.
 ///
 /// After the source's end, waits until all that was written is durable and confirmed.
-pub async fn pump<S, K, A, B, P, E>(
-    source: &mut S,
-    mut step: impl AsyncFnMut(Batch<A, P>) -> Result<Batch<B, P>, E>,
-    sink: &mut K,
-) -> Result<Pumped<P>, E>
+pub async fn pump<S, T, K, A, B, P, E>(source: &mut S, step: &mut T, sink: &mut K) -> Result<Pumped<P>, E>
 where
     S: Source<A, P>,
+    T: Step<A, B, P>,
     K: Sink<B, P>,
     P: Copy + Ord,
-    E: From<S::Error> + From<K::Error>,
+    E: From<S::Error> + From<T::Error> + From<K::Error>,
 {
     let (mut written, mut confirmed) = (None, None);
     loop {
@@ -39,7 +36,7 @@ where
                 source.confirm(durable).await?;
             }
             Either::Right(Some(batch)) => {
-                let batch = step(batch).await?;
+                let batch = step.step(batch).await?;
                 written = Some(batch.upto);
                 sink.enqueue(batch).await?;
             }
@@ -57,7 +54,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Durable;
+    use crate::flow::{Batch, Durable};
+    use futures_util::FutureExt;
     use std::{
         collections::VecDeque,
         convert::Infallible,
@@ -114,14 +112,26 @@ mod tests {
         }
     }
 
+    /// Passes everything on up to a number.
+    struct Upto(u32);
+
+    impl Step<u32, u32, u32> for Upto {
+        type Error = Failed;
+        async fn step(&mut self, batch: Batch<u32, u32>) -> Result<Batch<u32, u32>, Failed> {
+            ready(()).await;
+            if batch.upto > self.0 { Err(Failed) } else { Ok(batch) }
+        }
+    }
+
+    fn pumped(source: &mut Numbers, last: u32, sink: &mut Slow) -> Result<Pumped<u32>, Failed> {
+        pump(source, &mut Upto(last), sink).now_or_never().expect("nothing here waits")
+    }
+
     #[test]
     fn everything_is_confirmed_in_order_and_only_once_durable() {
         let mut source = Numbers { left: (1..=5).collect(), confirmed: Vec::new() };
         let mut sink = Slow::default();
-        let pumped =
-            futures_util::FutureExt::now_or_never(pump(&mut source, async |batch| Ok::<_, Failed>(batch), &mut sink))
-                .expect("nothing here waits");
-        assert_eq!(pumped, Ok(Pumped { confirmed: Some(5) }));
+        assert_eq!(pumped(&mut source, 9, &mut sink), Ok(Pumped { confirmed: Some(5) }));
         assert_eq!(source.confirmed, [1, 2, 3, 4, 5]);
         assert_eq!(sink.written, [1, 2, 3, 4, 5]);
     }
@@ -130,9 +140,7 @@ mod tests {
     fn a_step_that_fails_ends_the_loop_and_confirms_nothing_more() {
         let mut source = Numbers { left: (1..=5).collect(), confirmed: Vec::new() };
         let mut sink = Slow::default();
-        let step = async |batch: Batch<u32, u32>| if batch.upto == 4 { Err(Failed) } else { Ok(batch) };
-        let pumped = futures_util::FutureExt::now_or_never(pump(&mut source, step, &mut sink)).expect("nothing waits");
-        assert_eq!(pumped, Err(Failed));
+        assert_eq!(pumped(&mut source, 3, &mut sink), Err(Failed));
         assert_eq!((source.confirmed, sink.written), (vec![1], vec![1, 2, 3]));
     }
 }

@@ -4,12 +4,13 @@ use crate::{
     catalogue::{self, Types},
     decode::{self, Cell, Message, OldTuple, Tuple},
     error::ConnectorError,
+    meter::Meter,
     quarantine::{Oversized, Quarantine},
     relation::{Margins, Origin, Place, Relation, Transaction as Mark},
     settings::Settings,
     trace,
 };
-use change::{Batch, Column, Lsn, Position, TableId, TableSchema, avro::envelope};
+use change::{Batch, Column, Lsn, Position, Step, TableId, TableSchema, avro::envelope};
 use change_log::{
     Records, Registry,
     control::{PROGRESS, Progress},
@@ -44,6 +45,7 @@ pub(crate) struct Encoder<'a> {
     pub(crate) last: Position,
     /// Everything that the source committed before this place is in the records made so far.
     pub(crate) upto: Lsn,
+    pub(crate) meter: Meter<'a>,
     pub(crate) state: State,
 }
 
@@ -70,12 +72,11 @@ struct Transaction {
     written: u64,
 }
 
-impl<'a> Encoder<'a> {
-    /// Encodes a batch. `upto` of the result is the last commit that it completes.
-    pub(crate) async fn step(
-        &mut self,
-        batch: Batch<ReplicationEvent, Lsn>,
-    ) -> Result<Batch<Records, Lsn>, ConnectorError> {
+impl Step<ReplicationEvent, Records, Lsn> for Encoder<'_> {
+    type Error = ConnectorError;
+
+    /// `upto` of the result is the last commit that it completes.
+    async fn step(&mut self, batch: Batch<ReplicationEvent, Lsn>) -> Result<Batch<Records, Lsn>, ConnectorError> {
         let captured_at = now();
         let mut out = std::mem::take(&mut self.state.held);
         if let Some(transaction) = self.state.transaction.as_ref().filter(|_| out.is_empty()) {
@@ -112,9 +113,12 @@ impl<'a> Encoder<'a> {
                 .increment(1);
             self.quarantine.put(self.registry, row).await?;
         }
+        self.meter.add(out.len());
         Ok(Batch { items: vec![out], upto: self.upto })
     }
+}
 
+impl Encoder<'_> {
     fn begin(&mut self, out: &mut Records, commit: Lsn, xid: u32, committed_at: i64) {
         self.state.stamp += 1;
         let trace = trace::parent(&self.origin.source, Position::new(self.epoch, commit, 0));

@@ -13,6 +13,7 @@ pub mod decode;
 pub mod encode;
 mod encoder;
 mod error;
+mod meter;
 mod plan;
 mod quarantine;
 mod relation;
@@ -49,34 +50,30 @@ pub async fn run(
         return Err(ConnectorError::Settings { name: settings.name.clone(), what: format!("{key}: {what}") });
     }
     let registry = Registry::new(&registry)?;
-    let ended = restart::until_stopped(&health, &stop, ConnectorError::worth_retrying, async || {
-        let mut session = Session {
-            settings: &settings,
-            kafka: &kafka,
-            registry: &registry,
-            status: &status,
-            health: &health,
-            stop: &stop,
-            identity: Identity::default(),
-        };
-        status.update(|view| view.phase = Phase::Starting);
-        let outcome = tokio::select! {
-            outcome = session.run() => outcome,
-            // What waits for the source or for Kafka does not keep the process.
-            () = long_after(&stop) => Ok(()),
-        };
-        if outcome.is_err() {
-            metrics::counter!("causeway_capture_reconnects_total", "source" => settings.name.clone()).increment(1);
-            status.update(|view| {
-                view.phase = Phase::Waiting;
-                view.reconnects += 1;
-            });
-        }
-        outcome
-    });
-    let ended = ended.await;
-    status.update(|view| view.phase = Phase::Stopped);
+    let session =
+        Session { settings: Arc::new(settings), kafka, registry, status, health, stop, identity: Identity::default() };
+    let attempt = || attempt(session.clone());
+    let ended = restart::until_stopped(&session.health, &session.stop, ConnectorError::worth_retrying, attempt).await;
+    session.status.update(|view| view.phase = Phase::Stopped);
     ended
+}
+
+async fn attempt(mut session: Session) -> Result<(), ConnectorError> {
+    let (status, stop, name) = (Arc::clone(&session.status), session.stop.clone(), session.settings.name.clone());
+    status.update(|view| view.phase = Phase::Starting);
+    let outcome = tokio::select! {
+        outcome = session.run() => outcome,
+        // What waits for the source or for Kafka does not keep the process.
+        () = long_after(&stop) => Ok(()),
+    };
+    if outcome.is_err() {
+        metrics::counter!("causeway_capture_reconnects_total", "source" => name).increment(1);
+        status.update(|view| {
+            view.phase = Phase::Waiting;
+            view.reconnects += 1;
+        });
+    }
+    outcome
 }
 
 async fn long_after(stop: &Stop) {

@@ -5,6 +5,7 @@ use crate::{
     connect::{self, Pulse, START_TIMEOUT},
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
+    meter::Meter,
     plan::{Identity, Plan, Slot, decide},
     quarantine::{self, Quarantine},
     relation::Origin,
@@ -17,37 +18,36 @@ use crate::{
 use boot::{Stop, health::Part};
 use change::{Lsn, Position, pump};
 use change_log::{KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control, topics};
-use std::{collections::HashMap, time::Duration};
-use tokio::time::Instant;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_postgres::Client;
 
 /// After the stop signal, what is in flight has so long to become durable.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
-const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Everything a session needs from outside.
-pub(crate) struct Session<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) kafka: &'a KafkaSettings,
-    pub(crate) registry: &'a Registry,
-    pub(crate) status: &'a Status,
-    pub(crate) health: &'a Part,
-    pub(crate) stop: &'a Stop,
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) registry: Registry,
+    pub(crate) status: Arc<Status>,
+    pub(crate) health: Part,
+    pub(crate) stop: Stop,
     pub(crate) identity: Identity,
 }
 
-impl Session<'_> {
+impl Session {
     /// Runs until the stop signal or an error.
     pub(crate) async fn run(&mut self) -> Result<(), ConnectorError> {
         while !self.stop.is_cancelled() {
             let specs = [TopicSpec::changes(&self.settings.name), TopicSpec::new(quarantine::TOPIC, 1, Kept::Forever)];
-            topics::ensure(self.kafka, &specs).await?;
-            let client = connect::sql(self.settings).await?;
+            topics::ensure(&self.kafka, &specs).await?;
+            let client = connect::sql(&self.settings).await?;
             let server = setup::check_server(&client).await?;
-            setup::ensure_publication(&client, self.settings).await?;
+            setup::ensure_publication(&client, &self.settings).await?;
             let pulse = Pulse::of(server.sender_timeout);
             self.identity = self.identify(pulse).await?;
-            let tail = LogTail::read(self.kafka, &self.settings.name, None).await?;
+            let tail = LogTail::read(&self.kafka, &self.settings.name, None).await?;
             let slot_name = self.settings.slot();
             let slot = slot(&client, &slot_name).await?;
             match decide(&slot_name, &tail, slot.as_ref(), &self.identity, self.settings.when_lost)? {
@@ -66,7 +66,7 @@ impl Session<'_> {
     async fn stream(&self, client: &Client, pulse: Pulse, start: Lsn, epoch: u32) -> Result<(), ConnectorError> {
         let slot = self.settings.slot();
         let lost = |source| ConnectorError::Stream { slot: slot.clone(), source };
-        let mut replication = connect::replication(self.settings, pulse, start).await?;
+        let mut replication = connect::replication(&self.settings, pulse, start).await?;
         let starting = async {
             replication.start().await.map_err(lost)?;
             replication.wait_started().await.map_err(lost)
@@ -84,26 +84,18 @@ impl Session<'_> {
             slot: slot.clone(),
             pulse,
             stop: self.stop.clone(),
-            status: self.status,
+            status: &self.status,
             lag,
         };
         tracing::info!(source = self.settings.name, slot, from = %upto, last = %last, "streaming");
         self.health.ready();
         self.status.update(|view| view.phase = Phase::Streaming);
-        let mut meter = Meter { since: Instant::now(), records: 0 };
-        let step = async |batch| {
-            let encoded = encoder.step(batch).await?;
-            let records = encoded.items.iter().map(change_log::Records::len).sum();
-            self.count(records);
-            meter.add(records, self.status);
-            Ok::<_, ConnectorError>(encoded)
-        };
         let drained = async {
             self.stop.cancelled().await;
             tokio::time::sleep(DRAIN_MAX).await;
         };
         tokio::select! {
-            pumped = pump(&mut stream, step, &mut writer) => pumped.map(drop),
+            pumped = pump(&mut stream, &mut encoder, &mut writer) => pumped.map(drop),
             () = drained => {
                 tracing::warn!(source = self.settings.name, in_flight = writer.in_flight(),
                     "stopped before all records were acknowledged; the next start goes on from the log");
@@ -114,16 +106,17 @@ impl Session<'_> {
 
     fn encoder<'e>(&'e self, client: &'e Client, epoch: u32, last: Position, upto: Lsn) -> Encoder<'e> {
         Encoder {
-            settings: self.settings,
+            settings: &self.settings,
             origin: self.origin(),
-            registry: self.registry,
+            registry: &self.registry,
             catalogue: client,
             types: Types::default(),
-            quarantine: Quarantine::new(self.kafka, &self.settings.name),
+            quarantine: Quarantine::new(&self.kafka, &self.settings.name),
             relations: HashMap::new(),
             epoch,
             last,
             upto,
+            meter: Meter::new(&self.settings.name, &self.status),
             state: State::default(),
         }
     }
@@ -140,11 +133,11 @@ impl Session<'_> {
             started_at: crate::encoder::now(),
         };
         let writer = WriterSettings { linger_ms: self.settings.linger_ms };
-        Ok(LogWriter::open(self.kafka, self.registry, writer, &record).await?)
+        Ok(LogWriter::open(&self.kafka, &self.registry, writer, &record).await?)
     }
 
     async fn identify(&self, pulse: Pulse) -> Result<Identity, ConnectorError> {
-        let mut replication = connect::replication(self.settings, pulse, Lsn(0)).await?;
+        let mut replication = connect::replication(&self.settings, pulse, Lsn(0)).await?;
         let asking = async {
             let system = replication.identify_system().await;
             system.map_err(|source| ConnectorError::Stream { slot: self.settings.slot(), source })
@@ -161,32 +154,6 @@ impl Session<'_> {
 
     pub(crate) fn unique_id(&self) -> String {
         uuid::Uuid::now_v7().to_string()
-    }
-
-    /// Counts records written.
-    pub(crate) fn count(&self, records: usize) {
-        let records = records as u64;
-        metrics::counter!("causeway_capture_changes_total", "source" => self.settings.name.clone()).increment(records);
-        self.status.update(|view| view.changes += records);
-    }
-}
-
-/// Records per second, for people.
-struct Meter {
-    since: Instant,
-    records: usize,
-}
-
-impl Meter {
-    fn add(&mut self, records: usize, status: &Status) {
-        self.records += records;
-        let elapsed = self.since.elapsed();
-        if elapsed >= RATE_INTERVAL {
-            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-            let rate = self.records as f64 / elapsed.as_secs_f64();
-            status.update(|view| view.changes_per_s = rate);
-            *self = Self { since: Instant::now(), records: 0 };
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     encode::CopyRow,
     encoder::now,
     error::{ConnectorError, Doing},
+    meter::Meter,
     quarantine::{Oversized, Quarantine},
     relation::{Margins, Origin, Place, Relation},
     session::Session,
@@ -38,7 +39,7 @@ pub(crate) enum Outcome {
 }
 
 struct Snapshot<'a> {
-    session: &'a Session<'a>,
+    session: &'a Session,
     writer: LogWriter<u64>,
     schema_id: u32,
     id: Arc<str>,
@@ -51,12 +52,13 @@ struct Snapshot<'a> {
     tables: Vec<Table>,
     quarantine: Quarantine,
     margins: Margins,
+    meter: Meter<'a>,
     started: Instant,
 }
 
 /// Makes the slot, and reads all tables as they are where its stream begins.
 pub(crate) async fn take(
-    session: &Session<'_>,
+    session: &Session,
     client: &Client,
     pulse: Pulse,
     epoch: u32,
@@ -70,7 +72,7 @@ pub(crate) async fn take(
     if drop_slot {
         client.execute("select pg_drop_replication_slot($1)", &[&slot]).await.doing("dropping the old slot")?;
     }
-    let mut replication = connect::replication(session.settings, pulse, Lsn(0)).await?;
+    let mut replication = connect::replication(&session.settings, pulse, Lsn(0)).await?;
     let create = format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput EXPORT_SNAPSHOT");
     let creating = async {
         let made = replication.simple_query(&create).await;
@@ -105,8 +107,9 @@ pub(crate) async fn take(
         ordinal: 0,
         rows: 0,
         tables,
-        quarantine: Quarantine::new(session.kafka, &session.settings.name),
+        quarantine: Quarantine::new(&session.kafka, &session.settings.name),
         margins: Margins::default(),
+        meter: Meter::new(&session.settings.name, &session.status),
         started: Instant::now(),
     };
     let outcome = snapshot.run(client).await?;
@@ -154,7 +157,7 @@ impl Snapshot<'_> {
         (done, of, estimate): (usize, usize, u64),
     ) -> Result<Outcome, ConnectorError> {
         let schema = Arc::clone(&table.schema);
-        let mut relation = Relation::register(self.session.registry, &self.origin.source, schema).await?;
+        let mut relation = Relation::register(&self.session.registry, &self.origin.source, schema).await?;
         let columns: Vec<String> = table.schema.columns.iter().map(|column| quoted(&column.name)).collect();
         let id = &table.schema.table;
         let select =
@@ -204,7 +207,7 @@ impl Snapshot<'_> {
             let (key, bytes) = (block.last_key().to_vec(), block.last_bytes());
             block.drop_last();
             let row = Oversized { position, table, key, bytes, committed_at: at };
-            self.quarantine.put(self.session.registry, row).await?;
+            self.quarantine.put(&self.session.registry, row).await?;
         }
         Ok(())
     }
@@ -240,7 +243,7 @@ impl Snapshot<'_> {
 
     async fn write(&mut self, block: Records) -> Result<(), ConnectorError> {
         if !block.is_empty() {
-            self.session.count(block.len());
+            self.meter.add(block.len());
             self.writer.enqueue(Batch { items: vec![block], upto: self.ordinal }).await?;
         }
         Ok(())

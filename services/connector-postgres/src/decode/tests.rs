@@ -61,7 +61,7 @@ fn check(frame: &str, want: &str) {
 fn frames_of_a_transaction() {
     check(
         "42 0000000016B374D8 0002D5C0A1B2C3D4 000002F1",
-        "Begin { final_lsn: Lsn(380859608), committed_at: 1744090226738132, xid: 753 }",
+        "Begin { final_lsn: Lsn(380859608), committed_at: 1744658076705748, xid: 753 }",
     );
     check(
         "43 00 0000000016B374D8 0000000016B37508 0000000000000000",
