@@ -1,1 +1,85 @@
-fn main() {}
+//! The one binary: a subcommand per service, and the operator's verbs.
+//!
+//! # Why
+//! A thin main: settings are checked before anything connects, services are functions of
+//! settings and a stop signal, and every verb that prints does so as text or as JSON.
+
+mod check;
+mod mapping;
+mod output;
+mod quarantine;
+mod run;
+mod settings;
+mod source;
+mod status;
+
+use clap::{Parser, Subcommand};
+use output::Format;
+use std::{path::PathBuf, process::ExitCode};
+
+/// Streams record changes out of health databases, codes them, and keeps records and alerts live.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Arguments {
+    /// How to print results.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run services until SIGTERM or Ctrl-C: all of them, or those named.
+    Run(run::Arguments),
+    /// Tell every mistake in a settings file and in the files it names. Nothing is connected to
+    /// unless asked.
+    Check(check::Arguments),
+    /// What a running process is doing: readiness of its parts, sources, lag.
+    Status(status::Arguments),
+    /// What could not be put into the record.
+    #[command(subcommand)]
+    Quarantine(quarantine::Verb),
+    /// Set up source databases.
+    #[command(subcommand)]
+    Source(source::Verb),
+    /// Check mapping files.
+    #[command(subcommand)]
+    Mapping(mapping::Verb),
+}
+
+/// A settings file, by path; the argument most verbs share.
+#[derive(clap::Args)]
+pub struct Config {
+    /// The settings file (TOML). `CAUSEWAY__SECTION__KEY` in the environment overrides a key.
+    #[arg(env = "CAUSEWAY_CONFIG")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("causeway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
+    // librdkafka brings its own TLS; everything else uses this provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let format = arguments.output;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        match arguments.verb {
+            Verb::Run(arguments) => run::run(arguments).await,
+            Verb::Check(arguments) => check::run(arguments, format).await,
+            Verb::Status(arguments) => status::run(arguments, format).await,
+            Verb::Quarantine(verb) => quarantine::run(verb, format).await,
+            Verb::Source(verb) => source::run(verb),
+            Verb::Mapping(verb) => mapping::run(verb, format),
+        }
+    })
+}

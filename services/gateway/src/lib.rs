@@ -15,6 +15,7 @@ mod database;
 mod deliver;
 mod error;
 mod fhir;
+pub mod operator;
 mod page;
 mod record;
 mod session;

@@ -126,6 +126,11 @@ impl Postgres {
         Ok(client)
     }
 
+    /// How the superuser connects, for who connects again by itself.
+    pub fn config(&self, database: &str) -> anyhow::Result<tokio_postgres::Config> {
+        Ok(self.url_with_password(SUPERUSER, database)?.parse()?)
+    }
+
     /// Runs statements as the superuser.
     pub async fn execute(&self, database: &str, sql: &str) -> anyhow::Result<()> {
         let client = self.connect(database).await?;

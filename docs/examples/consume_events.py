@@ -1,0 +1,134 @@
+"""Reads patient.events: a whole consumer, with confluent-kafka and fastavro.
+
+    python3 -m venv venv && venv/bin/pip install -r requirements.txt
+    venv/bin/python consume_events.py --brokers localhost:9092 --registry http://localhost:8080/apis/ccompat/v7
+
+It keeps the rules of docs/subscribers.md: per record only what exceeds the (position, revision) applied last, a marker for what was
+retracted, and offsets committed only after the work is done. Without --bodies no clinical value is printed.
+"""
+
+import argparse
+import datetime
+import json
+import sys
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+BATCH_EVENTS_MAX = 500
+POLL_SECONDS = 1.0
+
+
+class Records:
+    """What a service would keep in its own database: the newest word on each record."""
+
+    def __init__(self):
+        self.newest = {}
+
+    def apply(self, event):
+        """Returns whether the event said anything new."""
+        record = (event["source"], event["patient"], event["record"])
+        place = (event["position"], event["revision"])
+        if record in self.newest and place <= self.newest[record][0]:
+            return False
+        # A retracted record stays as a marker: an older event cannot bring it back.
+        self.newest[record] = (place, None if event["action"] == "retracted" else event["body"])
+        return True
+
+    def live(self):
+        return sum(body is not None for _, body in self.newest.values())
+
+
+def headers(message):
+    return {name: value.decode() for name, value in message.headers() or [] if value is not None}
+
+
+def line(message, event, new, bodies):
+    told = headers(message)
+    shown = {
+        "id": told.get("ce_id"),
+        "type": told.get("ce_type"),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "position": event["position"],
+        "part": f"{event['part_index']}/{event['part_of']}",
+        "new": new,
+    }
+    if bodies:
+        shown.update(subject=told.get("ce_subject"), record=event["record"], body=event["body"])
+    return json.dumps(shown, default=text, ensure_ascii=False)
+
+
+def text(value):
+    """Dates and times; everything else in an event is JSON already. Numbers are text: decimals stay exact."""
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        return value.isoformat()
+    raise TypeError(f"unexpected {type(value).__name__}")
+
+
+def ends(consumer, topic):
+    """Where each partition ends now, of those that hold anything."""
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    marks = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
+    return {p: high for p, (low, high) in marks.items() if high > low}
+
+
+def consume(options, out=sys.stdout):
+    registry = SchemaRegistryClient({"url": options.registry})
+    decode = AvroDeserializer(registry)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": options.brokers,
+            "group.id": options.group,
+            "auto.offset.reset": "earliest",
+            # Committed below, after the work.
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+        }
+    )
+    waiting = ends(consumer, options.topic) if options.until_end else None
+    consumer.subscribe([options.topic])
+    records, refused = Records(), 0
+    try:
+        while waiting is None or waiting:
+            messages = consumer.consume(BATCH_EVENTS_MAX, POLL_SECONDS)
+            for message in messages:
+                if message.error():
+                    raise KafkaException(message.error())
+                try:
+                    event = decode(message.value(), SerializationContext(message.topic(), MessageField.VALUE))
+                    # A message without a value, or in another record's schema, is not an event either.
+                    place = event["position"]
+                except Exception as error:  # noqa: BLE001: whatever it is, it is not one of ours
+                    refused += 1
+                    where = f"{message.topic()}[{message.partition()}]@{message.offset()}"
+                    print(f"not an event: {where}: {type(error).__name__}", file=sys.stderr)
+                else:
+                    assert place
+                    print(line(message, event, records.apply(event), options.bodies), file=out)
+                if waiting and message.offset() + 1 >= waiting.get(message.partition(), 0):
+                    waiting.pop(message.partition(), None)
+            if messages:
+                consumer.commit(asynchronous=False)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        consumer.close()
+    print(f"{len(records.newest)} records, {records.live()} of them live, {refused} messages refused", file=sys.stderr)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="Read patient.events and print a line of JSON for each event.")
+    parser.add_argument("--brokers", required=True)
+    parser.add_argument("--registry", required=True, help="the Confluent-compatible base URL")
+    parser.add_argument("--topic", default="patient.events")
+    parser.add_argument("--group", default="example-consumer", help="work is shared by the members of a group")
+    parser.add_argument("--until-end", action="store_true", help="stop where the topic ends now")
+    parser.add_argument("--bodies", action="store_true", help="print the clinical content, which is patient data")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    consume(arguments())

@@ -1,0 +1,159 @@
+//! `causeway run`: the services of a region in one process, all or some.
+
+use crate::{
+    Config,
+    settings::{Settings, SourceSettings},
+};
+use anyhow::Context;
+use boot::{Stop, health::Health, ops, restart};
+use change_log::Registry;
+use clap::ValueEnum;
+use deadpool_postgres::Pool;
+use gateway::GatewayError;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::task::JoinSet;
+
+/// Connections to Causeway's own database, shared by the services of one process.
+const DATABASE_CONNECTIONS_MAX: usize = 24;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    /// Only these services, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Service>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Service {
+    Connector,
+    Normaliser,
+    Linker,
+    Sinks,
+    Gateway,
+}
+
+type Services = JoinSet<anyhow::Result<()>>;
+
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let settings = Settings::load(&arguments.config)?;
+    boot::logs::start(settings.logs.format)?;
+    let metrics = ops::metrics()?;
+    let stop = boot::stop::on_signal()?;
+    let all = || Service::value_variants().iter().copied();
+    let wanted: BTreeSet<Service> = if arguments.only.is_empty() { all().collect() } else { arguments.only.into_iter().collect() };
+    let region = Region::new(settings, stop.clone())?;
+    let mut services = JoinSet::new();
+    for service in &wanted {
+        region.start(*service, &mut services)?;
+    }
+    let statuses = region.connectors.clone();
+    let status = Arc::new(move || json!({ "sources": sources(&statuses) }));
+    let address = ops::serve(&region.settings.ops, region.health.clone(), metrics, status, stop.clone()).await?;
+    tracing::info!(%address, services = ?wanted, "running");
+    let mut outcome = Ok(());
+    while let Some(ended) = services.join_next().await {
+        let ended = ended.context("a service panicked").and_then(|result| result);
+        if let Err(error) = ended {
+            tracing::error!(error = format!("{error:#}"), "a service stopped; stopping the others");
+            outcome = outcome.and(Err(error));
+            stop.cancel();
+        }
+    }
+    tracing::info!("stopped");
+    outcome
+}
+
+/// What the services of one process share.
+struct Region {
+    settings: Settings,
+    registry: Registry,
+    pool: Pool,
+    health: Health,
+    stop: Stop,
+    connectors: BTreeMap<String, Arc<connector_postgres::Status>>,
+}
+
+impl Region {
+    fn new(settings: Settings, stop: Stop) -> anyhow::Result<Self> {
+        let registry = Registry::new(&settings.registry)?;
+        let pool = boot::database::pool(&settings.database, DATABASE_CONNECTIONS_MAX)?;
+        let connectors = settings.sources.iter().map(|source| (source.name.clone(), Arc::default())).collect();
+        Ok(Self { settings, registry, pool, health: Health::new(), stop, connectors })
+    }
+
+    fn start(&self, service: Service, services: &mut Services) -> anyhow::Result<()> {
+        let (kafka, registry, pool) = (self.settings.kafka.clone(), self.registry.clone(), self.pool.clone());
+        let (health, stop) = (self.health.clone(), self.stop.clone());
+        match service {
+            Service::Connector => {
+                for source in &self.settings.sources {
+                    let part = health.part(&format!("connector-{}", source.name));
+                    let status = Arc::clone(&self.connectors[&source.name]);
+                    let (kafka, registry, stop) = (kafka.clone(), self.settings.registry.clone(), stop.clone());
+                    let settings = source.connector();
+                    spawn(services, format!("the connector of {}", source.name), move || {
+                        connector_postgres::run(settings, kafka, registry, status, part, stop)
+                    });
+                }
+            }
+            Service::Normaliser => {
+                let sources = self.settings.sources.iter().map(SourceSettings::normaliser).collect();
+                let settings = self.settings.normaliser.clone();
+                spawn(services, "the normaliser".to_owned(), move || {
+                    normaliser::run(settings, sources, kafka, registry, health, stop)
+                });
+            }
+            Service::Linker => {
+                let settings = self.settings.normaliser.clone();
+                spawn(services, "the linker".to_owned(), move || {
+                    normaliser::linker::run(settings, kafka, registry, pool, health, stop)
+                });
+            }
+            Service::Sinks => {}
+            Service::Gateway => {
+                let site = self.site()?;
+                let (users, passwords) = (self.settings.site.users.clone(), self.settings.site.passwords_file.clone());
+                let settings = self.settings.gateway.clone();
+                let part = health.part("gateway");
+                spawn(services, "the gateway".to_owned(), async move || {
+                    restart::until_stopped(&part, &stop, GatewayError::worth_retrying, async || {
+                        if let Some(passwords) = &passwords {
+                            gateway::users::seed(&pool, &users, passwords).await?;
+                        }
+                        let (kafka, registry, health) = (kafka.clone(), registry.clone(), health.clone());
+                        gateway::run(settings.clone(), kafka, registry, pool.clone(), site.clone(), health, stop.clone()).await
+                    })
+                    .await
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn site(&self) -> anyhow::Result<gateway::Site> {
+        let site = &self.settings.site;
+        Ok(gateway::Site { teams: site.read_teams()?, agreements: gateway::agreements(&site.agreements)? })
+    }
+}
+
+/// A thread of its own for the service's loop; what the loop spawns runs on the shared workers.
+fn spawn<E, F>(services: &mut Services, name: String, service: impl FnOnce() -> F + Send + 'static)
+where
+    E: std::error::Error + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>>,
+{
+    let runtime = tokio::runtime::Handle::current();
+    services.spawn_blocking(move || runtime.block_on(service()).with_context(|| name));
+}
+
+/// What `/status` tells of each source.
+fn sources(statuses: &BTreeMap<String, Arc<connector_postgres::Status>>) -> Value {
+    let view = |status: &connector_postgres::Status| serde_json::to_value(status.view()).unwrap_or_default();
+    statuses.iter().map(|(name, status)| (name.clone(), view(status))).collect::<serde_json::Map<_, _>>().into()
+}

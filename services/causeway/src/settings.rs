@@ -1,0 +1,179 @@
+//! The settings file of a region, whole: every section, and the files that it names.
+
+use crate::Config;
+use anyhow::Context;
+use boot::{
+    database::DatabaseSettings,
+    logs::LogFormat,
+    ops::OpsSettings,
+    settings::{Document, Mistake, Mistakes},
+};
+use change_log::{KafkaSettings, RegistrySettings};
+use serde::Deserialize;
+use std::{collections::BTreeSet, path::PathBuf};
+
+/// A region has hundreds of sources; one process should not have more.
+pub const SOURCES_MAX: usize = 500;
+
+#[derive(Debug)]
+pub struct Settings {
+    pub kafka: KafkaSettings,
+    pub registry: RegistrySettings,
+    pub database: DatabaseSettings,
+    pub ops: OpsSettings,
+    pub logs: LogSettings,
+    pub gateway: gateway::Settings,
+    pub site: SiteSettings,
+    pub normaliser: normaliser::settings::Settings,
+    pub sources: Vec<SourceSettings>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    #[serde(default)]
+    pub format: LogFormat,
+}
+
+/// The files that say who works here, what alerts, and what may be shared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteSettings {
+    pub teams: PathBuf,
+    pub alerts: PathBuf,
+    pub users: PathBuf,
+    /// A folder of agreement files.
+    pub agreements: PathBuf,
+    /// Lines of `user = password`, from which hashes are seeded at start. Without it nobody's password changes.
+    pub passwords_file: Option<PathBuf>,
+}
+
+/// One captured database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSettings {
+    /// `changes.<name>` is its topic.
+    pub name: String,
+    /// ODS code of the organisation that holds the records.
+    pub organisation: String,
+    pub mapping: PathBuf,
+    /// `postgres://user@host:port/database`, without a password.
+    pub url: String,
+    pub password_file: Option<PathBuf>,
+    #[serde(default)]
+    pub tls: boot::database::Tls,
+    pub ca_file: Option<PathBuf>,
+    /// `schema.table`, with `*` for any name.
+    pub tables: Vec<String>,
+    pub publication: Option<String>,
+    pub slot: Option<String>,
+    /// `refuse` (default) or, said outright, `snapshot`: what to do when the slot no longer continues the log.
+    #[serde(default)]
+    pub when_lost: connector_postgres::WhenLost,
+}
+
+impl SourceSettings {
+    pub fn connector(&self) -> connector_postgres::Settings {
+        connector_postgres::Settings {
+            password_file: self.password_file.clone(),
+            tls: self.tls,
+            ca_file: self.ca_file.clone(),
+            tables: self.tables.clone(),
+            publication: self.publication.clone(),
+            slot: self.slot.clone(),
+            when_lost: self.when_lost,
+            ..connector_postgres::Settings::new(self.name.clone(), self.url.clone())
+        }
+    }
+
+    pub fn normaliser(&self) -> normaliser::settings::SourceSettings {
+        normaliser::settings::SourceSettings {
+            name: self.name.clone(),
+            mapping: self.mapping.clone(),
+            organisation: self.organisation.clone(),
+        }
+    }
+}
+
+impl SiteSettings {
+    pub fn read_teams(&self) -> anyhow::Result<event::teams::Teams> {
+        let path = self.teams.display();
+        let text = std::fs::read_to_string(&self.teams).with_context(|| format!("cannot read {path}"))?;
+        event::teams::Teams::parse(&text).map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))
+    }
+}
+
+impl Settings {
+    /// Reads the file and checks all that can be checked without connecting.
+    pub fn load(config: &Config) -> anyhow::Result<Self> {
+        let path = config.config.display();
+        let text = std::fs::read_to_string(&config.config).with_context(|| format!("cannot read the settings file {path}"))?;
+        Self::parse(&text, std::env::vars()).with_context(|| format!("{path}"))
+    }
+
+    pub fn parse(text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Mistakes> {
+        let mut document = Document::parse(text, environment)?;
+        let kafka = document.section::<KafkaSettings>("kafka");
+        let registry = document.section("registry");
+        let database = document.section("database");
+        let ops = document.optional("ops");
+        let logs = document.optional("logs");
+        let gateway = document.section("gateway");
+        let site = document.section("site");
+        let normaliser = document.optional("normaliser");
+        let sources: Vec<SourceSettings> = document.sections("source");
+        for mistake in kafka.iter().flat_map(KafkaSettings::mistakes) {
+            document.mistake("kafka", 0, "", mistake.to_string());
+        }
+        check_sources(&mut document, &sources);
+        document.finish()?;
+        let (Some(kafka), Some(registry), Some(database), Some(gateway), Some(site)) = (kafka, registry, database, gateway, site)
+        else {
+            let what = "the settings could not be read".to_owned();
+            return Err(Mistakes(vec![Mistake { line: None, key: String::new(), what }]));
+        };
+        let (ops, logs, normaliser) = (ops.unwrap_or_default(), logs.unwrap_or_default(), normaliser.unwrap_or_default());
+        Ok(Self { kafka, registry, database, ops, logs, gateway, site, normaliser, sources })
+    }
+}
+
+fn check_sources(document: &mut Document, sources: &[SourceSettings]) {
+    if sources.len() > SOURCES_MAX {
+        document.mistake("source", 0, "", format!("more than {SOURCES_MAX} sources in one process"));
+    }
+    let mut names = BTreeSet::new();
+    for (index, source) in sources.iter().enumerate() {
+        for (key, what) in source.connector().mistakes() {
+            document.mistake("source", index, key, what);
+        }
+        if !names.insert(&source.name) {
+            document.mistake("source", index, "name", format!("`{}` is used twice", source.name));
+        }
+        if source.tables.is_empty() {
+            document.mistake("source", index, "tables", "names no table, so nothing would be captured");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../../docs/examples/causeway.toml");
+
+    #[test]
+    fn the_documented_file_is_good() {
+        let settings = Settings::parse(GOOD, std::iter::empty()).unwrap();
+        assert_eq!(settings.sources.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_come_all_at_once_with_their_lines() {
+        let text = GOOD.replace("name = \"stmarys\"", "name = \"riverside\"").replace("[registry]\nurl", "[registry]\nurk");
+        let told = Settings::parse(&text, std::iter::empty()).unwrap_err().to_string();
+        assert!(told.contains("`riverside` is used twice"), "{told}");
+        assert!(told.contains("registry.urk: unknown field"), "{told}");
+        assert!(told.contains("registry.url: missing field"), "{told}");
+        assert!(told.lines().filter(|line| line.contains("line ")).count() >= 3, "{told}");
+    }
+}
