@@ -5,12 +5,16 @@
 //! reader, the rules or the page's code: the witness is `pg_recvlogical`, rows are compared by SQL written for the
 //! purpose, and the doors are used as their users use them.
 
+pub mod access;
 pub mod alerts;
+pub mod bench_capture;
+pub mod bench_latency;
 pub mod live;
 pub mod log;
 pub mod order;
 pub mod report;
 pub mod running;
+pub mod story;
 pub mod topic;
 pub mod views;
 pub mod witness;
