@@ -68,6 +68,15 @@ def text(value):
     raise TypeError(f"unexpected {type(value).__name__}")
 
 
+def event_of(message, decode):
+    """The event, or None for a message that is none: of another schema, cut off, or without a value."""
+    try:
+        event = decode(message.value(), SerializationContext(message.topic(), MessageField.VALUE))
+        return event if isinstance(event, dict) and "position" in event else None
+    except Exception:  # noqa: BLE001: decoders fail in many ways, and a consumer must outlive all of them
+        return None
+
+
 def ends(consumer, topic):
     """Where each partition ends now, of those that hold anything."""
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -97,16 +106,12 @@ def consume(options, out=sys.stdout):
             for message in messages:
                 if message.error():
                     raise KafkaException(message.error())
-                try:
-                    event = decode(message.value(), SerializationContext(message.topic(), MessageField.VALUE))
-                    # A message without a value, or in another record's schema, is not an event either.
-                    place = event["position"]
-                except Exception as error:  # noqa: BLE001: whatever it is, it is not one of ours
+                event = event_of(message, decode)
+                if event is None:
                     refused += 1
                     where = f"{message.topic()}[{message.partition()}]@{message.offset()}"
-                    print(f"not an event: {where}: {type(error).__name__}", file=sys.stderr)
+                    print(f"not an event: {where}", file=sys.stderr)
                 else:
-                    assert place
                     print(line(message, event, records.apply(event), options.bodies), file=out)
                 if waiting and message.offset() + 1 >= waiting.get(message.partition(), 0):
                     waiting.pop(message.partition(), None)
