@@ -103,7 +103,13 @@ impl Registry {
         let set_before = self.set_backward(subject).await?;
         let path = format!("subjects/{}/versions", escaped(subject));
         let body = SchemaText { schema: schema_json.to_owned() };
-        let answer = self.send(|client, url| client.post(format!("{url}/{path}")).json(&body)).await?;
+        let post = || self.send(|client, url| client.post(format!("{url}/{path}")).json(&body));
+        let mut answer = post().await?;
+        if answer.status().as_u16() == 409 {
+            // Two services that register one new schema at the same moment conflict, too.
+            tokio::time::sleep(BACKOFF_FIRST).await;
+            answer = post().await?;
+        }
         let status = answer.status().as_u16();
         let id = match status {
             200 => self.json::<Registered>(answer).await?.id,
@@ -140,7 +146,8 @@ impl Registry {
         let body = Compatibility { compatibility: "BACKWARD" };
         let answer = self.send(|client, url| client.put(format!("{url}/{path}")).json(&body)).await?;
         match answer.status().as_u16() {
-            200..=299 => Ok(true),
+            // 409: another service is setting it at this moment, and to the same.
+            200..=299 | 409 => Ok(true),
             404 => Ok(false),
             status => Err(RegistryError::Refused { what: format!("compatibility BACKWARD for `{subject}`"), status }),
         }
