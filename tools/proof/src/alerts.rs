@@ -5,10 +5,10 @@
 //! demanded alert has to stand once, and none may stand beside. A version is a row of the source as it is now: alerts of
 //! earlier versions have to be withdrawn, so they count as beside.
 //!
-//! Left open, so that either answer passes: results whose time lies where the window began or ended during the run (the
-//! commit time is not in the rows, so the entered or authorised time stands for it), numbers behind a comparator that
-//! does not settle the matter, empty values, and adrenal signals between the two thresholds of [`Rules`]. Not covered:
-//! whom an alert goes to, and what was raised and withdrawn in between.
+//! Left open, so that either answer passes: results whose time lies where the window began during the run (the commit
+//! time is not in the rows, so the authorised or entered time stands for it), and Addison's disease of somebody whose NHS
+//! number more than one row claims. Not covered: limits by age, whom an alert goes to, its urgency, and what was raised
+//! and withdrawn in between.
 //!
 //! # Why
 //! The SQL and the few lines of arithmetic are written for this purpose and share nothing with the rules.

@@ -5,6 +5,7 @@ use crate::{
     access::{Answer, Visitor},
     live::Stream,
     report::Check,
+    running::Running,
 };
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -27,15 +28,21 @@ const EMERGENCY: &str = "ed.stmarys";
 /// Of another team, who meets David by breaking the glass.
 const OTHER_TEAM: &str = "amu.stmarys";
 
-pub struct Scene<'a> {
-    pub gateway: &'a str,
-    pub passwords: &'a BTreeMap<String, String>,
-    pub gp: &'a Client,
-    pub hospital: &'a Client,
+struct Scene<'a> {
+    gateway: &'a str,
+    passwords: &'a BTreeMap<String, String>,
+    gp: &'a Client,
+    hospital: &'a Client,
 }
 
 /// Lives through the story, and says of each sentence whether it came true. David must be unknown to the users' teams.
-pub async fn tell(scene: &Scene<'_>) -> anyhow::Result<Vec<Check>> {
+pub async fn tell(running: &Running) -> anyhow::Result<Vec<Check>> {
+    let (gp, hospital) = (running.source("riverside").await?, running.source("stmarys").await?);
+    let scene = Scene { gateway: &running.gateway, passwords: &running.passwords, gp: &gp, hospital: &hospital };
+    scenes(&scene).await
+}
+
+async fn scenes(scene: &Scene<'_>) -> anyhow::Result<Vec<Check>> {
     let mut checks = vec![tuesday(scene).await?];
     let encounter = story::ae_attendance(scene.hospital, ago(40)).await?;
     let emergency = scene.visitor(EMERGENCY).await?;

@@ -47,19 +47,13 @@ pub async fn keys(client: &Client) -> anyhow::Result<Keys> {
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The changes of the transactions, in commit order, of tables in the given schemas.
-pub fn committed(
-    transactions: &[stack::witness::Transaction],
-    keys: &Keys,
-    schemas: &[&str],
-) -> anyhow::Result<Vec<Committed>> {
+/// The changes of the transactions, in commit order.
+pub fn committed(transactions: &[stack::witness::Transaction], keys: &Keys) -> anyhow::Result<Vec<Committed>> {
     let mut all = Vec::new();
     for transaction in transactions {
         for change in &transaction.changes {
             let read = read(change, transaction.xid, keys);
-            let changes = read.with_context(|| format!("a record of transaction {} cannot be read", transaction.xid))?;
-            let of_schemas = |change: &Committed| change.table.split('.').next().is_some_and(|name| schemas.contains(&name));
-            all.extend(changes.into_iter().filter(of_schemas));
+            all.extend(read.with_context(|| format!("a record of transaction {} cannot be read", transaction.xid))?);
         }
     }
     Ok(all)

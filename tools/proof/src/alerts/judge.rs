@@ -2,8 +2,11 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use super::results::Result;
+use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
+use serde::Deserialize;
+use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -13,38 +16,44 @@ pub enum Verdict {
     Yes,
 }
 
-/// The site's limits and window, told by whoever runs the proof.
-#[derive(Clone, Debug)]
+/// The part of `site/alerts.toml` that says which alerts there are.
+#[derive(Clone, Debug, Deserialize)]
 pub struct Rules {
-    pub limits: Vec<Limit>,
-    pub window: SignedDuration,
-    /// Sodium at or below, potassium at or above: surely a signal, and surely none on the other side of the second.
-    pub adrenal_sodium: (Decimal, Decimal),
-    pub adrenal_potassium: (Decimal, Decimal),
+    window_hours: i64,
+    #[serde(rename = "limit")]
+    limits: Vec<Limit>,
+    addisons: Addisons,
 }
 
-/// A watched analyte: critical at or beyond a limit.
-#[derive(Clone, Debug)]
-pub struct Limit {
-    pub analyte: &'static str,
-    pub low: Decimal,
-    pub high: Decimal,
+#[derive(Clone, Debug, Deserialize)]
+struct Limit {
+    analyte: String,
+    unit: String,
+    low: Option<Bound>,
+    high: Option<Bound>,
+    age_from: Option<u16>,
+    age_below: Option<u16>,
 }
 
-impl Default for Rules {
-    fn default() -> Self {
-        let limit = |analyte, low, high| Limit { analyte, low, high };
-        Self {
-            limits: vec![
-                limit("potassium", Decimal::new(25, 1), Decimal::new(65, 1)),
-                limit("sodium", Decimal::new(120, 0), Decimal::new(160, 0)),
-                limit("glucose", Decimal::new(25, 1), Decimal::new(25, 0)),
-            ],
-            window: SignedDuration::from_hours(72),
-            adrenal_sodium: (Decimal::new(125, 0), Decimal::new(135, 0)),
-            adrenal_potassium: (Decimal::new(60, 1), Decimal::new(50, 1)),
-        }
-    }
+#[derive(Clone, Debug, Deserialize)]
+struct Bound {
+    inequality: String,
+    value: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Addisons {
+    signal: Vec<Signal>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Signal {
+    analyte: String,
+    unit: String,
+    sign: Bound,
+    #[serde(default)]
+    outside_range: bool,
+    alone: Option<bool>,
 }
 
 /// Read v2, SNOMED CT (PBCL and UTL), LOINC.
@@ -54,111 +63,122 @@ const CODES: [(&str, &[&str]); 3] = [
     ("glucose", &["44T2.", "44T2", "44TK.", "44TK", "997681000000108", "1107451000000100", "14749-6", "2345-7"]),
 ];
 
-/// Between two thresholds: surely beyond, perhaps, surely not.
-#[derive(Clone, Copy)]
-enum Side {
-    AtOrBelow,
-    AtOrAbove,
-}
-
-/// A number with the comparator before it.
+/// What a result says: the comparator before the number, and the number in mmol/L.
 struct Written {
     sign: &'static str,
     number: Decimal,
+    /// As the source has it, in its own unit.
+    original: Decimal,
 }
 
+/// A comparator in whatever form, first the longer ones.
+const SIGNS: [(&str, &str); 6] = [("<=", "<="), (">=", ">="), ("≤", "<="), ("≥", ">="), ("<", "<"), (">", ">")];
+/// All that the arithmetic here covers.
+const UNIT: &str = "mmol/L";
+
 impl Rules {
+    /// Refuses what this does not cover, rather than prove less than it seems to.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let rules: Self = toml::from_str(&text)?;
+        for limit in &rules.limits {
+            ensure!(CODES.iter().any(|(known, _)| *known == limit.analyte), "the proof knows no codes of {}", limit.analyte);
+            ensure!(limit.unit == UNIT, "the proof knows no limits in {}", limit.unit);
+            ensure!(limit.age_from.is_none() && limit.age_below.is_none(), "the proof knows no limits by age");
+        }
+        ensure!(rules.addisons.signal.iter().all(|signal| signal.unit == UNIT), "the proof knows signals in {UNIT} only");
+        Ok(rules)
+    }
+
     /// Each rule that may ask for an alert, with its verdict. `addisons`: the patient is known to have the disease.
     pub fn judge(&self, result: &Result, addisons: Verdict, live_since: Timestamp, now: Timestamp) -> Vec<(&'static str, Verdict)> {
-        let window = self.in_window(result.at, live_since, now);
-        let mut verdicts = vec![("source-critical", flagged(result.flag.as_deref()))];
+        let yes = |yes: bool| if yes { Verdict::Yes } else { Verdict::No };
+        let mut verdicts = vec![("source-critical", yes(matches!(result.flag.as_deref(), Some("LL" | "HH"))))];
         let analyte = CODES.iter().find(|(_, codes)| result.codes.iter().any(|code| codes.contains(&code.trim())));
-        if let Some((analyte, limit)) = analyte.and_then(|(name, _)| Some((*name, self.limits.iter().find(|limit| limit.analyte == *name)?))) {
-            let empty = result.value.as_deref().is_none_or(|value| value.trim().is_empty());
+        if let Some((analyte, _)) = analyte {
+            let mut limits = self.limits.iter().filter(|limit| limit.analyte == *analyte);
             match written(analyte, result) {
                 Some(written) => {
-                    let critical = beyond(&written, Side::AtOrBelow, limit.low).max(beyond(&written, Side::AtOrAbove, limit.high));
-                    verdicts.push(("critical-limit", critical));
-                    // Where the comparator settles nothing, saying so is right too.
-                    verdicts.push(("unchecked", if critical == Verdict::Open { Verdict::Open } else { Verdict::No }));
-                    verdicts.push(("adrenal-crisis", self.adrenal(analyte, &written).min(addisons)));
+                    let beyond = |limit: &Limit| {
+                        let mut bounds = limit.low.iter().chain(&limit.high);
+                        bounds.any(|bound| may_be(written.sign, written.number, &bound.inequality, bound.number()))
+                    };
+                    verdicts.push(("critical-limit", yes(limits.any(beyond))));
+                    verdicts.push(("adrenal-crisis", yes(self.is_signal(analyte, &written, result)).min(addisons)));
                 }
-                None => verdicts.push(("unchecked", if empty { Verdict::Open } else { Verdict::Yes })),
+                None => verdicts.push(("unchecked", yes(limits.next().is_some()))),
             }
         }
+        let window = self.in_window(result.at, live_since, now);
         verdicts.into_iter().map(|(rule, verdict)| (rule, verdict.min(window))).collect()
     }
 
-    /// The window ends at the commit, which lies between the go-live and now.
+    /// The window ends at the commit, which lies between the go-live and now. Without a time, or with one ahead of the
+    /// commit, the commit itself stands for it.
     fn in_window(&self, at: Option<i64>, live_since: Timestamp, now: Timestamp) -> Verdict {
-        let Some(at) = at.and_then(|at| Timestamp::from_microsecond(at).ok()) else { return Verdict::Open };
-        if at > now {
-            Verdict::Open
-        } else if at >= now - self.window {
-            Verdict::Yes
-        } else if at >= live_since - self.window {
-            Verdict::Open
-        } else {
-            Verdict::No
+        let window = SignedDuration::from_hours(self.window_hours);
+        match at.and_then(|at| Timestamp::from_microsecond(at).ok()) {
+            None => Verdict::Yes,
+            Some(at) if at >= now - window => Verdict::Yes,
+            Some(at) if at >= live_since - window => Verdict::Open,
+            Some(_) => Verdict::No,
         }
     }
 
-    fn adrenal(&self, analyte: &str, written: &Written) -> Verdict {
-        let (side, (surely, perhaps)) = match analyte {
-            "sodium" => (Side::AtOrBelow, self.adrenal_sodium),
-            "potassium" => (Side::AtOrAbove, self.adrenal_potassium),
-            // A low sugar can be part of the signal, never all of it.
-            _ => return Verdict::Open,
-        };
-        match beyond(written, side, surely) {
-            Verdict::Yes => Verdict::Yes,
-            _ => beyond(written, side, perhaps).min(Verdict::Open),
-        }
+    fn is_signal(&self, analyte: &str, written: &Written, result: &Result) -> bool {
+        let mut signals = self.addisons.signal.iter().filter(|signal| signal.analyte == analyte && signal.alone != Some(false));
+        signals.any(|signal| {
+            let low = signal.sign.inequality.starts_with('<');
+            let (edge, side) = if low { (result.range_low, "<") } else { (result.range_high, ">") };
+            may_be(written.sign, written.number, &signal.sign.inequality, signal.sign.number())
+                || signal.outside_range && edge.is_some_and(|edge| may_be(written.sign, written.original, side, edge))
+        })
     }
 }
 
-fn flagged(flag: Option<&str>) -> Verdict {
-    if matches!(flag, Some("LL" | "HH")) { Verdict::Yes } else { Verdict::No }
+impl Bound {
+    /// A bound that is no number is beyond all numbers; the services refuse such a file.
+    fn number(&self) -> Decimal {
+        self.value.parse().unwrap_or(Decimal::MAX)
+    }
 }
 
 /// The number in mmol/L; none when number or unit cannot be used.
 fn written(analyte: &str, result: &Result) -> Option<Written> {
     let value = result.value.as_deref()?.trim();
-    let signs = [("<=", "<="), (">=", ">="), ("≤", "<="), ("≥", ">="), ("<", "<"), (">", ">")];
-    let (sign, rest) = signs
-        .iter()
-        .find_map(|(text, sign)| Some((*sign, value.strip_prefix(text)?)))
-        .unwrap_or(("", value));
+    let sign = SIGNS.iter().find_map(|(text, sign)| Some((*sign, value.strip_prefix(text)?)));
+    let (sign, rest) = sign.unwrap_or(("", value));
+    let mut words = rest.split_whitespace();
+    let digits = words.next()?;
     // A laboratory's flag may stand behind the number.
-    let digits = rest.split_whitespace().next()?;
-    let behind = rest.split_whitespace().nth(1);
-    let known = behind.is_none_or(|flag| ["H", "L", "HH", "LL", "*", "**", "C", "N"].contains(&flag));
+    let known = words.all(|flag| ["H", "L", "HH", "LL", "*", "**", "C", "N"].contains(&flag));
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || b".,-+".contains(&byte));
-    let number: Decimal = Some(digits).filter(|_| known && plain)?.replace(',', "").parse().ok()?;
-    let unit: String = result.unit.as_deref()?.split_whitespace().collect::<String>().to_lowercase();
+    // `6,7` can be misread; `1,024` cannot.
+    let grouped = digits.split(',').skip(1).all(|group| group.split('.').next().is_some_and(|group| group.len() == 3));
+    let original: Decimal = Some(digits).filter(|_| known && plain && grouped)?.replace(',', "").parse().ok()?;
+    let unit: String = result.unit.as_deref()?.split_whitespace().collect();
     let factor = match (analyte, unit.as_str()) {
-        ("glucose", "mg/dl") => Decimal::new(5_551, 5),
-        (_, "mmol/l" | "mmols/l" | "mm") => Decimal::ONE,
-        ("sodium" | "potassium", "meq/l") => Decimal::ONE,
+        ("glucose", "mg/dL" | "mg/dl") => Decimal::new(5_551, 5),
+        (_, "mmol/L" | "mmol/l" | "mmols/L" | "mmols/l" | "mM") => Decimal::ONE,
+        ("sodium" | "potassium", "mEq/L" | "mEq/l" | "meq/L" | "meq/l") => Decimal::ONE,
         _ => return None,
     };
-    Some(Written { sign, number: number.checked_mul(factor)? })
+    Some(Written { sign, number: original.checked_mul(factor)?, original })
 }
 
-fn beyond(written: &Written, side: Side, limit: Decimal) -> Verdict {
-    let number = written.number;
-    let (there, away) = match side {
-        Side::AtOrBelow => (number <= limit, "<"),
-        Side::AtOrAbove => (number >= limit, ">"),
+/// Whether some number that `sign number` can mean is beyond the bound: tried on every number that tells them apart.
+fn may_be(sign: &str, number: Decimal, inequality: &str, bound: Decimal) -> bool {
+    let little = Decimal::new(1, 6);
+    let holds = |x: Decimal, sign: &str, y: Decimal| match sign {
+        "<" => x < y,
+        "<=" => x <= y,
+        ">=" => x >= y,
+        ">" => x > y,
+        _ => x == y,
     };
-    let sign = written.sign.get(..1).unwrap_or("");
-    match (sign.is_empty(), sign == away) {
-        (true, _) => if there { Verdict::Yes } else { Verdict::No },
-        // `>7` is beyond 6.5; `>6.0` may be.
-        (false, true) => if there { Verdict::Yes } else { Verdict::Open },
-        // `<6` is not beyond 6.5 on the high side; `<7` may be.
-        (false, false) => if there { Verdict::Open } else { Verdict::No },
-    }
+    let near = |x: Decimal| [x - little, x, x + little];
+    let tried = near(number).into_iter().chain(near(bound));
+    tried.into_iter().any(|x| holds(x, sign, number) && holds(x, inequality, bound))
 }
 
 #[cfg(test)]
@@ -168,13 +188,17 @@ mod tests {
     const NOW: i64 = 1_700_000_000_000_000;
     const HOUR: i64 = 3_600_000_000;
 
+    fn rules() -> Rules {
+        Rules::read(&stack::repository().join("site/alerts.toml")).unwrap()
+    }
+
     fn at(micros: i64) -> Timestamp {
         Timestamp::from_microsecond(micros).unwrap()
     }
 
     /// What is not `No`, in the rules' order; open ones in brackets.
     fn verdicts(result: &Result, addisons: Verdict) -> String {
-        let verdicts = Rules::default().judge(result, addisons, at(NOW - 2 * HOUR), at(NOW));
+        let verdicts = rules().judge(result, addisons, at(NOW - 2 * HOUR), at(NOW));
         let told = verdicts.iter().filter_map(|(rule, verdict)| match verdict {
             Verdict::Yes => Some((*rule).to_owned()),
             Verdict::Open => Some(format!("({rule})")),
@@ -200,8 +224,10 @@ mod tests {
         check("44I4.", "6.4", "mmol/L", "");
         check("44I4.", "2.5", "mmol/l", "critical-limit");
         check("44I4.", ">7.0", "mmol/L", "critical-limit");
-        check("44I4.", ">6.0", "mmol/L", "(critical-limit) (unchecked)");
-        check("44I4.", "<6.0", "mmol/L", "(critical-limit) (unchecked)");
+        check("44I4.", ">6.0", "mmol/L", "critical-limit");
+        check("44I4.", "<6.0", "mmol/L", "critical-limit"); // it may be 2.4
+        check("44I5.", ">150", "mmol/L", "critical-limit");
+        check("44I5.", ">=120", "mmol/L", "critical-limit");
         check("44I5.", "121", "mmol/L", "");
         check("44TK.", "500", "mg/dL", "critical-limit");
         check("1107451000000100", "1.9 LL", "mmol/L", "critical-limit");
@@ -210,22 +236,29 @@ mod tests {
 
     #[test]
     fn what_cannot_be_checked_says_so() {
-        check("44I4.", "Haemolysed", "mmol/L", "unchecked");
-        check("44I4.", "NaN", "mmol/L", "unchecked");
+        for value in ["Haemolysed", "NaN", "6,7", ""] {
+            check("44I4.", value, "mmol/L", "unchecked");
+        }
         check("44I4.", "4.1", "Banana", "unchecked");
         check("44I4.", "4.1", "", "unchecked");
-        check("44I4.", "", "mmol/L", "(unchecked)");
+        check("44J3.", "Haemolysed", "", "");
         check("EMISNQ1", "Haemolysed", "", "");
     }
 
     #[test]
     fn addisons_makes_a_signal_of_less() {
-        let check = |code: &str, value: &str, want: &str| assert_eq!(verdicts(&result(code, value, "mmol/L"), Verdict::Yes), want);
+        let check = |code: &str, value: &str, want: &str| {
+            assert_eq!(verdicts(&result(code, value, "mmol/L"), Verdict::Yes), want, "{value}");
+        };
         check("44I5.", "121", "adrenal-crisis");
         check("44I4.", "6.7", "critical-limit adrenal-crisis");
-        check("44I5.", "130", "(adrenal-crisis)");
+        check("44I4.", "5.3", "");
+        check("44I4.", "5.4", "adrenal-crisis");
         check("44I5.", "138", "");
-        check("44I4.", "4.4", "");
+        check("44TK.", "3.4", "");
+        let ranged = Result { range_low: Some(Decimal::new(140, 0)), ..result("44I5.", "138", "mmol/L") };
+        assert_eq!(verdicts(&ranged, Verdict::Yes), "adrenal-crisis", "below its own range");
+        assert_eq!(verdicts(&ranged, Verdict::Open), "(adrenal-crisis)");
     }
 
     #[test]
@@ -238,6 +271,6 @@ mod tests {
         assert_eq!(flagged(72), "source-critical");
         assert_eq!(flagged(73), "(source-critical)", "it depends on when it was committed");
         assert_eq!(flagged(75), "");
-        assert_eq!(flagged(-1), "(source-critical)");
+        assert_eq!(flagged(-1), "source-critical");
     }
 }

@@ -1,6 +1,7 @@
 //! What the sources hold now: results, and who is known to have Addison's disease.
 
 use super::judge::Verdict;
+use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
@@ -16,6 +17,9 @@ pub struct Result {
     pub value: Option<String>,
     pub unit: Option<String>,
     pub flag: Option<String>,
+    /// Its own reference range, in its own unit.
+    pub range_low: Option<Decimal>,
+    pub range_high: Option<Decimal>,
     /// Authorised, else entered: microseconds since 1970. None: not told, or without end.
     pub at: Option<i64>,
 }
@@ -26,7 +30,8 @@ const GP: &str = "select 'observation/' || o.observation_id, p.patient_id::text,
             else coalesce(nullif(o.numeric_operator, '='), '') || o.numeric_value end,
         coalesce(nullif(btrim(o.numeric_unit), ''), o.ucum_code), null::text,
         case when isfinite(coalesce(o.authorised_datetime, o.entered_datetime))
-            then (extract(epoch from coalesce(o.authorised_datetime, o.entered_datetime)) * 1000000)::bigint end
+            then (extract(epoch from coalesce(o.authorised_datetime, o.entered_datetime)) * 1000000)::bigint end,
+        o.range_minimum::text, o.range_maximum::text
     from emis.observation o
     join emis.patient p on p.patient_id = o.patient_id
     join emis.clinical_code c on c.code_id = o.code_id
@@ -41,7 +46,8 @@ const HOSPITAL: &str = r#"with line as (
         array_remove(array[t.loinc::text, t.snomed_concept_id::text], null),
         l."value"::text, l.unit_text::text, l.abnormal_flag::text,
         case when isfinite(coalesce(l.authorised_at, l.entered_at))
-            then (extract(epoch from coalesce(l.authorised_at, l.entered_at)) * 1000000)::bigint end
+            then (extract(epoch from coalesce(l.authorised_at, l.entered_at)) * 1000000)::bigint end,
+        l.normal_low::text, l.normal_high::text
     from line l
     join lims.analysis a on a.analysis_id = l.analysis_id
     join lims.sample m on m.sample_id = a.sample_id
@@ -53,7 +59,7 @@ const HOSPITAL: &str = r#"with line as (
 pub async fn read(gp: &Client, hospital: &Client) -> anyhow::Result<Vec<Result>> {
     let mut all = Vec::new();
     for (source, client, sql) in [(crate::views::GP, gp, GP), (crate::views::HOSPITAL, hospital, HOSPITAL)] {
-        for row in client.query(sql, &[]).await? {
+        for row in client.query(&crate::views::held(client, sql).await?, &[]).await? {
             all.push(Result {
                 source,
                 record: row.get(0),
@@ -63,10 +69,17 @@ pub async fn read(gp: &Client, hospital: &Client) -> anyhow::Result<Vec<Result>>
                 unit: row.get(4),
                 flag: row.get(5),
                 at: row.get(6),
+                range_low: limit(row.get(7)),
+                range_high: limit(row.get(8)),
             });
         }
     }
     Ok(all)
+}
+
+/// Infinity is no limit.
+fn limit(text: Option<&str>) -> Option<Decimal> {
+    text?.parse().ok()
 }
 
 /// A patient's row: key, NHS number where verified, birth date, and whether Addison's is an active problem.
