@@ -107,7 +107,10 @@ pub async fn check(running: &Running, causeway: &Client) -> anyhow::Result<Check
     let outsider = Visitor::sign_in(&running.gateway, OUTSIDER, password).await?;
     let person = stranger(causeway, PRACTICE, OUTSIDERS_TEAM).await?;
     let checks = doors(&outsider, person, causeway).await?;
-    let told: Vec<String> = checks.iter().map(|check| format!("{} {}: {}", if check.ok { "ok" } else { "FAILED" }, check.name, check.detail)).collect();
+    let told: Vec<String> = checks
+        .iter()
+        .map(|check| format!("{} {}: {}", if check.ok { "ok" } else { "FAILED" }, check.name, check.detail))
+        .collect();
     Ok(Check { name: "access_audited".to_owned(), ok: checks.iter().all(|check| check.ok), detail: told.join("; ") })
 }
 
@@ -136,26 +139,50 @@ pub async fn doors(outsider: &Visitor, person: Uuid, causeway: &Client) -> anyho
     for (_, action) in &doors {
         audited += u32::from(entries(causeway, before, outsider, person, action, "refuse").await? > 0);
     }
-    say("refusals_audited", audited as usize == doors.len(), format!("{audited} of {} refusals are in the audit", doors.len()));
+    say(
+        "refusals_audited",
+        audited as usize == doors.len(),
+        format!("{audited} of {} refusals are in the audit", doors.len()),
+    );
 
     let before = newest(causeway).await?;
     let unreasoned = outsider.post(&format!("{page}/break-glass"), &[("csrf", ""), ("reason", " ")]).await?;
     let still = outsider.get(&page).await?;
-    say("glass_wants_a_reason", unreasoned.status == 400 && still.status == 403, format!("without a reason {}, then {}", unreasoned.status, still.status));
+    say(
+        "glass_wants_a_reason",
+        unreasoned.status == 400 && still.status == 403,
+        format!("without a reason {}, then {}", unreasoned.status, still.status),
+    );
 
     let reason = format!("Collapsed on the ward ({})", Uuid::new_v4().simple());
     let opened = outsider.post(&format!("{page}/break-glass"), &[("csrf", ""), ("reason", &reason)]).await?;
     let fhir = outsider.get(&doors[2].0).await?;
     let ok = opened.status == 200 && opened.path == page && opened.text.contains(BANNER) && fhir.status == 200;
-    say("glass_opens", ok, format!("page {} {} banner, FHIR {}", opened.status, if opened.text.contains(BANNER) { "with" } else { "without" }, fhir.status));
+    say(
+        "glass_opens",
+        ok,
+        format!(
+            "page {} {} banner, FHIR {}",
+            opened.status,
+            if opened.text.contains(BANNER) { "with" } else { "without" },
+            fhir.status
+        ),
+    );
     let broken = entries(causeway, before, outsider, person, "break-glass", "allow").await?;
     let seen = entries(causeway, before, outsider, person, "view-record", "allow").await?;
     let with_reason: i64 = causeway
-        .query_one("select count(*) from access.audit where id > $1 and action = 'break-glass' and reason = $2", &[&before, &reason])
+        .query_one(
+            "select count(*) from access.audit where id > $1 and action = 'break-glass' and reason = $2",
+            &[&before, &reason],
+        )
         .await?
         .get(0);
     let ok = broken > 0 && seen > 0 && with_reason > 0;
-    say("glass_audited", ok, format!("{broken} entries of the glass, {with_reason} with the reason, {seen} of the reading"));
+    say(
+        "glass_audited",
+        ok,
+        format!("{broken} entries of the glass, {with_reason} with the reason, {seen} of the reading"),
+    );
     Ok(checks)
 }
 
@@ -164,7 +191,14 @@ async fn newest(causeway: &Client) -> anyhow::Result<i64> {
     Ok(causeway.query_one("select coalesce(max(id), 0) from access.audit", &[]).await?.get(0))
 }
 
-async fn entries(causeway: &Client, after: i64, visitor: &Visitor, person: Uuid, action: &str, decision: &str) -> anyhow::Result<i64> {
+async fn entries(
+    causeway: &Client,
+    after: i64,
+    visitor: &Visitor,
+    person: Uuid,
+    action: &str,
+    decision: &str,
+) -> anyhow::Result<i64> {
     let sql = "select count(*) from access.audit
         where id > $1 and actor = $2 and person::text = $3 and action = $4 and decision = $5";
     let row = causeway.query_one(sql, &[&after, &visitor.user, &person.to_string(), &action, &decision]).await?;

@@ -16,9 +16,9 @@
 mod judge;
 mod results;
 
-use judge::Verdict;
-pub use judge::Rules;
 use jiff::Timestamp;
+pub use judge::Rules;
+use judge::Verdict;
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
@@ -60,13 +60,15 @@ pub async fn compare(
     for result in &results {
         let known = addisons.get(&(result.source.to_owned(), result.patient.clone())).copied().unwrap_or(Verdict::No);
         for (rule, verdict) in rules.judge(result, known, live_since, Timestamp::now()) {
-            let fingerprint = (rule.to_owned(), result.source.to_owned(), result.patient.clone(), result.record.clone());
+            let fingerprint =
+                (rule.to_owned(), result.source.to_owned(), result.patient.clone(), result.record.clone());
             demanded.insert(fingerprint, verdict);
         }
     }
     let sql = "select rule, source, patient, record, count(*) from alert.alert where state <> 'withdrawn' group by 1, 2, 3, 4";
     let rows = causeway.query(sql, &[]).await?;
-    let raised = rows.iter().map(|row| ((row.get(0), row.get(1), row.get(2), row.get(3)), row.get::<_, i64>(4).unsigned_abs()));
+    let raised =
+        rows.iter().map(|row| ((row.get(0), row.get(1), row.get(2), row.get(3)), row.get::<_, i64>(4).unsigned_abs()));
     Ok(held_against(&demanded, &raised.collect()))
 }
 
@@ -101,7 +103,12 @@ mod tests {
     #[test]
     fn each_demanded_alert_stands_once_and_none_beside() {
         let name = |record: &str| ("unchecked".to_owned(), "stmarys".to_owned(), "1".to_owned(), record.to_owned());
-        let demanded = [(name("a"), Verdict::Yes), (name("b"), Verdict::Yes), (name("c"), Verdict::Open), (name("d"), Verdict::No)];
+        let demanded = [
+            (name("a"), Verdict::Yes),
+            (name("b"), Verdict::Yes),
+            (name("c"), Verdict::Open),
+            (name("d"), Verdict::No),
+        ];
         let check = |raised: &[(&str, u64)], want: (u64, u64, u64)| {
             let raised = raised.iter().map(|(record, times)| (name(record), *times)).collect();
             let found = held_against(&demanded.clone().into(), &raised);

@@ -61,7 +61,8 @@ pub async fn read(brokers: &str, registry: &str, topic: &str, keys: &Keys) -> an
             let taken = reader.take(message);
             taken.with_context(|| format!("offset {} of {topic} cannot be read", message.offset()))
         })?;
-        (reader.log.holes, reader.log.void, reader.log.sessions) = (reader.rule.holes, reader.rule.void, reader.rule.sessions);
+        (reader.log.holes, reader.log.void, reader.log.sessions) =
+            (reader.rule.holes, reader.rule.void, reader.rule.sessions);
         Ok(reader.log)
     })
     .await?
@@ -144,7 +145,8 @@ impl Reader {
             _ => bail!("an unknown op"),
         }
         let source = envelope.get("source").and_then(Fields::of).context("no source block")?;
-        let table = format!("{}.{}", source.text("schema").context("no schema")?, source.text("table").context("no table")?);
+        let table =
+            format!("{}.{}", source.text("schema").context("no schema")?, source.text("table").context("no table")?);
         let xid = source.get("txId").and_then(long).context("no transaction")?;
         let columns = self.keys.get(&table).map(Vec::as_slice).unwrap_or_default();
         let row = envelope.get(if op == 'd' { "before" } else { "after" }).and_then(Fields::of);
@@ -171,9 +173,9 @@ impl Schemas {
     fn get(&mut self, id: u32) -> anyhow::Result<&Schema> {
         if !self.known.contains_key(&id) {
             let url = format!("{}/schemas/ids/{id}", self.registry.trim_end_matches('/'));
-            let answer: serde_json::Value = self.runtime.block_on(async {
-                anyhow::Ok(http().get(&url).send().await?.error_for_status()?.json().await?)
-            })?;
+            let answer: serde_json::Value = self
+                .runtime
+                .block_on(async { anyhow::Ok(http().get(&url).send().await?.error_for_status()?.json().await?) })?;
             let text = answer["schema"].as_str().context("the registry's answer has no schema")?;
             self.known.insert(id, Schema::parse_str(text)?);
         }
@@ -240,7 +242,11 @@ fn text(value: &Value, schema: &Schema) -> Option<String> {
         (Value::Boolean(yes), _) => Some(if *yes { "t" } else { "f" }.to_owned()),
         (Value::Decimal(decimal), Schema::Decimal(kind)) => {
             let scale = u32::try_from(kind.scale).ok()?;
-            Some(rust_decimal::Decimal::try_from_i128_with_scale(unscaled(&Vec::try_from(decimal).ok()?)?, scale).ok()?.to_string())
+            Some(
+                rust_decimal::Decimal::try_from_i128_with_scale(unscaled(&Vec::try_from(decimal).ok()?)?, scale)
+                    .ok()?
+                    .to_string(),
+            )
         }
         (Value::Record(_), _) => {
             let fields = Fields::of(value)?;
@@ -289,7 +295,8 @@ pub fn compare(committed: &[Committed], logged: &[Logged]) -> Comparison {
     let mut comparison = Comparison::default();
     let mut newest = 0;
     for change in logged {
-        let place = waiting.get_mut(&(change.xid, change.table.as_str(), change.op, &change.key)).and_then(VecDeque::pop_front);
+        let place =
+            waiting.get_mut(&(change.xid, change.table.as_str(), change.op, &change.key)).and_then(VecDeque::pop_front);
         let wrong = match place {
             None => {
                 comparison.duplicated += 1;

@@ -26,7 +26,8 @@ pub struct Check {
 
 impl Report {
     pub fn new(name: &str) -> Self {
-        let at = jiff::Timestamp::now().round(jiff::Unit::Millisecond).map_or_else(|_| String::new(), |at| at.to_string());
+        let at =
+            jiff::Timestamp::now().round(jiff::Unit::Millisecond).map_or_else(|_| String::new(), |at| at.to_string());
         Self { name: name.to_owned(), ok: false, figures: BTreeMap::new(), checks: Vec::new(), at, commit: commit() }
     }
 
@@ -85,7 +86,8 @@ fn plain(value: f64) -> String {
 
 fn commit() -> String {
     let git = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(stack::repository()).output();
-    let told = git.ok().filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
+    let told =
+        git.ok().filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
     told.map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
@@ -107,7 +109,10 @@ mod tests {
         assert_eq!(keys, ["name", "ok", "figures", "checks", "at", "commit"]);
         assert_eq!(json["ok"], false);
         assert_eq!(json["figures"], serde_json::json!({"lost": 0.0}));
-        assert_eq!(json["checks"][1], serde_json::json!({"name": "order_kept", "ok": false, "detail": "1 out of order"}));
+        assert_eq!(
+            json["checks"][1],
+            serde_json::json!({"name": "order_kept", "ok": false, "detail": "1 out of order"})
+        );
         assert_eq!(report.text().lines().nth(1), Some("  lost = 0"));
     }
 }

@@ -108,7 +108,9 @@ async fn tuesday(scene: &Scene<'_>) -> anyhow::Result<Check> {
 
 /// David's results by record id, as FHIR shows them; none while the reader may not see him.
 async fn observations(visitor: &Visitor) -> anyhow::Result<BTreeMap<String, Value>> {
-    let found = visitor.get(&format!("/fhir/Patient?identifier=https%3A%2F%2Ffhir.nhs.uk%2FId%2Fnhs-number%7C{NHS_NUMBER}")).await?;
+    let found = visitor
+        .get(&format!("/fhir/Patient?identifier=https%3A%2F%2Ffhir.nhs.uk%2FId%2Fnhs-number%7C{NHS_NUMBER}"))
+        .await?;
     ensure!(found.status == 200, "the search for a patient answered {}", found.status);
     let mut shown = BTreeMap::new();
     let bundle = found.json();
@@ -142,7 +144,11 @@ async fn night(emergency: &Visitor) -> anyhow::Result<Check> {
             tokio::time::sleep(POLL).await;
         }
     }
-    let detail = format!("the page took {} ms; David was found {:.1} s after his arrival", took.as_millis(), began.elapsed().as_secs_f64());
+    let detail = format!(
+        "the page took {} ms; David was found {:.1} s after his arrival",
+        took.as_millis(),
+        began.elapsed().as_secs_f64()
+    );
     Ok(sentence("story_emergency_page_by_encounter", &failures, detail))
 }
 
@@ -251,7 +257,10 @@ mod tests {
     #[test]
     fn the_emergency_page_must_say_everything() {
         assert_eq!(emergency_page(&page(PAGE)), Vec::<String>::new());
-        assert_eq!(emergency_page(&page(&PAGE.replace("(emergency kit)", ""))), ["the hospital's emergency kit is not on the page"]);
+        assert_eq!(
+            emergency_page(&page(&PAGE.replace("(emergency kit)", ""))),
+            ["the hospital's emergency kit is not on the page"]
+        );
         let (top, rest) = PAGE.split_at(PAGE.find("<h2>Allergies").unwrap());
         assert_eq!(emergency_page(&page(&format!("{rest}{top}"))), ["steroid dependence is not at the top"]);
         assert_eq!(emergency_page(&Answer { status: 403, ..page(PAGE) }), ["the page answered 403"]);

@@ -54,7 +54,8 @@ pub async fn compare(gp: &Client, hospital: &Client, causeway: &Client) -> anyho
         let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
         for kind in kinds {
             let held = client.query(&held(client, kind.held).await?, &[]).await?;
-            let (told, without): (Vec<Row>, Vec<Row>) = held.into_iter().partition(|row| row.get::<_, Option<&str>>(1).is_some());
+            let (told, without): (Vec<Row>, Vec<Row>) =
+                held.into_iter().partition(|row| row.get::<_, Option<&str>>(1).is_some());
             *waiting.entry(kind.table).or_default() += without.len() as u64;
             // `like` would read an underscore as a pattern.
             let sql = format!(
@@ -78,7 +79,10 @@ pub(crate) async fn held(client: &Client, sql: &str) -> anyhow::Result<String> {
 
 /// One kind's rows, by record id.
 fn compare_kind(source: &str, kind: &Kind, held: &[Row], record: &[Row], found: &mut ViewsComparison) {
-    let names: Vec<String> = record.first().map(|row| row.columns().iter().map(|column| column.name().to_owned()).collect()).unwrap_or_default();
+    let names: Vec<String> = record
+        .first()
+        .map(|row| row.columns().iter().map(|column| column.name().to_owned()).collect())
+        .unwrap_or_default();
     let facts = |row: &Row| (1..row.len()).map(|at| row.get(at)).collect::<Vec<Option<String>>>();
     let mut shown: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
     for row in record {
@@ -159,7 +163,8 @@ mod tests {
 
     #[track_caller]
     fn check(held: &[&str], shown: &[&str], want: Option<usize>) {
-        let facts = |texts: &[&str]| texts.iter().map(|text| (*text != "-").then(|| (*text).to_owned())).collect::<Vec<_>>();
+        let facts =
+            |texts: &[&str]| texts.iter().map(|text| (*text != "-").then(|| (*text).to_owned())).collect::<Vec<_>>();
         assert_eq!(difference(&facts(held), &facts(shown)), want);
     }
 

@@ -134,8 +134,17 @@ async fn the_witness_is_read_down_to_the_key() -> anyhow::Result<()> {
     let committed = witness::committed(&slot.transactions()?, &keys)?;
     let ops: BTreeSet<char> = committed.iter().map(|change| change.op).collect();
     assert_eq!(ops, BTreeSet::from(['c', 'd', 't', 'u']));
-    let last: Vec<(char, &str)> = committed.iter().rev().take(6).map(|change| (change.op, change.table.as_str())).collect();
-    assert_eq!(last[..4], [('t', "emis.referral"), ('t', "emis.sensitive_code"), ('u', "emis.sensitive_code"), ('c', "emis.sensitive_code")]);
+    let last: Vec<(char, &str)> =
+        committed.iter().rev().take(6).map(|change| (change.op, change.table.as_str())).collect();
+    assert_eq!(
+        last[..4],
+        [
+            ('t', "emis.referral"),
+            ('t', "emis.sensitive_code"),
+            ('u', "emis.sensitive_code"),
+            ('c', "emis.sensitive_code")
+        ]
+    );
     assert_eq!(committed[committed.len() - 4].key, [("code_id".to_owned(), "-7".to_owned())]);
     assert!(committed.iter().all(|change| change.op == 't' || change.key.len() == 1));
     slot.finish(&sources.cluster).await

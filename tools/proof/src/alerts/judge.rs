@@ -58,7 +58,20 @@ struct Signal {
 
 /// Read v2, SNOMED CT (PBCL and UTL), LOINC.
 const CODES: [(&str, &[&str]); 3] = [
-    ("potassium", &["44I4.", "44I4", "44h8.", "44h8", "1000651000000109", "1107761000000109", "1017401000000106", "1107751000000106", "2823-3"]),
+    (
+        "potassium",
+        &[
+            "44I4.",
+            "44I4",
+            "44h8.",
+            "44h8",
+            "1000651000000109",
+            "1107761000000109",
+            "1017401000000106",
+            "1107751000000106",
+            "2823-3",
+        ],
+    ),
     ("sodium", &["44I5.", "44I5", "1000661000000107", "1107871000000107", "2951-2"]),
     ("glucose", &["44T2.", "44T2", "44TK.", "44TK", "997681000000108", "1107451000000100", "14749-6", "2345-7"]),
 ];
@@ -82,16 +95,29 @@ impl Rules {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let rules: Self = toml::from_str(&text)?;
         for limit in &rules.limits {
-            ensure!(CODES.iter().any(|(known, _)| *known == limit.analyte), "the proof knows no codes of {}", limit.analyte);
+            ensure!(
+                CODES.iter().any(|(known, _)| *known == limit.analyte),
+                "the proof knows no codes of {}",
+                limit.analyte
+            );
             ensure!(limit.unit == UNIT, "the proof knows no limits in {}", limit.unit);
             ensure!(limit.age_from.is_none() && limit.age_below.is_none(), "the proof knows no limits by age");
         }
-        ensure!(rules.addisons.signal.iter().all(|signal| signal.unit == UNIT), "the proof knows signals in {UNIT} only");
+        ensure!(
+            rules.addisons.signal.iter().all(|signal| signal.unit == UNIT),
+            "the proof knows signals in {UNIT} only"
+        );
         Ok(rules)
     }
 
     /// Each rule that may ask for an alert, with its verdict. `addisons`: the patient is known to have the disease.
-    pub fn judge(&self, result: &Result, addisons: Verdict, live_since: Timestamp, now: Timestamp) -> Vec<(&'static str, Verdict)> {
+    pub fn judge(
+        &self,
+        result: &Result,
+        addisons: Verdict,
+        live_since: Timestamp,
+        now: Timestamp,
+    ) -> Vec<(&'static str, Verdict)> {
         let yes = |yes: bool| if yes { Verdict::Yes } else { Verdict::No };
         let mut verdicts = vec![("source-critical", yes(matches!(result.flag.as_deref(), Some("LL" | "HH"))))];
         let analyte = CODES.iter().find(|(_, codes)| result.codes.iter().any(|code| codes.contains(&code.trim())));
@@ -126,7 +152,8 @@ impl Rules {
     }
 
     fn is_signal(&self, analyte: &str, written: &Written, result: &Result) -> bool {
-        let mut signals = self.addisons.signal.iter().filter(|signal| signal.analyte == analyte && signal.alone != Some(false));
+        let mut signals =
+            self.addisons.signal.iter().filter(|signal| signal.analyte == analyte && signal.alone != Some(false));
         signals.any(|signal| {
             let low = signal.sign.inequality.starts_with('<');
             let (edge, side) = if low { (result.range_low, "<") } else { (result.range_high, ">") };
@@ -209,7 +236,13 @@ mod tests {
 
     fn result(code: &str, value: &str, unit: &str) -> Result {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Result { codes: vec![code.to_owned()], value: text(value), unit: text(unit), at: Some(NOW - HOUR), ..Result::default() }
+        Result {
+            codes: vec![code.to_owned()],
+            value: text(value),
+            unit: text(unit),
+            at: Some(NOW - HOUR),
+            ..Result::default()
+        }
     }
 
     #[track_caller]

@@ -19,7 +19,8 @@ pub struct Kind {
 
 const DEMOGRAPHICS: &str = "family, given, birth_date::text as born,
     replace(coalesce(nhs_number, nhs_number_text), ' ', '') as nhs, registered_practice as practice";
-const OBSERVATION: &str = "code_text as code, number::text as number, value_text as words, unit, comparator, flag, status,
+const OBSERVATION: &str =
+    "code_text as code, number::text as number, value_text as words, unit, comparator, flag, status,
     (extract(epoch from effective_at) * 1000000)::bigint::text as effective";
 const MEDICATION: &str = "code_text as code, dosage, active::text as active";
 const ALLERGY: &str = "code_text as code, reaction, none_known::text as none_known, active::text as active";
