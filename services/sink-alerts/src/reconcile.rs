@@ -1,0 +1,246 @@
+//! What has to change so that the alerts that stand are those that the record asks for.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use crate::rules::{Demand, Finding, Rule, urgency::Urgency};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Source, patient, record.
+pub type Key = (String, String, String);
+
+/// Why an alert no longer stands: fixed words, shown to whoever saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Retracted,
+    Corrected,
+    /// It went to teams of a person the patient turned out not to be.
+    Unlinked,
+    /// The same version, but what the rule rested on is gone: a condition, a link, a code.
+    NoLonger,
+}
+
+impl Reason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retracted => "the result was withdrawn or moved by its source",
+            Self::Corrected => "the result was corrected by its source",
+            Self::Unlinked => "the patient is no longer linked to the person it was sent for",
+            Self::NoLonger => "what the alert rested on no longer holds",
+        }
+    }
+
+    /// Withdrawn for this reason, the same version may ask for the alert again.
+    fn may_return(reason: &str) -> bool {
+        [Self::Unlinked, Self::NoLonger].iter().any(|known| known.as_str() == reason)
+    }
+}
+
+/// An alert as it is stored.
+#[derive(Clone, Debug)]
+pub struct Existing {
+    pub id: Uuid,
+    pub rule: String,
+    pub key: Key,
+    pub version: String,
+    pub headline: String,
+    /// None while it stands.
+    pub withdrawn: Option<String>,
+    /// It went to teams through a link that has been cut.
+    pub misdirected: bool,
+}
+
+/// A result as it is now, with what it asks for.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    pub finding: Finding,
+    pub demands: Vec<Demand>,
+}
+
+#[derive(Debug)]
+pub struct Raise<'a> {
+    pub id: Uuid,
+    pub fingerprint: [u8; 16],
+    pub finding: &'a Finding,
+    pub demand: &'a Demand,
+    pub urgency: Urgency,
+}
+
+#[derive(Debug, Default)]
+pub struct Changes<'a> {
+    pub withdraw: Vec<(Uuid, Reason)>,
+    pub raise: Vec<Raise<'a>>,
+    /// Alerts whose words have changed with the same version: ranges, results beside it.
+    pub reword: Vec<(Uuid, &'a Demand)>,
+}
+
+/// `results`: every result in question that is not retracted. `existing`: every alert, withdrawn ones too, of the
+/// records in question.
+pub fn reconcile<'a>(results: &'a BTreeMap<Key, Evaluated>, existing: &[Existing]) -> Changes<'a> {
+    let mut changes = Changes::default();
+    let mut standing: BTreeMap<(&Key, &str), &Existing> = BTreeMap::new();
+    for alert in existing.iter().filter(|alert| alert.withdrawn.is_none()) {
+        match verdict(alert, results.get(&alert.key)) {
+            Some(reason) => changes.withdraw.push((alert.id, reason)),
+            None => {
+                standing.insert((&alert.key, alert.rule.as_str()), alert);
+            }
+        }
+    }
+    for (key, result) in results {
+        for demand in &result.demands {
+            let rule = demand.rule.as_str();
+            if let Some(alert) = standing.get(&(key, rule)) {
+                if alert.headline != demand.headline {
+                    changes.reword.push((alert.id, demand));
+                }
+                continue;
+            }
+            let Some(urgency) = demand.urgency else { continue };
+            let before = existing
+                .iter()
+                .filter(|alert| alert.key == *key && alert.rule == rule && alert.version == result.finding.version);
+            // Those withdrawn just now count: they are about to be.
+            let returns =
+                before.clone().filter(|alert| alert.withdrawn.as_deref().is_none_or(Reason::may_return)).count();
+            if returns < before.count() {
+                continue;
+            }
+            let fingerprint = fingerprint(demand.rule, key, &result.finding.version, returns);
+            let id = uuid::Builder::from_custom_bytes(fingerprint).into_uuid();
+            changes.raise.push(Raise { id, fingerprint, finding: &result.finding, demand, urgency });
+        }
+    }
+    changes
+}
+
+/// Why a standing alert has to go; none if it stays.
+fn verdict(alert: &Existing, result: Option<&Evaluated>) -> Option<Reason> {
+    let Some(result) = result else { return Some(Reason::Retracted) };
+    if result.finding.version != alert.version {
+        Some(Reason::Corrected)
+    } else if !result.demands.iter().any(|demand| demand.rule.as_str() == alert.rule) {
+        Some(Reason::NoLonger)
+    } else if alert.misdirected {
+        Some(Reason::Unlinked)
+    } else {
+        None
+    }
+}
+
+/// The same alert has the same fingerprint, and so the same id, whenever and wherever it is worked out. `returns`
+/// counts how often it was taken back while its result stayed as it was.
+pub fn fingerprint(rule: Rule, (source, patient, record): &Key, version: &str, returns: usize) -> [u8; 16] {
+    let mut digest = Xxh3::new();
+    for field in [rule.as_str(), source, patient, record, version] {
+        digest.update(&(field.len() as u64).to_be_bytes());
+        digest.update(field.as_bytes());
+    }
+    digest.update(&(returns as u64).to_be_bytes());
+    digest.digest128().to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::urgency::Times;
+    use event::SourcePatient;
+    use serde_json::Value;
+
+    fn key() -> Key {
+        ("stmarys".into(), "1".into(), "result/1".into())
+    }
+
+    /// A result of version `v2` that asks for these rules.
+    fn result(rules: &[Rule], urgency: Option<Urgency>) -> BTreeMap<Key, Evaluated> {
+        let demand = |rule: &Rule| Demand { rule: *rule, urgency, headline: "new words".into(), detail: Value::Null };
+        let finding = Finding {
+            patient: SourcePatient { source: "stmarys".into(), id: "1".into() },
+            record: "result/1".into(),
+            version: "v2".into(),
+            organisation: String::new(),
+            event_id: String::new(),
+            times: Times::default(),
+            effective_at: None,
+            code_text: String::new(),
+            analyte: None,
+            comparator: None,
+            number: None,
+            unit: None,
+            text: None,
+            canonical: None,
+            range_low: None,
+            range_high: None,
+            flag: None,
+            unchecked: None,
+            requester: None,
+            birth_date: None,
+        };
+        BTreeMap::from([(key(), Evaluated { finding, demands: rules.iter().map(demand).collect() })])
+    }
+
+    fn alert(rule: Rule, version: &str, withdrawn: Option<Reason>) -> Existing {
+        Existing {
+            id: Uuid::nil(),
+            rule: rule.as_str().into(),
+            key: key(),
+            version: version.into(),
+            headline: "old words".into(),
+            withdrawn: withdrawn.map(|reason| reason.as_str().into()),
+            misdirected: false,
+        }
+    }
+
+    /// "withdraw Corrected, raise critical-limit"
+    #[track_caller]
+    fn check(results: &BTreeMap<Key, Evaluated>, existing: &[Existing], want: &str) {
+        let changes = reconcile(results, existing);
+        let withdrawn = changes.withdraw.iter().map(|(_, reason)| format!("withdraw {reason:?}"));
+        let raised = changes.raise.iter().map(|raise| format!("raise {}", raise.demand.rule.as_str()));
+        let reworded = changes.reword.iter().map(|_| "reword".to_owned());
+        assert_eq!(withdrawn.chain(raised).chain(reworded).collect::<Vec<_>>().join(", "), want);
+    }
+
+    const LIMIT: Rule = Rule::CriticalLimit;
+    const CRISIS: Rule = Rule::AdrenalCrisis;
+    const PAGED: Option<Urgency> = Some(Urgency::Paged);
+
+    #[test]
+    fn each_version_alerts_once() {
+        check(&result(&[LIMIT], PAGED), &[], "raise critical-limit");
+        check(&result(&[LIMIT], PAGED), &[alert(LIMIT, "v2", None)], "reword");
+        check(&result(&[LIMIT], PAGED), &[alert(LIMIT, "v1", None)], "withdraw Corrected, raise critical-limit");
+        check(&result(&[], PAGED), &[alert(LIMIT, "v1", None)], "withdraw Corrected");
+        check(
+            &result(&[LIMIT, CRISIS], PAGED),
+            &[alert(LIMIT, "v1", Some(Reason::Corrected))],
+            "raise critical-limit, raise adrenal-crisis",
+        );
+        check(&BTreeMap::new(), &[alert(LIMIT, "v2", None)], "withdraw Retracted");
+        check(&BTreeMap::new(), &[alert(LIMIT, "v2", Some(Reason::Retracted))], "");
+    }
+
+    #[test]
+    fn old_results_raise_nothing_and_keep_what_was_raised_in_time() {
+        check(&result(&[LIMIT], None), &[], "");
+        check(&result(&[LIMIT], None), &[alert(LIMIT, "v2", None)], "reword");
+        check(&result(&[LIMIT], None), &[alert(LIMIT, "v1", None)], "withdraw Corrected");
+    }
+
+    #[test]
+    fn what_was_taken_back_for_its_surroundings_may_return_under_another_id() {
+        let results = result(&[CRISIS], PAGED);
+        let first = reconcile(&results, &[]).raise[0].id;
+        let gone = [alert(CRISIS, "v2", Some(Reason::NoLonger))];
+        check(&results, &gone, "raise adrenal-crisis");
+        assert_ne!(reconcile(&results, &gone).raise[0].id, first);
+        check(&results, &[alert(CRISIS, "v2", Some(Reason::Retracted))], "");
+        check(&result(&[LIMIT], PAGED), &[alert(CRISIS, "v2", None)], "withdraw NoLonger, raise critical-limit");
+    }
+
+    #[test]
+    fn what_went_to_the_wrong_people_is_taken_back_and_raised_for_the_right_ones() {
+        let wrong = Existing { misdirected: true, ..alert(LIMIT, "v2", None) };
+        check(&result(&[LIMIT], PAGED), &[wrong], "withdraw Unlinked, raise critical-limit");
+    }
+}

@@ -1,0 +1,86 @@
+//! The words of an alert. They are patient data: never logged.
+
+use super::{Companion, Finding};
+use event::{Comparator, Micros};
+use jiff::{Timestamp, Unit, civil, tz::TimeZone};
+use serde_json::{Value, json};
+
+/// Free text in a headline ends here.
+const TEXT_SHOWN_MAX: usize = 60;
+
+/// "Potassium 6.7 mmol/L", "Potassium >6.0 mmol/L", "Glucose 450 mg/dL = 24.98 mmol/L", "Potassium “Haemolysed”".
+pub fn value(finding: &Finding) -> String {
+    let name = finding.analyte.as_deref().map_or_else(|| shortened(&finding.code_text), capitalised);
+    let sign = finding.comparator.map_or("", Comparator::as_str);
+    let Some(number) = finding.number else {
+        let text = finding
+            .text
+            .as_deref()
+            .map_or_else(|| "without a value".to_owned(), |text| format!("“{}”", shortened(text)));
+        return format!("{name} {text}");
+    };
+    let unit = finding.unit.as_deref().map_or_else(|| "without a unit".to_owned(), shortened);
+    let converted = match &finding.canonical {
+        Some((canonical, unit)) if canonical.normalize() != number.normalize() => {
+            format!(" = {sign}{} {unit}", canonical.round_dp(2).normalize())
+        }
+        _ => String::new(),
+    };
+    format!("{name} {sign}{number} {unit}{converted}")
+}
+
+pub fn companion(other: &Companion) -> String {
+    let (number, unit) = &other.canonical;
+    let sign = other.comparator.map_or("", Comparator::as_str);
+    format!("{} {sign}{} {unit}", other.analyte, number.normalize())
+}
+
+pub fn companion_detail(other: &Companion, sign: bool) -> Value {
+    json!({
+        "source": other.source, "record": other.record, "analyte": other.analyte,
+        "comparator": other.comparator.map(Comparator::as_str),
+        "number": other.canonical.0.normalize().to_string(), "unit": other.canonical.1,
+        "taken_at": time(other.taken_at), "sign": sign,
+    })
+}
+
+/// What the rule saw of the result, and where it came from.
+pub fn detail(finding: &Finding) -> Value {
+    json!({
+        "code_text": finding.code_text, "analyte": finding.analyte,
+        "comparator": finding.comparator.map(Comparator::as_str),
+        "number": finding.number.map(|number| number.to_string()), "unit": finding.unit, "text": finding.text,
+        "canonical_number": finding.canonical.as_ref().map(|(number, _)| number.to_string()),
+        "canonical_unit": finding.canonical.as_ref().map(|(_, unit)| unit),
+        "range_low": finding.range_low.map(|number| number.to_string()),
+        "range_high": finding.range_high.map(|number| number.to_string()),
+        "flag": finding.flag, "taken_at": finding.effective_at.map(time),
+        "organisation": finding.organisation, "source": finding.patient.source, "record": finding.record,
+    })
+}
+
+/// Whole years at a time; none when the dates make no sense.
+pub fn age_years(birth_date: Option<i32>, at: Micros) -> Option<u16> {
+    let epoch = civil::date(1970, 1, 1);
+    let born = epoch.checked_add(jiff::Span::new().try_days(birth_date?).ok()?).ok()?;
+    let on = Timestamp::from_microsecond(at).ok()?.to_zoned(TimeZone::UTC).date();
+    u16::try_from(born.until((Unit::Year, on)).ok()?.get_years()).ok()
+}
+
+fn time(at: Micros) -> Option<String> {
+    Timestamp::from_microsecond(at).ok().map(|at| at.to_string())
+}
+
+fn capitalised(key: &str) -> String {
+    let mut letters = key.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// JSON and text of PostgreSQL cannot hold a NUL.
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().filter(|letter| !letter.is_control()).take(TEXT_SHOWN_MAX).collect();
+    if text.chars().count() > TEXT_SHOWN_MAX {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,200 @@
+use super::*;
+
+const NOW: Micros = 1_700_000_000_000_000;
+const HOUR: Micros = 3_600_000_000;
+
+fn limits() -> Limits {
+    Limits::parse(include_str!("../../../../site/alerts.toml")).expect("the file in the repository")
+}
+
+/// `potassium >6.0 mmol/L`, with or without number and unit; words in quotes are text.
+fn finding(text: &str) -> Finding {
+    let mut words = text.split(' ');
+    let analyte = words.next().filter(|word| *word != "-").map(str::to_owned);
+    let written = words.next().unwrap_or_default();
+    let unit = words.next().map(str::to_owned);
+    let digits = written.trim_start_matches(['<', '>', '=']);
+    let number = digits.parse::<Decimal>().ok();
+    let understood = unit.as_deref() == Some("mmol/L") && analyte.is_some();
+    Finding {
+        patient: SourcePatient { source: "stmarys".into(), id: "1".into() },
+        record: "result/1".into(),
+        organisation: "RSM01".into(),
+        event_id: "e".into(),
+        version: "v".into(),
+        times: Times { committed_at: NOW, authorised_at: Some(NOW), ..Times::default() },
+        effective_at: Some(NOW - HOUR),
+        code_text: "As written".into(),
+        comparator: Comparator::parse(&written[..written.len() - digits.len()]),
+        canonical: number.filter(|_| understood).map(|number| (number, "mmol/L".to_owned())),
+        text: number.is_none().then(|| written.to_owned()),
+        unchecked: match (number, understood) {
+            (None, _) => Some("not a number".into()),
+            (Some(_), false) => Some("unknown unit".into()),
+            (Some(_), true) => None,
+        },
+        number,
+        unit,
+        analyte,
+        range_low: None,
+        range_high: None,
+        flag: None,
+        requester: None,
+        birth_date: None,
+    }
+}
+
+fn addisons() -> Context {
+    Context { addisons: Some(Known { source: "riverside".into(), known_at: NOW - HOUR }), history: Vec::new() }
+}
+
+fn told(finding: &Finding, context: &Context) -> String {
+    let demands = evaluate(finding, context, &limits());
+    demands.iter().map(|demand| format!("{}: {}", demand.rule.as_str(), demand.headline)).collect::<Vec<_>>().join("; ")
+}
+
+#[track_caller]
+fn check(text: &str, want: &str) {
+    assert_eq!(told(&finding(text), &Context::default()), want, "{text}");
+}
+
+#[test]
+fn critical_limits_at_their_boundaries() {
+    check("potassium 6.5 mmol/L", "critical-limit: Potassium 6.5 mmol/L (critical high, limit 6.5)");
+    check("potassium 6.4 mmol/L", "");
+    check("potassium 2.5 mmol/L", "critical-limit: Potassium 2.5 mmol/L (critical low, limit 2.5)");
+    check("potassium 2.6 mmol/L", "");
+    check("sodium 120 mmol/L", "critical-limit: Sodium 120 mmol/L (critical low, limit 120)");
+    check("sodium 121 mmol/L", "");
+    check("sodium 160 mmol/L", "critical-limit: Sodium 160 mmol/L (critical high, limit 160)");
+    check("glucose 25 mmol/L", "critical-limit: Glucose 25 mmol/L (critical high, limit 25)");
+    check("glucose 2.5 mmol/L", "critical-limit: Glucose 2.5 mmol/L (critical low, limit 2.5)");
+    check("creatinine 900 mmol/L", "");
+}
+
+#[test]
+fn comparators_alert_when_the_limit_cannot_be_excluded() {
+    check(
+        "potassium >6.0 mmol/L",
+        "critical-limit: Potassium >6.0 mmol/L (possibly critical high: limit 6.5 cannot be excluded)",
+    );
+    check("potassium >7 mmol/L", "critical-limit: Potassium >7 mmol/L (critical high, limit 6.5)");
+    check("glucose <2.0 mmol/L", "critical-limit: Glucose <2.0 mmol/L (critical low, limit 2.5)");
+    // Certain goes before possible, whichever side comes first in the file.
+    check("potassium >=6.5 mmol/L", "critical-limit: Potassium >=6.5 mmol/L (critical high, limit 6.5)");
+}
+
+#[test]
+fn what_cannot_be_checked_is_said() {
+    check("potassium Haemolysed", "unchecked: Potassium “Haemolysed” (could not be checked: not a number)");
+    check("potassium 4.1 Banana", "unchecked: Potassium 4.1 Banana (could not be checked: unknown unit)");
+    check("potassium 4.1", "unchecked: Potassium 4.1 without a unit (could not be checked: unknown unit)");
+    check("creatinine Haemolysed", "");
+    check("- 4.1 mmol/L", "");
+    let mut other = finding("potassium 4.1 mmol/L");
+    other.canonical = Some((Decimal::ONE, "g/L".into()));
+    assert!(told(&other, &Context::default()).ends_with("(could not be checked: no limit in g/L)"));
+    // A doubted number is no number, even if it was converted.
+    other = finding("potassium 7.0 mmol/L");
+    other.unchecked = Some("unknown comparator".into());
+    assert!(told(&other, &Context::default()).starts_with("unchecked: "));
+}
+
+#[test]
+fn the_sources_own_flag_counts_for_any_result() {
+    let mut flagged = finding("- 4.1 mmol/L");
+    flagged.flag = Some("HH".into());
+    assert_eq!(
+        told(&flagged, &Context::default()),
+        "source-critical: As written 4.1 mmol/L (flagged HH by its laboratory)"
+    );
+    flagged.flag = Some("high".into());
+    assert_eq!(told(&flagged, &Context::default()), "");
+}
+
+#[test]
+fn addisons_makes_a_signal_of_less() {
+    let check = |text: &str, want: &str| assert_eq!(told(&finding(text), &addisons()), want, "{text}");
+    let crisis = "in known Addison's disease (possible adrenal crisis)";
+    check("sodium 134 mmol/L", &format!("adrenal-crisis: Sodium 134 mmol/L {crisis}"));
+    check("sodium 135 mmol/L", "");
+    check("potassium 5.4 mmol/L", &format!("adrenal-crisis: Potassium 5.4 mmol/L {crisis}"));
+    check("potassium 5.3 mmol/L", "");
+    check("glucose 3.0 mmol/L", "");
+    check(
+        "potassium >5.0 mmol/L",
+        "critical-limit: Potassium >5.0 mmol/L (possibly critical high: limit 6.5 cannot be excluded); \
+         adrenal-crisis: Potassium >5.0 mmol/L in known Addison's disease (possible adrenal crisis, not certain)",
+    );
+    let mut below = finding("sodium 136 mmol/L");
+    below.range_low = Some(Decimal::from(137));
+    assert_eq!(told(&below, &addisons()), format!("adrenal-crisis: Sodium 136 mmol/L {crisis}"));
+    assert_eq!(told(&below, &Context::default()), "");
+}
+
+#[test]
+fn companions_stand_beside_a_signal() {
+    let other = |analyte: &str, number: i64, hours: i64| Companion {
+        source: "riverside".into(),
+        record: format!("{analyte}/{hours}"),
+        analyte: analyte.into(),
+        comparator: None,
+        canonical: (Decimal::from(number), "mmol/L".into()),
+        taken_at: NOW - HOUR - hours * HOUR,
+    };
+    let history =
+        vec![other("sodium", 140, 60), other("sodium", 121, 1), other("glucose", 3, 2), other("glucose", 2, 73)];
+    let context = Context { history, ..addisons() };
+    let demands = evaluate(&finding("potassium 6.7 mmol/L"), &context, &limits());
+    assert_eq!(
+        demands[1].headline,
+        "Potassium 6.7 mmol/L with sodium 121 mmol/L, glucose 3 mmol/L in known Addison's disease (possible adrenal crisis)"
+    );
+    assert_eq!(demands[1].detail["beside"].as_array().map(Vec::len), Some(2));
+    let far = Context { history: vec![other("sodium", 121, 73)], ..addisons() };
+    assert!(!evaluate(&finding("potassium 6.7 mmol/L"), &far, &limits())[1].headline.contains("sodium"));
+}
+
+#[test]
+fn age_bands_hold_and_an_unknown_age_is_in_all() {
+    let mut limits = limits();
+    let child = Limit {
+        low: Some(Bound { inequality: crate::limits::Inequality::LessOrEqual, value: Decimal::from(130) }),
+        high: None,
+        age_below: Some(16),
+        ..limits.limit[0].clone()
+    };
+    limits.limit[0].age_from = Some(16);
+    limits.limit.push(child);
+    let demanded = |birth_date| {
+        let finding = Finding { birth_date, ..finding("sodium 130 mmol/L") };
+        !evaluate(&finding, &Context::default(), &limits).is_empty()
+    };
+    // 2023-11-14 is the day of the sample: 16 years later to the day, and a day short of it.
+    let sixteenth = 13_831;
+    assert!(!demanded(Some(sixteenth)) && demanded(Some(sixteenth + 1)) && demanded(None));
+    assert_eq!(tell::age_years(Some(sixteenth), NOW), Some(16));
+    assert_eq!(tell::age_years(Some(i32::MAX), NOW), None);
+}
+
+#[test]
+fn the_filter_lets_through_whatever_may_alert() {
+    for (text, want) in [
+        ("potassium 4.1 mmol/L", false),
+        ("potassium 5.4 mmol/L", true),
+        ("sodium 134 mmol/L", true),
+        ("potassium 6.5 mmol/L", true),
+        ("potassium Haemolysed", true),
+        ("creatinine 80 mmol/L", false),
+    ] {
+        assert_eq!(may_alert(&finding(text), &limits()), want, "{text}");
+    }
+}
+
+#[test]
+fn an_old_condition_does_not_make_an_old_result_news() {
+    let mut old = finding("sodium 134 mmol/L");
+    old.times = Times { committed_at: NOW - 100 * HOUR, authorised_at: Some(NOW - 100 * HOUR), ..Times::default() };
+    let demands = evaluate(&old, &addisons(), &limits());
+    assert_eq!((demands.len(), demands[0].urgency), (1, None), "it stands if it was raised, and is not raised anew");
+}
