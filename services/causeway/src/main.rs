@@ -12,6 +12,7 @@ mod run;
 mod settings;
 mod source;
 mod status;
+mod views;
 
 use clap::{Parser, Subcommand};
 use output::Format;
@@ -46,6 +47,9 @@ enum Verb {
     /// Check mapping files.
     #[command(subcommand)]
     Mapping(mapping::Verb),
+    /// Look after the per-patient views.
+    #[command(subcommand)]
+    Views(views::Verb),
 }
 
 /// A settings file, by path; the argument most verbs share.
@@ -80,6 +84,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Quarantine(verb) => quarantine::run(verb, format).await,
             Verb::Source(verb) => source::run(verb),
             Verb::Mapping(verb) => mapping::run(verb, format),
+            Verb::Views(verb) => views::run(verb, format).await,
         }
     })
 }

@@ -115,7 +115,13 @@ impl Region {
                     normaliser::linker::run(settings, kafka, registry, pool, health, stop)
                 });
             }
-            Service::Sinks => {}
+            Service::Sinks => {
+                let world = sink_views::World { kafka, registry, pool };
+                let settings = self.settings.views.clone();
+                spawn(services, "the sinks".to_owned(), async move || {
+                    sink_views::run(settings, world, sink_views::NoHook, &health, stop).await
+                });
+            }
             Service::Gateway => {
                 let site = self.site()?;
                 let (users, passwords) = (self.settings.site.users.clone(), self.settings.site.passwords_file.clone());

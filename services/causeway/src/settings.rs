@@ -25,6 +25,7 @@ pub struct Settings {
     pub gateway: gateway::Settings,
     pub site: SiteSettings,
     pub normaliser: normaliser::settings::Settings,
+    pub views: sink_views::Settings,
     pub sources: Vec<SourceSettings>,
 }
 
@@ -121,9 +122,13 @@ impl Settings {
         let gateway = document.section("gateway");
         let site = document.section("site");
         let normaliser = document.optional("normaliser");
+        let views = document.optional::<sink_views::Settings>("views");
         let sources: Vec<SourceSettings> = document.sections("source");
         for mistake in kafka.iter().flat_map(KafkaSettings::mistakes) {
             document.mistake("kafka", 0, "", mistake.to_string());
+        }
+        if let Some(Err(error)) = views.as_ref().map(sink_views::Settings::check) {
+            document.mistake("views", 0, "batch_rows", error.to_string());
         }
         check_sources(&mut document, &sources);
         document.finish()?;
@@ -132,8 +137,9 @@ impl Settings {
             let what = "the settings could not be read".to_owned();
             return Err(Mistakes(vec![Mistake { line: None, key: String::new(), what }]));
         };
-        let (ops, logs, normaliser) = (ops.unwrap_or_default(), logs.unwrap_or_default(), normaliser.unwrap_or_default());
-        Ok(Self { kafka, registry, database, ops, logs, gateway, site, normaliser, sources })
+        let (ops, logs) = (ops.unwrap_or_default(), logs.unwrap_or_default());
+        let (normaliser, views) = (normaliser.unwrap_or_default(), views.unwrap_or_default());
+        Ok(Self { kafka, registry, database, ops, logs, gateway, site, normaliser, views, sources })
     }
 }
 

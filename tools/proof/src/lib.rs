@@ -9,6 +9,8 @@ pub mod access;
 pub mod alerts;
 pub mod bench_capture;
 pub mod bench_latency;
+pub mod checks;
+pub mod demo;
 pub mod live;
 pub mod log;
 pub mod order;

@@ -1,5 +1,8 @@
 //! `./run bench`: the command line of the benches.
 
+use crate::demo;
+use anyhow::Context;
+use proof::{bench_capture, bench_latency, checks};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -26,7 +29,31 @@ pub struct Arguments {
     pub peer: Option<String>,
 }
 
-pub fn run(_arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    eprintln!("./run: the benches are not built yet");
-    Ok(ExitCode::from(2))
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(peer) = &arguments.peer {
+        anyhow::bail!("the peer `{peer}` cannot be measured: no peer is built in yet");
+    }
+    if let Some(file) = &arguments.report {
+        checks::writable(file)?;
+    }
+    let folder = stack::local().join("bench");
+    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    let report = runtime.block_on(async {
+        let stop = demo::on_signal()?;
+        let say = |text: &str| println!("{text}");
+        tokio::select! {
+            () = stop.cancelled() => anyhow::bail!("stopped"),
+            report = async {
+                match arguments.name {
+                    Name::Capture => bench_capture::run(&folder, say).await,
+                    Name::Latency => bench_latency::run(&folder, f64::from(arguments.rate), say).await,
+                }
+            } => report,
+        }
+    })?;
+    report.print();
+    if let Some(file) = &arguments.report {
+        report.write(file)?;
+    }
+    Ok(if report.ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
