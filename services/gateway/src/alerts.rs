@@ -186,12 +186,18 @@ pub enum Step {
     Acknowledge,
 }
 
-/// Changes the alert's state. The alert must have been disclosed to the actor before.
-pub async fn take(client: &impl GenericClient, actor: &Actor, alert: &Alert, step: Step) -> Result<(), GatewayError> {
+/// Takes the step, if it is a legal one, and tells the state that the alert is in afterwards. The alert must have been
+/// disclosed to the actor before. Whoever marks a withdrawn alert as seen has been told that it was withdrawn.
+pub async fn take(
+    client: &impl GenericClient,
+    actor: &Actor,
+    alert: &Alert,
+    step: Step,
+) -> Result<Option<String>, GatewayError> {
     let sql = match step {
         Step::Seen => "select alert.mark_seen($1::text::uuid, $2, $3)",
         Step::Acknowledge => "select alert.acknowledge($1::text::uuid, $2, $3)",
     };
-    client.query(sql, &[&alert.id.to_string(), &actor.user, &alert.team_of(actor)]).await?;
-    Ok(())
+    let row = client.query_one(sql, &[&alert.id.to_string(), &actor.user, &alert.team_of(actor)]).await?;
+    Ok(row.get(0))
 }

@@ -140,7 +140,7 @@ pub fn patient(person: &Person, decision: &Decision) -> Value {
         if let Some(postcode) = &identity.postcode {
             resource.insert("address".into(), json!([{"postalCode": postcode}]));
         }
-        if let Some(practice) = &identity.registered_practice {
+        if let Some(practice) = shown.iter().find_map(|identity| identity.registered_practice.as_ref()) {
             let identifier = json!({"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": practice});
             resource.insert("generalPractitioner".into(), json!([{"identifier": identifier}]));
         }

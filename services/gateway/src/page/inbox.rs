@@ -232,16 +232,17 @@ pub async fn row(
     }
 }
 
-async fn step(app: &Shared, signed: &Signed, id: Uuid, step: Step) -> Result<(), Problem> {
+/// The state that the alert is in afterwards.
+async fn step(app: &Shared, signed: &Signed, id: Uuid, step: Step) -> Result<String, Problem> {
     let mut client = app.pool.get().await?;
     let transaction = database::begin_change(&mut client).await?;
     let alert = disclosed(app, &transaction, &signed.actor, id, Action::HandleAlert).await?;
-    let found = alert.is_some();
-    if let Some(alert) = alert {
-        alerts::take(&transaction, &signed.actor, &alert, step).await?;
-    }
+    let state = match alert {
+        Some(alert) => alerts::take(&transaction, &signed.actor, &alert, step).await?,
+        None => None,
+    };
     transaction.commit().await?;
-    if found { Ok(()) } else { Err(Problem::NotFound) }
+    state.ok_or(Problem::NotFound)
 }
 
 pub async fn seen(
@@ -268,22 +269,22 @@ pub async fn acknowledge(
 
 /// The alert has been looked at.
 #[utoipa::path(put, path = "/alerts/{alert}/seen", tag = "alerts", params(("alert" = String, Path, description = "The alert's id")),
-    responses((status = 200, description = "Marked as seen"), (status = 401), (status = 404, description = "No such alert of your teams")))]
+    responses((status = 200, description = "The state that the alert is in now"), (status = 401), (status = 404, description = "No such alert of your teams")))]
 pub async fn seen_api(State(app): State<Shared>, signed: Signed, Path(id): Path<Uuid>) -> Result<Response, Problem> {
     signed.check_csrf(None)?;
-    step(&app, &signed, id, Step::Seen).await?;
-    Ok(Json(serde_json::json!({"alert": id.to_string(), "state": "seen"})).into_response())
+    let state = step(&app, &signed, id, Step::Seen).await?;
+    Ok(Json(serde_json::json!({"alert": id.to_string(), "state": state})).into_response())
 }
 
 /// Somebody has taken the alert on.
 #[utoipa::path(put, path = "/alerts/{alert}/acknowledge", tag = "alerts", params(("alert" = String, Path, description = "The alert's id")),
-    responses((status = 200, description = "Acknowledged"), (status = 401), (status = 404, description = "No such alert of your teams")))]
+    responses((status = 200, description = "The state that the alert is in now"), (status = 401), (status = 404, description = "No such alert of your teams")))]
 pub async fn acknowledge_api(
     State(app): State<Shared>,
     signed: Signed,
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
     signed.check_csrf(None)?;
-    step(&app, &signed, id, Step::Acknowledge).await?;
-    Ok(Json(serde_json::json!({"alert": id.to_string(), "state": "acknowledged"})).into_response())
+    let state = step(&app, &signed, id, Step::Acknowledge).await?;
+    Ok(Json(serde_json::json!({"alert": id.to_string(), "state": state})).into_response())
 }

@@ -82,6 +82,7 @@ pub fn router() -> Router<Shared> {
         .route("/status", get(status::status))
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", include_str!("../../assets/style.css"))))
         .route("/assets/live.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../../assets/live.js"))))
+        .route("/assets/icon.svg", get(|| asset("image/svg+xml", include_str!("../../assets/icon.svg"))))
         .fallback(async || Problem::NotFound)
         .layer(middleware::from_fn(problems_as_pages))
 }

@@ -294,7 +294,7 @@ impl Facts<'_> {
         });
         let mut earlier: Vec<Option<Value>> = values.take(TREND_MAX).map(Some).collect();
         earlier.resize(TREND_MAX, None);
-        Test { name: trend.name.to_owned(), unit: trend.unit.unwrap_or_default().to_owned(), newest, earlier }
+        Test { name: trend.name.to_owned(), unit: shown_unit(trend.unit.unwrap_or_default()), newest, earlier }
     }
 
     fn value(&self, result: &TestResult<'_>) -> Value {
@@ -379,13 +379,25 @@ fn shown_value(row: &Observation) -> String {
     let comparator = row.comparator.as_deref().unwrap_or_default();
     match (row.canonical_number, row.number, &row.text) {
         (Some(number), ..) => {
-            format!("{comparator}{} {}", format::number(number), row.canonical_unit.as_deref().unwrap_or_default())
+            format!(
+                "{comparator}{} {}",
+                format::number(number),
+                shown_unit(row.canonical_unit.as_deref().unwrap_or_default())
+            )
         }
         (None, Some(number), _) => {
             format!("{comparator}{} {}", format::number(number), row.unit.as_deref().unwrap_or("(no unit)"))
         }
         (None, None, Some(text)) => text.clone(),
         (None, None, None) => "no value".into(),
+    }
+}
+
+/// UCUM writes micro as `u`; people read `µ`.
+fn shown_unit(unit: &str) -> String {
+    match unit.strip_prefix('u') {
+        Some(rest) if rest.starts_with("mol") || rest.starts_with('g') => format!("µ{rest}"),
+        _ => unit.to_owned(),
     }
 }
 

@@ -1,0 +1,404 @@
+//! Every door of the gateway over real PostgreSQL, Kafka and registry: who gets in, what they see, what is audited,
+//! and what a live stream tells.
+#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+
+mod region;
+
+use anyhow::{Context, ensure};
+use change_log::frame;
+use event::{PatientAlert, SourcePatient, alert::AlertChange, avro};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    producer::{FutureProducer, FutureRecord},
+};
+use region::Region;
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+const DAVID: &str = "0197f2a0-0000-7000-8000-000000000001";
+const OLIVE: &str = "0197f2a0-0000-7000-8000-000000000002";
+const MARY: &str = "0197f2a0-0000-7000-8000-000000000003";
+const POTASSIUM: &str = "0197f2a0-0000-7000-8000-0000000000a1";
+const CRISIS: &str = "0197f2a0-0000-7000-8000-0000000000a2";
+const OLIVES: &str = "0197f2a0-0000-7000-8000-0000000000a4";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
+    let folder = std::env::temp_dir().join(format!("gateway-doors-{}", std::process::id()));
+    let region = Region::start(&folder, "127.0.0.1:0".parse()?).await?;
+    let doors = Doors { region: &region, client: Client::new() };
+    who_sees_whom(&doors).await?;
+    the_record_page(&doors).await?;
+    objection_withholds_without_saying_what(&doors).await?;
+    glass_opens_with_a_reason(&doors).await?;
+    fhir_pages_and_refuses(&doors).await?;
+    the_stream_tells_its_teams(&doors).await?;
+    revocation_reaches_an_open_stream(&doors).await?;
+    guesses_are_throttled(&doors).await?;
+    the_audit_reaches_kafka(&doors).await?;
+    alerts_are_acknowledged(&doors).await?;
+    region.stop.cancel();
+    std::fs::remove_dir_all(&folder).ok();
+    Ok(())
+}
+
+struct Doors<'a> {
+    region: &'a Region,
+    client: Client,
+}
+
+impl Doors<'_> {
+    async fn token(&self, user: &str) -> anyhow::Result<String> {
+        let password = self.region.passwords.get(user).context("a user")?;
+        let body = serde_json::json!({"user": user, "password": password});
+        let answer = self.client.post(format!("{}/session", self.region.url)).json(&body).send().await?;
+        ensure!(answer.status() == StatusCode::CREATED, "{user} signs in: {}", answer.status());
+        let session: Value = answer.json().await?;
+        Ok(session["token"].as_str().context("a token")?.to_owned())
+    }
+
+    async fn ask(&self, token: &str, method: Method, path: &str, form: &str) -> anyhow::Result<Response> {
+        let request = self.client.request(method, format!("{}{path}", self.region.url)).bearer_auth(token);
+        let form = request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        Ok(form.send().await?)
+    }
+
+    async fn get(&self, token: &str, path: &str) -> anyhow::Result<(StatusCode, String)> {
+        let answer = self.ask(token, Method::GET, path, "").await?;
+        Ok((answer.status(), answer.text().await?))
+    }
+
+    async fn json(&self, token: &str, path: &str) -> anyhow::Result<Value> {
+        let (status, text) = self.get(token, path).await?;
+        ensure!(status == StatusCode::OK, "{path}: {status}");
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    async fn count(&self, sql: &str) -> anyhow::Result<i64> {
+        Ok(self.region.pool.get().await?.query_one(sql, &[]).await?.get(0))
+    }
+
+    async fn audited(&self, user: &str, decision: &str, person: &str) -> anyhow::Result<i64> {
+        let sql = format!(
+            "select count(*) from access.audit where actor = '{user}' and decision = '{decision}' and person = '{person}'"
+        );
+        self.count(&sql).await
+    }
+}
+
+/// Page and FHIR give the same verdict, and each leaves audit rows.
+async fn who_sees_whom(doors: &Doors<'_>) -> anyhow::Result<()> {
+    for (user, person, allowed) in [
+        ("gp.riverside", DAVID, true),
+        ("endo.stmarys", DAVID, true),
+        ("ed.stmarys", DAVID, true),
+        ("amu.stmarys", DAVID, false),
+        ("engineer", DAVID, false),
+        ("gp.riverside", MARY, false),
+        ("ed.stmarys", MARY, false),
+        ("endo.stmarys", OLIVE, false),
+    ] {
+        let token = doors.token(user).await?;
+        let want = if allowed { StatusCode::OK } else { StatusCode::FORBIDDEN };
+        let decision = if allowed { "allow" } else { "refuse" };
+        for path in [
+            format!("/patients/{person}"),
+            format!("/fhir/Patient/{person}"),
+            format!("/fhir/Observation?patient={person}"),
+            format!("/fhir/Observation/{person}.00000000000000000000000000"),
+        ] {
+            let before = doors.audited(user, decision, person).await?;
+            let (status, text) = doors.get(&token, &path).await?;
+            let want = if allowed && path.contains("/Observation/") { StatusCode::NOT_FOUND } else { want };
+            ensure!(status == want, "{user} {path}: {status}, not {want}");
+            ensure!(
+                allowed || !text.contains("Ellis") && !text.contains("943"),
+                "{user} {path}: a refusal names nobody"
+            );
+            ensure!(doors.audited(user, decision, person).await? > before, "{user} {path} is not audited");
+        }
+    }
+    for path in ["/fhir/Patient/x", "/inbox", "/status", "/events"] {
+        let answer =
+            doors.client.get(format!("{}{path}", doors.region.url)).header("accept", "application/json").send();
+        ensure!(answer.await?.status() == StatusCode::UNAUTHORIZED, "{path} without a session");
+    }
+    let engineer = doors.token("engineer").await?;
+    ensure!(doors.get(&engineer, "/status").await?.0 == StatusCode::OK);
+    for path in ["/inbox", "/patients", "/events"] {
+        ensure!(doors.get(&engineer, path).await?.0 == StatusCode::FORBIDDEN, "the engineer at {path}");
+    }
+    let clinician = doors.token("ed.stmarys").await?;
+    ensure!(doors.get(&clinician, "/status").await?.0 == StatusCode::FORBIDDEN);
+    Ok(())
+}
+
+async fn the_record_page(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let token = doors.token("ed.stmarys").await?;
+    let (_, page) = doors.get(&token, &format!("/patients/{DAVID}")).await?;
+    let at = |text: &str| page.find(text).with_context(|| format!("the page does not say: {text}"));
+    ensure!(at("Steroid dependent")? < at("Allergies</h2>")? && at("Allergies</h2>")? < at("Current medicines")?);
+    for text in [
+        "Addison&#39;s disease",
+        "Allergy to penicillin",
+        "Latex &#60;script&#62;",
+        "92.82 µmol/L",
+        "1.05 mg/dL",
+        "Riverside Practice and St Mary&#39;s",
+        "Could not be checked: unknown unit",
+        "may be behind",
+        "Not on the hospital's list",
+    ] {
+        at(text)?;
+    }
+    ensure!(!page.contains("<script>alert") && !page.contains("<b>"), "text of a source is never markup");
+    ensure!(!page.contains("Incomplete:"), "nothing is missing of David");
+    let found = doors.ask(&token, Method::POST, "/patients", "csrf=&query=ell").await?.text().await?;
+    ensure!(found.contains(DAVID), "David is found by name");
+    let nobody = doors.ask(&token, Method::POST, "/patients", "csrf=&query=nobody").await?.text().await?;
+    ensure!(!nobody.contains(MARY) && nobody.contains("No patient of your teams matches"));
+    Ok(())
+}
+
+async fn objection_withholds_without_saying_what(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let token = doors.token("ed.stmarys").await?;
+    let (status, page) = doors.get(&token, &format!("/patients/{OLIVE}")).await?;
+    ensure!(status == StatusCode::OK && page.contains("Incomplete:"));
+    ensure!(!page.contains("Riverside"), "what is withheld is not named");
+    let gp = doors.token("gp.riverside").await?;
+    let (_, inbox) = doors.get(&gp, "/inbox").await?;
+    ensure!(inbox.contains("Potassium 6.7") && !inbox.contains("Potassium of Olive"), "an objection holds for alerts");
+    ensure!(inbox.contains("this list does not show everything"));
+    let sql =
+        "select count(*) from access.audit where actor = 'gp.riverside' and decision = 'refuse' and patient = '43'
+        and why = 'no agreement covers it'";
+    ensure!(doors.count(sql).await? >= 1);
+    Ok(())
+}
+
+async fn glass_opens_with_a_reason(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let token = doors.token("amu.stmarys").await?;
+    let path = format!("/patients/{DAVID}/break-glass");
+    let answer = doors.ask(&token, Method::POST, &path, "csrf=&reason=x").await?;
+    ensure!(answer.status() == StatusCode::BAD_REQUEST, "one letter is no reason");
+    // A browser's cookie alone is not enough: the form's token is asked for.
+    let forged =
+        doors.client.post(format!("{}{path}", doors.region.url)).header("cookie", format!("causeway_session={token}"));
+    let forged =
+        forged.header("content-type", "application/x-www-form-urlencoded").body("csrf=guess&reason=unconscious");
+    ensure!(forged.send().await?.status() == StatusCode::FORBIDDEN);
+    ensure!(doors.count("select count(*) from access.break_glass").await? == 0);
+    doors.ask(&token, Method::POST, &path, "csrf=&reason=unconscious+in+resus").await?;
+    let (status, page) = doors.get(&token, &format!("/patients/{DAVID}")).await?;
+    ensure!(status == StatusCode::OK && page.contains("You broke the glass") && page.contains("unconscious in resus"));
+    let sql = "select count(*) from access.audit where actor = 'amu.stmarys' and action = 'view-record' and decision = 'allow'
+        and reason = 'unconscious in resus'";
+    ensure!(doors.count(sql).await? == 4, "one row for each source patient, of the redirect and of the page");
+    doors.region.pool.get().await?.execute("update access.break_glass set until_at = now()", &[]).await?;
+    ensure!(doors.get(&token, &format!("/patients/{DAVID}")).await?.0 == StatusCode::FORBIDDEN, "after its time");
+    Ok(())
+}
+
+async fn fhir_pages_and_refuses(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let token = doors.token("endo.stmarys").await?;
+    let mut next = Some(format!("Observation?patient=Patient/{DAVID}&_count=3"));
+    let mut ids = Vec::new();
+    while let Some(path) = next {
+        let bundle = doors.json(&token, &format!("/fhir/{path}")).await?;
+        ensure!(bundle["total"] == 10, "{}", bundle["total"]);
+        let entries = bundle["entry"].as_array().context("entries")?;
+        ids.extend(entries.iter().filter_map(|entry| entry["resource"]["id"].as_str().map(str::to_owned)));
+        let links = bundle["link"].as_array().context("links")?;
+        next = links
+            .iter()
+            .find(|link| link["relation"] == "next")
+            .and_then(|link| link["url"].as_str().map(str::to_owned));
+    }
+    ensure!(ids.len() == 10 && ids.iter().collect::<std::collections::HashSet<_>>().len() == 10, "{ids:?}");
+    let one = doors.json(&token, &format!("/fhir/Observation/{}", ids[0])).await?;
+    ensure!(one["id"] == *ids[0] && one["subject"]["reference"] == format!("Patient/{DAVID}"));
+    let coded =
+        doors.json(&token, &format!("/fhir/Observation?patient={DAVID}&code=http://loinc.org%7C2823-3")).await?;
+    ensure!(coded["total"] == 4, "{}", coded["total"]);
+    let by_number = "/fhir/Patient?identifier=https://fhir.nhs.uk/Id/nhs-number%7C";
+    ensure!(doors.json(&token, &format!("{by_number}9434765919")).await?["total"] == 1);
+    ensure!(doors.json(&token, &format!("{by_number}9000000025")).await?["total"] == 0, "Mary is nobody's here");
+    for path in ["/fhir/Observation", "/fhir/Observation?patient=x", "/fhir/Patient", "/fhir/Patient?identifier=x%7C1"]
+    {
+        let (status, text) = doors.get(&token, path).await?;
+        let outcome: Value = serde_json::from_str(&text)?;
+        ensure!(status == StatusCode::BAD_REQUEST && outcome["resourceType"] == "OperationOutcome", "{path}: {status}");
+    }
+    ensure!(doors.get(&token, "/fhir/Nothing").await?.0 == StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+/// An alert's change as the deliverer writes it.
+async fn tell(doors: &Doors<'_>, id: i64, alert: &str, change: AlertChange, teams: &[&str]) -> anyhow::Result<()> {
+    let change = PatientAlert {
+        id,
+        alert: alert.parse()?,
+        change,
+        patient: SourcePatient { source: "stmarys".into(), id: "42".into() },
+        teams: teams.iter().map(ToString::to_string).collect(),
+        rule: "critical-limit".into(),
+        severity: "critical".into(),
+        urgency: "paged".into(),
+        state: "new".into(),
+        at: jiff::Timestamp::now().as_microsecond(),
+    };
+    let mut datum = Vec::new();
+    avro::encode_alert(&change, &mut datum);
+    let producer: FutureProducer = doors.region.kafka.client().create()?;
+    let topic = doors.region.kafka.topic("patient.alerts");
+    let value = frame::wrap(1, &datum);
+    let record = FutureRecord::to(&topic).key(alert).payload(&value);
+    producer.send(record, PATIENCE).await.map_err(|(error, _)| error)?;
+    Ok(())
+}
+
+struct Stream {
+    answer: Response,
+    text: String,
+}
+
+impl Stream {
+    async fn open(doors: &Doors<'_>, token: &str, last: Option<&str>) -> anyhow::Result<Self> {
+        let mut request = doors.client.get(format!("{}/events", doors.region.url)).bearer_auth(token);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let answer = request.send().await?;
+        ensure!(answer.status() == StatusCode::OK, "the stream opens: {}", answer.status());
+        Ok(Self { answer, text: String::new() })
+    }
+
+    /// The next event of this kind: its id and data. `None` when the stream ends.
+    async fn next(&mut self, kind: &str) -> anyhow::Result<Option<(String, Value)>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            while let Some((event, rest)) = self.text.split_once("\n\n").map(|(e, r)| (e.to_owned(), r.to_owned())) {
+                self.text = rest;
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+                if field("event: ") == kind {
+                    return Ok(Some((field("id: ").to_owned(), serde_json::from_str(field("data: "))?)));
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, self.answer.chunk()).await.with_context(|| format!("no {kind} came"))?? {
+                Some(chunk) => self.text.push_str(std::str::from_utf8(&chunk)?),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+async fn the_stream_tells_its_teams(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let (ed, gp) = (doors.token("ed.stmarys").await?, doors.token("gp.riverside").await?);
+    let (mut at_ed, mut at_gp) = (Stream::open(doors, &ed, None).await?, Stream::open(doors, &gp, None).await?);
+    let hospital = ["stmarys-ed", "stmarys-endocrinology"];
+    tell(doors, 1, CRISIS, AlertChange::Raised, &hospital).await?;
+    // Olive objects: the practice is not told of the hospital's result, whatever the routing says.
+    tell(doors, 2, OLIVES, AlertChange::Raised, &["riverside"]).await?;
+    let all = ["stmarys-ed", "stmarys-endocrinology", "riverside"];
+    tell(doors, 3, POTASSIUM, AlertChange::Raised, &all).await?;
+    let (first, crisis) = at_ed.next("alert").await?.context("the crisis")?;
+    ensure!(crisis["alert"] == CRISIS && crisis["change"] == "raised" && crisis["severity"] == "critical", "{crisis}");
+    ensure!(crisis["link"] == format!("/patients/{DAVID}") && crisis["patient"] == "ELLIS, David", "{crisis}");
+    let (second, potassium) = at_ed.next("alert").await?.context("the potassium")?;
+    ensure!(potassium["alert"] == POTASSIUM);
+    let (_, only) = at_gp.next("alert").await?.context("the practice's")?;
+    ensure!(only["alert"] == POTASSIUM, "the practice got {only}");
+    // A change told again is not told again; a resumed stream goes on after its last event.
+    tell(doors, 3, POTASSIUM, AlertChange::Raised, &all).await?;
+    tell(doors, 4, POTASSIUM, AlertChange::Seen, &all).await?;
+    let (_, seen) = at_ed.next("alert").await?.context("the next")?;
+    ensure!(seen["change"] == "seen", "{seen}");
+    let mut resumed = Stream::open(doors, &ed, Some(&first)).await?;
+    ensure!(resumed.next("alert").await?.context("resumed")?.0 == second);
+    for outside in ["999999", "-5", "not an id"] {
+        let mut lost = Stream::open(doors, &ed, Some(outside)).await?;
+        lost.next("reset").await?.with_context(|| format!("{outside} is outside the window"))?;
+    }
+    let sql =
+        "select count(*) from access.audit where actor = 'ed.stmarys' and action = 'view-alerts' and patient = '42'";
+    ensure!(doors.count(sql).await? >= 4, "what a stream shows is audited");
+    Ok(())
+}
+
+async fn revocation_reaches_an_open_stream(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let token = doors.token("ed.stmarys").await?;
+    let mut stream = Stream::open(doors, &token, None).await?;
+    let client = doors.region.pool.get().await?;
+    client.execute("update access.user set teams = '{}' where id = 'ed.stmarys'", &[]).await?;
+    tell(doors, 5, CRISIS, AlertChange::Seen, &["stmarys-ed"]).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    client.execute("update access.user set disabled = true where id = 'ed.stmarys'", &[]).await?;
+    let revoked = Instant::now();
+    ensure!(stream.next("bye").await?.is_some());
+    ensure!(revoked.elapsed() <= Duration::from_secs(5), "it took {:?}", revoked.elapsed());
+    ensure!(!stream.text.contains(CRISIS) && stream.next("alert").await?.is_none(), "and the stream has ended");
+    client
+        .execute("update access.user set teams = '{stmarys-ed}', disabled = false where id = 'ed.stmarys'", &[])
+        .await?;
+    Ok(())
+}
+
+async fn alerts_are_acknowledged(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let ed = doors.token("ed.stmarys").await?;
+    let state = "select count(*) from alert.alert where id = '0197f2a0-0000-7000-8000-0000000000a2' and state = ";
+    for (step, want) in [("seen", "'seen'"), ("acknowledge", "'acknowledged' and acknowledged_by = 'ed.stmarys'")] {
+        let answer = doors.ask(&ed, Method::PUT, &format!("/alerts/{CRISIS}/{step}"), "").await?;
+        ensure!(answer.status() == StatusCode::OK, "{step}: {}", answer.status());
+        ensure!(doors.count(&format!("{state}{want}")).await? == 1, "{step}");
+    }
+    let gp = doors.token("gp.riverside").await?;
+    for alert in [CRISIS, OLIVES] {
+        let answer = doors.ask(&gp, Method::PUT, &format!("/alerts/{alert}/acknowledge"), "").await?;
+        ensure!(answer.status() == StatusCode::NOT_FOUND, "the practice and {alert}: {}", answer.status());
+    }
+    let (_, inbox) = doors.get(&ed, "/inbox?state=acknowledged").await?;
+    ensure!(inbox.contains("possible adrenal crisis") && inbox.contains("by ed.stmarys"));
+    Ok(())
+}
+
+async fn guesses_are_throttled(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        let body = serde_json::json!({"user": "endo.stmarys", "password": "guess"});
+        let answer = doors.client.post(format!("{}/session", doors.region.url)).json(&body).send().await?;
+        statuses.push(answer.status().as_u16());
+    }
+    ensure!(statuses == [401, 401, 401, 401, 401, 429], "{statuses:?}");
+    ensure!(doors.count("select count(*) from access.session where length(token_hash) <> 32").await? == 0);
+    Ok(())
+}
+
+async fn the_audit_reaches_kafka(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while doors.count("select count(*) from access.outbox").await? > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let mut client = doors.region.kafka.client();
+    client.set("group.id", "test").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = client.create()?;
+    let topic = doors.region.kafka.topic("audit");
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(&topic, 0, Offset::Beginning)?;
+    consumer.assign(&assignment)?;
+    let want = doors.count("select count(*) from access.audit").await?;
+    let mut got = 0;
+    while got < want && Instant::now() < deadline {
+        if let Some(message) = consumer.poll(Duration::from_millis(200)) {
+            ensure!(message?.key().is_some_and(|key| !key.is_empty()), "keyed by the actor");
+            got += 1;
+        }
+    }
+    ensure!(got == want, "{got} of {want} entries are on the topic");
+    let changed = doors.region.pool.get().await?.execute("delete from access.audit", &[]).await;
+    ensure!(changed.is_err(), "the audit is only added to");
+    Ok(())
+}

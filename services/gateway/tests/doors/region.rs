@@ -1,0 +1,107 @@
+//! A gateway over real PostgreSQL, Kafka and registry, with rows as the sinks write them.
+
+use anyhow::{Context, ensure};
+use boot::{Stop, health::Health};
+use change_log::{KafkaSettings, Registry, RegistrySettings};
+use deadpool_postgres::Pool;
+use event::teams::Teams;
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+
+pub struct Region {
+    pub pool: Pool,
+    pub kafka: KafkaSettings,
+    pub health: Health,
+    pub url: String,
+    pub passwords: BTreeMap<String, String>,
+    pub stop: Stop,
+    _parts: (stack::Kafka, stack::Registry, stack::Postgres),
+}
+
+impl Region {
+    pub async fn start(folder: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let [kafka, registry, own] = ["kafka", "registry", "own"].map(|name| folder.join(name));
+        let (broker, registry, database) = tokio::try_join!(
+            stack::Kafka::start(&kafka, stack::Lifetime::WithParent),
+            stack::Registry::start(&registry, stack::Lifetime::WithParent),
+            stack::Postgres::start("own", &own, stack::Lifetime::WithParent),
+        )?;
+        database.execute("postgres", "create database causeway").await?;
+        for owner in ["sink-views", "sink-alerts"] {
+            migrate(&database, &stack::repository().join("services").join(owner).join("migrations")).await?;
+        }
+        let settings = boot::database::DatabaseSettings {
+            url: database.url(stack::SUPERUSER, "causeway"),
+            password_file: Some(database.password_file(stack::SUPERUSER)),
+            tls: boot::database::Tls::Disable,
+            ca_file: None,
+        };
+        let pool = boot::database::pool(&settings, 12)?;
+        let passwords = seed(&pool, folder).await?;
+        database.execute("causeway", include_str!("david.sql")).await?;
+        let kafka = KafkaSettings {
+            brokers: broker.brokers().to_owned(),
+            topic_prefix: "doors.".into(),
+            replicas: 1,
+            security: None,
+        };
+        let names = Registry::new(&RegistrySettings { url: registry.url() })?;
+        let site = gateway::Site {
+            teams: Teams::parse(include_str!("../../../../site/teams.toml"))
+                .map_err(|told| anyhow::anyhow!("{told:?}"))?,
+            agreements: gateway::agreements(&stack::repository().join("site/agreements"))?,
+        };
+        let listener = tokio::net::TcpListener::bind(listen).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (stop, health) = (Stop::new(), Health::new());
+        let serving = (kafka.clone(), pool.clone(), health.clone(), stop.clone());
+        tokio::spawn(async move {
+            let (kafka, pool, health, stop) = serving;
+            let settings = gateway::Settings::default();
+            gateway::serve(listener, settings, kafka, names, pool, site, &health, stop)
+                .await
+                .expect("the gateway runs");
+        });
+        let region = Self { pool, kafka, health, url, passwords, stop, _parts: (broker, registry, database) };
+        region.wait_ready().await?;
+        Ok(region)
+    }
+
+    async fn wait_ready(&self) -> anyhow::Result<()> {
+        for _ in 0..300 {
+            if self.health.ready() {
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        ensure!(self.health.ready(), "not ready: {:?}", self.health.parts());
+        Ok(())
+    }
+}
+
+/// The files of a migrations folder, in the order of their versions.
+async fn migrate(database: &stack::Postgres, folder: &Path) -> anyhow::Result<()> {
+    let mut files = BTreeMap::new();
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).context("a name")?;
+        let version: u32 = name[1..].split("__").next().context("a version")?.parse()?;
+        files.insert(version, path);
+    }
+    for path in files.values() {
+        database.execute("causeway", &std::fs::read_to_string(path)?).await?;
+    }
+    Ok(())
+}
+
+async fn seed(pool: &Pool, folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let users = ["gp.riverside", "endo.stmarys", "ed.stmarys", "amu.stmarys", "engineer"];
+    let passwords: BTreeMap<String, String> =
+        users.iter().map(|user| ((*user).to_owned(), format!("password of {user}"))).collect();
+    let file = folder.join("passwords");
+    let lines: Vec<String> = passwords.iter().map(|(user, password)| format!("{user} = {password}")).collect();
+    std::fs::write(&file, lines.join("\n"))?;
+    let seeded = gateway::users::seed(pool, &stack::repository().join("site/users.toml"), &file).await?;
+    ensure!(seeded == users.len());
+    Ok(passwords)
+}
