@@ -1,0 +1,101 @@
+//! What breaks is started again, and afterwards nothing is lost, doubled, out of order or raised twice.
+
+mod faults;
+
+use anyhow::{Context, ensure};
+use faults::{Fault, Target};
+use jiff::Timestamp;
+use proof::{
+    checks,
+    report::Report,
+    running::{Histories, Running, ask, tail},
+};
+use region::simulator::{Counts, Simulator};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Set to repeat a run.
+const SEED_VARIABLE: &str = "CAUSEWAY_SEED";
+const PEOPLE: u64 = 120;
+/// Changes a second over both clinics while parts are killed.
+const RATE: f64 = 120.0;
+/// So long the services run without anything they need.
+const ABSENT: Duration = Duration::from_secs(6);
+/// Work before the first fault and after the last.
+const CALM: Duration = Duration::from_secs(4);
+
+/// One region for both acts, because the second needs what the first leaves: running services and witnesses.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_absent_at_start_and_killed_under_load_lose_nothing() -> anyhow::Result<()> {
+    let seed = match std::env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().with_context(|| format!("{SEED_VARIABLE} is no number"))?,
+        Err(_) => Timestamp::now().as_microsecond().unsigned_abs(),
+    };
+    println!("{SEED_VARIABLE}={seed}");
+    let folder = stack::local().join("tests").join("recovery");
+    let mut running = Running::prepare(&folder, &Histories { seed, people: PEOPLE }, |_| {}).await?;
+    running.call_witnesses().await?;
+    start_into_nothing(&mut running).await?;
+    kill_under_load(&mut running, seed).await?;
+    let mut report = Report::new("recovery");
+    checks::all(&mut running, &mut report).await?;
+    report.print();
+    ensure!(report.ok(), "an invariant does not hold; repeat with {SEED_VARIABLE}={seed}; logs in {}", folder.display());
+    running.stop().await
+}
+
+/// Kafka, the registry and Causeway's own database are away when the services start: each says for whom it waits, none
+/// ends, and once everything is there they all work.
+async fn start_into_nothing(running: &mut Running) -> anyhow::Result<()> {
+    running.region.kafka.stop().await?;
+    running.region.registry.stop().await?;
+    running.region.own.stop().await?;
+    running.launch()?;
+    tokio::time::sleep(ABSENT).await;
+    for (name, process) in &mut running.processes {
+        ensure!(process.part.exited()?.is_none(), "{name} ended while it had to wait:\n{}", tail(process.part.log()));
+        let told = ask(&process.ops, "/readyz").await.with_context(|| format!("{name} does not tell how it is"))?;
+        let parts = told.as_object().context("not an object")?;
+        let waits = parts.values().filter_map(|why| why.as_str()).any(|why| why != "ready" && why != "starting");
+        ensure!(waits, "{name} does not say what it waits for: {told}");
+    }
+    running.region.own.start().await?;
+    running.region.registry.start().await?;
+    running.region.kafka.start().await?;
+    running.wait_live(|_, _| {}).await
+}
+
+/// kill -9 of every part, at random moments, while the clinics work.
+async fn kill_under_load(running: &mut Running, seed: u64) -> anyhow::Result<()> {
+    let (gp, hospital) = (running.region.gp.config("riverside")?, running.region.hospital.config("stmarys")?);
+    let simulator = Simulator::new(seed, gp, hospital, RATE);
+    let (counts, stop) = (simulator.counts(), CancellationToken::new());
+    let stopped = stop.clone();
+    let work = tokio::spawn(async move { simulator.run(stopped).await });
+    tokio::time::sleep(CALM).await;
+    for fault in faults::schedule(seed) {
+        println!("{fault:?}, after {} changes", counts().changes_total());
+        tokio::time::sleep(fault.after).await;
+        hurt(running, &fault).await.with_context(|| format!("{fault:?} of {SEED_VARIABLE}={seed}"))?;
+    }
+    tokio::time::sleep(CALM).await;
+    stop.cancel();
+    let Counts { committed, unknown, refused, .. } = work.await??;
+    println!("{committed} transactions committed, {unknown} with an unknown outcome, {refused} refused");
+    running.wait_live(|_, _| {}).await
+}
+
+async fn hurt(running: &mut Running, fault: &Fault) -> anyhow::Result<()> {
+    let part: &mut stack::Part = match fault.target {
+        Target::Service(name) => running.process(name)?,
+        Target::Kafka => &mut running.region.kafka,
+        Target::Registry => &mut running.region.registry,
+        Target::Gp => &mut running.region.gp,
+        Target::Hospital => &mut running.region.hospital,
+        Target::Own => &mut running.region.own,
+    };
+    part.kill_9()?;
+    tokio::time::sleep(fault.down).await;
+    // A service need not be ready when the next fault comes; a component is started once it serves.
+    if matches!(fault.target, Target::Service(_)) { part.launch() } else { part.start().await }
+}
