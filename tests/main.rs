@@ -3,4 +3,7 @@
 //! One binary, a folder for each group: `./run test recovery` runs one of them.
 
 mod compose;
+mod contract;
+mod end_to_end;
+mod recovery;
 mod tidy;

@@ -1,0 +1,142 @@
+//! A database, Kafka and the registry for tests of capture, and a connector that can be ended.
+
+use anyhow::Context;
+use boot::{Stop, health::Health};
+use change_log::{Item, KafkaSettings, LogReader, Registry, RegistrySettings};
+use connector_postgres::{ConnectorError, Settings, Status};
+use stack::{Kafka, Lifetime, Postgres};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+
+pub const SOURCE: &str = "clinic";
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+pub struct Bench {
+    pub database: Postgres,
+    pub kafka: Kafka,
+    pub registry: stack::Registry,
+    folder: PathBuf,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Bench {
+    /// Everything started, with a database `clinic` and a role `capture` that may replicate.
+    pub async fn start(schema: &str) -> anyhow::Result<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("causeway-capture-{}-{number}", std::process::id()));
+        let (one, two, three) = (folder.join("database"), folder.join("kafka"), folder.join("registry"));
+        let (database, kafka, registry) = tokio::try_join!(
+            Postgres::start(SOURCE, &one, Lifetime::WithParent),
+            Kafka::start(&two, Lifetime::WithParent),
+            stack::Registry::start(&three, Lifetime::WithParent),
+        )?;
+        database.create_role("capture", "login replication").await?;
+        database.create_database(SOURCE, "capture").await?;
+        let owner = database.connect_as("capture", SOURCE).await?;
+        owner.batch_execute(schema).await.context("cannot make the tables")?;
+        Ok(Self { database, kafka, registry, folder })
+    }
+
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings::new(SOURCE, self.database.url("capture", SOURCE));
+        settings.password_file = Some(self.database.password_file("capture"));
+        settings
+    }
+
+    pub fn kafka_settings(&self) -> KafkaSettings {
+        KafkaSettings { brokers: self.kafka.brokers().into(), topic_prefix: String::new(), replicas: 1, security: None }
+    }
+
+    pub fn registry_settings(&self) -> RegistrySettings {
+        RegistrySettings { url: self.registry.url() }
+    }
+
+    pub fn connector(&self, settings: Settings) -> Connector {
+        let (stop, health, status) = (Stop::new(), Health::new(), Arc::new(Status::default()));
+        let running = connector_postgres::run(
+            settings,
+            self.kafka_settings(),
+            self.registry_settings(),
+            Arc::clone(&status),
+            health.part("capture"),
+            stop.clone(),
+        );
+        Connector { task: tokio::spawn(running), stop, health, status }
+    }
+
+    pub fn reader(&self) -> anyhow::Result<LogReader> {
+        let registry = Registry::new(&self.registry_settings())?;
+        Ok(LogReader::open(&self.kafka_settings(), &registry, SOURCE, 0)?)
+    }
+
+    /// The whole log, until `enough` says so.
+    pub async fn log(&self, mut enough: impl FnMut(&[Item]) -> bool) -> anyhow::Result<Vec<Item>> {
+        let mut reader = self.reader()?;
+        let mut items = Vec::new();
+        let deadline = Instant::now() + WAIT_MAX;
+        while !enough(&items) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, reader.read()).await {
+                Ok(Ok(batch)) => items.extend(batch.items),
+                Ok(Err(error)) if error.worth_retrying() => tokio::time::sleep(POLL).await,
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => anyhow::bail!("the log has only {} records after {WAIT_MAX:?}", items.len()),
+            }
+        }
+        Ok(items)
+    }
+}
+
+/// A connector in this process.
+pub struct Connector {
+    pub task: JoinHandle<Result<(), ConnectorError>>,
+    pub stop: Stop,
+    pub health: Health,
+    pub status: Arc<Status>,
+}
+
+impl Connector {
+    /// Ends it at once, wherever it is: nothing is flushed or confirmed.
+    pub async fn cut_off(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        Ok(tokio::time::timeout(WAIT_MAX, self.task).await.context("the connector does not stop")???)
+    }
+
+    /// Why it is not ready, if it is not.
+    pub fn unready(&self) -> Option<String> {
+        self.health.parts().remove("capture").flatten()
+    }
+
+    pub async fn wait_ready(&self) -> anyhow::Result<()> {
+        self.wait(|connector| connector.health.ready()).await
+    }
+
+    pub async fn wait(&self, until: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + WAIT_MAX;
+        while !until(self) {
+            anyhow::ensure!(!self.task.is_finished(), "the connector has ended");
+            anyhow::ensure!(Instant::now() < deadline, "waited in vain; the connector says {:?}", self.unready());
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+}

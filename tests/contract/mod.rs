@@ -1,0 +1,5 @@
+//! What one part promises to the next, on real components.
+
+mod capture;
+mod capture_stack;
+mod capture_types;
