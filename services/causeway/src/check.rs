@@ -8,8 +8,8 @@ use crate::{
 };
 use boot::settings::Mistakes;
 use rdkafka::{
-    client::DefaultClientContext,
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
 };
 use serde::Serialize;
@@ -79,10 +79,15 @@ fn files(settings: &Settings) -> Vec<String> {
     }
     match std::fs::read_to_string(&site.users) {
         Ok(text) => {
-            let users = gateway::users::parse(&site.users.display().to_string(), &text, |team| known.iter().any(|id| id == team));
+            let users = gateway::users::parse(&site.users.display().to_string(), &text, |team| {
+                known.iter().any(|id| id == team)
+            });
             mistakes.extend(users.err().into_iter().flatten());
         }
         Err(error) => mistakes.push(format!("cannot read {}: {error}", site.users.display())),
+    }
+    if let Err(error) = site.read_limits() {
+        mistakes.push(format!("{error:#}"));
     }
     for source in &settings.sources {
         if let Err(error) = normaliser::mapping::load(&source.mapping) {
@@ -111,7 +116,9 @@ async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
     let url = format!("{}/subjects", settings.registry.url.trim_end_matches('/'));
     match client.get(&url).send().await {
         Ok(answer) if answer.status().is_success() => {}
-        Ok(answer) => findings.push(Finding { kind: "mistake", what: format!("registry.url: {url} answers {}", answer.status()) }),
+        Ok(answer) => {
+            findings.push(Finding { kind: "mistake", what: format!("registry.url: {url} answers {}", answer.status()) })
+        }
         Err(error) => findings.push(Finding { kind: "mistake", what: format!("registry.url: no answer: {error}") }),
     }
     let own = match boot::database::pool(&settings.database, 1) {
@@ -133,8 +140,13 @@ async fn in_sync(settings: &Settings, findings: &mut Vec<Finding>) {
     let Ok(admin) = settings.kafka.client().create::<AdminClient<DefaultClientContext>>() else { return };
     let events = settings.kafka.topic("patient.events");
     let resources = [ResourceSpecifier::Topic(&events)];
-    let described = admin.describe_configs(&resources, &AdminOptions::new().request_timeout(Some(CONNECT_TIMEOUT))).await;
-    let value = described.into_iter().flatten().flatten().find_map(|resource| resource.get("min.insync.replicas").and_then(|e| e.value.clone()));
+    let described =
+        admin.describe_configs(&resources, &AdminOptions::new().request_timeout(Some(CONNECT_TIMEOUT))).await;
+    let value = described
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find_map(|resource| resource.get("min.insync.replicas").and_then(|e| e.value.clone()));
     if value.as_deref() == Some("1") {
         let what = format!("kafka: {events} has min.insync.replicas = 1; production wants 2");
         findings.push(Finding { kind: "advice", what });

@@ -11,7 +11,12 @@ pub enum Format {
 }
 
 /// Prints rows under headings, or the same rows as a JSON array.
-pub fn rows<T: Serialize>(format: Format, headings: &[&str], items: &[T], cells: impl Fn(&T) -> Vec<String>) -> anyhow::Result<()> {
+pub fn rows<T: Serialize>(
+    format: Format,
+    headings: &[&str],
+    items: &[T],
+    cells: impl Fn(&T) -> Vec<String>,
+) -> anyhow::Result<()> {
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(items)?),
         Format::Text if items.is_empty() => println!("none"),

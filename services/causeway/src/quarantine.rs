@@ -61,9 +61,16 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
             let mut items: Vec<Item> = read(&settings.kafka, None)?.into_iter().filter(wanted).collect();
             items.drain(..items.len().saturating_sub(limit));
             let rows: Vec<Value> = items.iter().map(Item::without_values).collect();
-            output::rows(format, &["OFFSET", "SOURCE", "STAGE", "REASON", "DETAIL", "TABLE", "POSITION"], &rows, |row| {
-                ["offset", "source", "stage", "reason", "detail", "table", "position"].map(|key| plain(&row[key])).to_vec()
-            })
+            output::rows(
+                format,
+                &["OFFSET", "SOURCE", "STAGE", "REASON", "DETAIL", "TABLE", "POSITION"],
+                &rows,
+                |row| {
+                    ["offset", "source", "stage", "reason", "detail", "table", "position"]
+                        .map(|key| plain(&row[key]))
+                        .to_vec()
+                },
+            )
         }
         Verb::Show { config, offset, values, reason } => {
             let settings = Settings::load(&config)?;
@@ -75,7 +82,9 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
             if values {
                 // The audit is written first: without it nothing is shown.
                 audit(&settings, &item, &reason.unwrap_or_default()).await?;
-                let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| base64::engine::general_purpose::STANDARD.encode(b));
+                let text = |bytes: &Option<Vec<u8>>| {
+                    bytes.as_ref().map(|b| base64::engine::general_purpose::STANDARD.encode(b))
+                };
                 shown["key"] = json!(text(&item.what.key));
                 shown["original"] = json!(text(&item.what.original));
                 shown["patient"] = json!(item.what.patient);
@@ -92,7 +101,8 @@ async fn audit(settings: &Settings, item: &Item, reason: &str) -> anyhow::Result
     ensure!(!reason.trim().is_empty(), "--reason must say why the values are needed");
     let actor = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned());
     let pool = boot::database::pool(&settings.database, 1)?;
-    let look = gateway::operator::QuarantineLook { actor: &actor, source: &item.what.source, offset: item.offset, reason };
+    let look =
+        gateway::operator::QuarantineLook { actor: &actor, source: &item.what.source, offset: item.offset, reason };
     gateway::operator::quarantine_look(&pool, &look).await.context("the look could not be audited, so nothing is shown")
 }
 

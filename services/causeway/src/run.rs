@@ -46,7 +46,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = ops::metrics()?;
     let stop = boot::stop::on_signal()?;
     let all = || Service::value_variants().iter().copied();
-    let wanted: BTreeSet<Service> = if arguments.only.is_empty() { all().collect() } else { arguments.only.into_iter().collect() };
+    let wanted: BTreeSet<Service> =
+        if arguments.only.is_empty() { all().collect() } else { arguments.only.into_iter().collect() };
     let region = Region::new(settings, stop.clone())?;
     let mut services = JoinSet::new();
     for service in &wanted {
@@ -116,10 +117,15 @@ impl Region {
                 });
             }
             Service::Sinks => {
-                let world = sink_views::World { kafka, registry, pool };
-                let settings = self.settings.views.clone();
-                spawn(services, "the sinks".to_owned(), async move || {
-                    sink_views::run(settings, world, sink_views::NoHook, &health, stop).await
+                let alerting = sink_alerts::Alerting {
+                    world: sink_views::World { kafka, registry, pool },
+                    database: self.settings.database.clone(),
+                    teams: self.settings.site.read_teams()?,
+                    limits: self.settings.site.read_limits()?,
+                };
+                let (settings, views) = (self.settings.alerts.clone(), self.settings.views.clone());
+                spawn(services, "the sinks".to_owned(), move || {
+                    sink_alerts::run(settings, views, alerting, health, stop)
                 });
             }
             Service::Gateway => {
@@ -133,7 +139,16 @@ impl Region {
                             gateway::users::seed(&pool, &users, passwords).await?;
                         }
                         let (kafka, registry, health) = (kafka.clone(), registry.clone(), health.clone());
-                        gateway::run(settings.clone(), kafka, registry, pool.clone(), site.clone(), health, stop.clone()).await
+                        gateway::run(
+                            settings.clone(),
+                            kafka,
+                            registry,
+                            pool.clone(),
+                            site.clone(),
+                            health,
+                            stop.clone(),
+                        )
+                        .await
                     })
                     .await
                 });

@@ -26,6 +26,7 @@ pub struct Settings {
     pub site: SiteSettings,
     pub normaliser: normaliser::settings::Settings,
     pub views: sink_views::Settings,
+    pub alerts: sink_alerts::Settings,
     pub sources: Vec<SourceSettings>,
 }
 
@@ -102,13 +103,20 @@ impl SiteSettings {
         let text = std::fs::read_to_string(&self.teams).with_context(|| format!("cannot read {path}"))?;
         event::teams::Teams::parse(&text).map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))
     }
+
+    pub fn read_limits(&self) -> anyhow::Result<sink_alerts::Limits> {
+        let path = self.alerts.display();
+        let text = std::fs::read_to_string(&self.alerts).with_context(|| format!("cannot read {path}"))?;
+        sink_alerts::Limits::parse(&text).map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))
+    }
 }
 
 impl Settings {
     /// Reads the file and checks all that can be checked without connecting.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         let path = config.config.display();
-        let text = std::fs::read_to_string(&config.config).with_context(|| format!("cannot read the settings file {path}"))?;
+        let text =
+            std::fs::read_to_string(&config.config).with_context(|| format!("cannot read the settings file {path}"))?;
         Self::parse(&text, std::env::vars()).with_context(|| format!("{path}"))
     }
 
@@ -123,6 +131,7 @@ impl Settings {
         let site = document.section("site");
         let normaliser = document.optional("normaliser");
         let views = document.optional::<sink_views::Settings>("views");
+        let alerts = document.optional("alerts").unwrap_or_default();
         let sources: Vec<SourceSettings> = document.sections("source");
         for mistake in kafka.iter().flat_map(KafkaSettings::mistakes) {
             document.mistake("kafka", 0, "", mistake.to_string());
@@ -132,14 +141,15 @@ impl Settings {
         }
         check_sources(&mut document, &sources);
         document.finish()?;
-        let (Some(kafka), Some(registry), Some(database), Some(gateway), Some(site)) = (kafka, registry, database, gateway, site)
+        let (Some(kafka), Some(registry), Some(database), Some(gateway), Some(site)) =
+            (kafka, registry, database, gateway, site)
         else {
             let what = "the settings could not be read".to_owned();
             return Err(Mistakes(vec![Mistake { line: None, key: String::new(), what }]));
         };
         let (ops, logs) = (ops.unwrap_or_default(), logs.unwrap_or_default());
         let (normaliser, views) = (normaliser.unwrap_or_default(), views.unwrap_or_default());
-        Ok(Self { kafka, registry, database, ops, logs, gateway, site, normaliser, views, sources })
+        Ok(Self { kafka, registry, database, ops, logs, gateway, site, normaliser, views, alerts, sources })
     }
 }
 
@@ -175,7 +185,8 @@ mod tests {
 
     #[test]
     fn mistakes_come_all_at_once_with_their_lines() {
-        let text = GOOD.replace("name = \"stmarys\"", "name = \"riverside\"").replace("[registry]\nurl", "[registry]\nurk");
+        let text =
+            GOOD.replace("name = \"stmarys\"", "name = \"riverside\"").replace("[registry]\nurl", "[registry]\nurk");
         let told = Settings::parse(&text, std::iter::empty()).unwrap_err().to_string();
         assert!(told.contains("`riverside` is used twice"), "{told}");
         assert!(told.contains("registry.urk: unknown field"), "{told}");

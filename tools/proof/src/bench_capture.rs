@@ -53,7 +53,8 @@ pub async fn run(folder: &Path, mut say: impl FnMut(&str)) -> anyhow::Result<Rep
         Kafka::start(&kafka, Lifetime::WithParent),
         Registry::start(&registry, Lifetime::WithParent),
     )?;
-    let mut bench = Bench { cluster, folder: folder.to_owned(), brokers: kafka.brokers().to_owned(), registry: registry.url() };
+    let mut bench =
+        Bench { cluster, folder: folder.to_owned(), brokers: kafka.brokers().to_owned(), registry: registry.url() };
     let report = bench.rounds(&mut say).await;
     bench.cluster.stop().await?;
     kafka.stop().await?;
@@ -73,7 +74,9 @@ impl Bench {
         self.cluster.create_database(DATABASE, stack::SUPERUSER).await?;
         self.cluster.execute(DATABASE, TABLE).await?;
         self.cluster.create_role(ROLE, "login replication").await?;
-        let grants = format!("grant usage on schema lims to {ROLE}; grant select on lims.result to {ROLE}; grant create on database {DATABASE} to {ROLE}; alter table lims.result owner to {ROLE}");
+        let grants = format!(
+            "grant usage on schema lims to {ROLE}; grant select on lims.result to {ROLE}; grant create on database {DATABASE} to {ROLE}; alter table lims.result owner to {ROLE}"
+        );
         self.cluster.execute(DATABASE, &grants).await?;
         say("creating the slots, while the table is empty");
         for round in 0..ROUNDS {
@@ -86,7 +89,13 @@ impl Bench {
         }
         say(&format!("writing {CHANGES} rows in transactions of {ROWS_PER_TRANSACTION}"));
         self.cluster.execute(DATABASE, &backlog()).await?;
-        let end: String = self.cluster.connect(DATABASE).await?.query_one("select pg_current_wal_flush_lsn()::text", &[]).await?.get(0);
+        let end: String = self
+            .cluster
+            .connect(DATABASE)
+            .await?
+            .query_one("select pg_current_wal_flush_lsn()::text", &[])
+            .await?
+            .get(0);
         let (mut floors, mut drains) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let floor = self.floor(round, &end).await?;
@@ -110,7 +119,11 @@ impl Bench {
         report.figure("cpu_us_per_change", median(drains.iter().map(|d| d.cpu_us).collect()));
         let rss = drains.iter().map(|d| d.rss_mb).fold(0.0, f64::max);
         report.figure("rss_mb", rss);
-        report.check("ratio_to_floor", per_s / floor >= 0.5, &format!("{:.2} of pg_recvlogical; at least 0.5", per_s / floor));
+        report.check(
+            "ratio_to_floor",
+            per_s / floor >= 0.5,
+            &format!("{:.2} of pg_recvlogical; at least 0.5", per_s / floor),
+        );
         report.check("rss_mb", rss <= 64.0, &format!("{rss:.0} MB; at most 64"));
         Ok(report)
     }
@@ -119,17 +132,28 @@ impl Bench {
     fn connector(&self, round: usize) -> anyhow::Result<Causeway> {
         let name = format!("bench_{round}");
         let ops = format!("127.0.0.1:{}", stack::free_port()?);
-        let mut text = format!("[kafka]\nbrokers = \"{}\"\n\n[registry]\nurl = \"{}\"\n\n", self.brokers, self.registry);
+        let mut text =
+            format!("[kafka]\nbrokers = \"{}\"\n\n[registry]\nurl = \"{}\"\n\n", self.brokers, self.registry);
         // The connector needs no database of Causeway's own; the settings file wants one named.
         write!(text, "[database]\nurl = \"{}\"\n\n[ops]\nlisten = \"{ops}\"\n\n", self.cluster.url(ROLE, DATABASE))?;
         let site = stack::repository().join("site");
         write!(text, "[gateway]\nlisten = \"127.0.0.1:0\"\n\n[site]\n")?;
-        for (key, file) in [("teams", "teams.toml"), ("alerts", "alerts.toml"), ("users", "users.toml"), ("agreements", "agreements")] {
+        for (key, file) in
+            [("teams", "teams.toml"), ("alerts", "alerts.toml"), ("users", "users.toml"), ("agreements", "agreements")]
+        {
             writeln!(text, "{key} = \"{}\"", site.join(file).display())?;
         }
-        write!(text, "\n[[source]]\nname = \"{name}\"\norganisation = \"BENCH\"\nurl = \"{}\"\n", self.cluster.url(ROLE, DATABASE))?;
+        write!(
+            text,
+            "\n[[source]]\nname = \"{name}\"\norganisation = \"BENCH\"\nurl = \"{}\"\n",
+            self.cluster.url(ROLE, DATABASE)
+        )?;
         writeln!(text, "password_file = \"{}\"", self.cluster.password_file(ROLE).display())?;
-        writeln!(text, "tables = [\"lims.*\"]\nmapping = \"{}\"", stack::repository().join("mappings/stmarys.toml").display())?;
+        writeln!(
+            text,
+            "tables = [\"lims.*\"]\nmapping = \"{}\"",
+            stack::repository().join("mappings/stmarys.toml").display()
+        )?;
         let config = self.folder.join(format!("{name}.toml"));
         std::fs::write(&config, text)?;
         Causeway::prepare(&config, &["connector"], &ops, &self.folder.join(format!("{name}.log")))
@@ -147,13 +171,31 @@ impl Bench {
             .get(0);
         let mut command = tokio::process::Command::new(self.cluster.binaries().join("pg_recvlogical"));
         command
-            .args(["--host", "127.0.0.1", "--username", stack::SUPERUSER, "--no-password", "--port", &self.cluster.port().to_string()])
-            .args(["--dbname", DATABASE, "--slot", &format!("floor_{round}"), "--start", "--no-loop", "--file", "/dev/null"])
+            .args([
+                "--host",
+                "127.0.0.1",
+                "--username",
+                stack::SUPERUSER,
+                "--no-password",
+                "--port",
+                &self.cluster.port().to_string(),
+            ])
+            .args([
+                "--dbname",
+                DATABASE,
+                "--slot",
+                &format!("floor_{round}"),
+                "--start",
+                "--no-loop",
+                "--file",
+                "/dev/null",
+            ])
             .args(["--endpos", end, "-o", "proto_version=1", "-o", &format!("publication_names={publication}")])
             .env("PGPASSWORD", self.cluster.password(stack::SUPERUSER)?)
             .kill_on_drop(true);
         let started = Instant::now();
-        let status = tokio::time::timeout(DRAIN_WAIT_MAX, command.status()).await.context("pg_recvlogical did not end")??;
+        let status =
+            tokio::time::timeout(DRAIN_WAIT_MAX, command.status()).await.context("pg_recvlogical did not end")??;
         ensure!(status.success(), "pg_recvlogical ended with {status}");
         Ok(CHANGES as f64 / started.elapsed().as_secs_f64())
     }
@@ -177,7 +219,11 @@ impl Bench {
             if at > wanted {
                 break;
             }
-            ensure!(connector.exited()?.is_none() && Instant::now() < deadline, "the drain did not end:\n{}", tail(connector.log()));
+            ensure!(
+                connector.exited()?.is_none() && Instant::now() < deadline,
+                "the drain did not end:\n{}",
+                tail(connector.log())
+            );
             tokio::time::sleep(POLL).await;
         }
         let (started, at_first) = first.context("the drain was too fast to see")?;

@@ -54,7 +54,8 @@ async fn measure(running: &Running, rate: f64, say: &mut impl FnMut(&str)) -> an
             }
         }
     });
-    let simulator = Simulator::new(7, running.region.gp.config("riverside")?, running.region.hospital.config("stmarys")?, rate);
+    let simulator =
+        Simulator::new(7, running.region.gp.config("riverside")?, running.region.hospital.config("stmarys")?, rate);
     let (counts, stop) = (simulator.counts(), CancellationToken::new());
     let stopped = stop.clone();
     let work = tokio::spawn(async move { simulator.run(stopped).await });

@@ -1,11 +1,6 @@
 //! The invariants of a running region, each a check of its report.
 
-use crate::{
-    access, alerts, live::sign_in, log, order,
-    report::Report,
-    running::Running,
-    story, views, witness,
-};
+use crate::{access, alerts, live::sign_in, log, order, report::Report, running::Running, story, views, witness};
 use anyhow::Context;
 use std::{
     path::Path,
@@ -21,7 +16,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub async fn story(running: &Running, report: &mut Report) -> anyhow::Result<()> {
     let sentences = story::tell(running).await?;
     let ok = sentences.iter().all(|sentence| sentence.ok);
-    let detail: Vec<String> = sentences.iter().map(|s| format!("{} {}: {}", if s.ok { "✓" } else { "✗" }, s.name, s.detail)).collect();
+    let detail: Vec<String> =
+        sentences.iter().map(|s| format!("{} {}: {}", if s.ok { "✓" } else { "✗" }, s.name, s.detail)).collect();
     report.check("story", ok, &detail.join("; "));
     Ok(())
 }
@@ -30,7 +26,8 @@ pub async fn story(running: &Running, report: &mut Report) -> anyhow::Result<()>
 pub async fn all(running: &mut Running, report: &mut Report) -> anyhow::Result<()> {
     log_complete(running, report).await?;
     let deadline = Instant::now() + DRAIN_WAIT_MAX;
-    let (gp, hospital, own) = (running.source("riverside").await?, running.source("stmarys").await?, running.own().await?);
+    let (gp, hospital, own) =
+        (running.source("riverside").await?, running.source("stmarys").await?, running.own().await?);
     views_equal(&gp, &hospital, &own, deadline, report).await?;
     order_kept(running, report).await?;
     alerts_exact(running, &gp, &hospital, &own, deadline, report).await?;
@@ -51,7 +48,8 @@ async fn log_complete(running: &mut Running, report: &mut Report) -> anyhow::Res
         let topic = format!("changes.{source}");
         let deadline = Instant::now() + DRAIN_WAIT_MAX;
         let compared = loop {
-            let logged = log::read(running.region.kafka.brokers(), &running.region.registry.url(), &topic, &keys).await?;
+            let logged =
+                log::read(running.region.kafka.brokers(), &running.region.registry.url(), &topic, &keys).await?;
             let compared = log::compare(&committed, &logged.changes);
             holes = logged.holes;
             if compared.same() || Instant::now() > deadline {
@@ -70,13 +68,22 @@ async fn log_complete(running: &mut Running, report: &mut Report) -> anyhow::Res
     report.figure("duplicated", duplicated as f64);
     report.figure("reordered", reordered as f64);
     let ok = lost + duplicated + reordered + holes == 0 && changes > 0;
-    let detail = format!("{changes} committed; {lost} lost, {duplicated} twice, {reordered} out of order, {holes} holes {}", first.unwrap_or_default());
+    let detail = format!(
+        "{changes} committed; {lost} lost, {duplicated} twice, {reordered} out of order, {holes} holes {}",
+        first.unwrap_or_default()
+    );
     report.check("log_complete", ok, detail.trim());
     Ok(())
 }
 
 /// Every mapped row is in the views or the quarantine, none twice, values equal.
-async fn views_equal(gp: &Client, hospital: &Client, own: &Client, deadline: Instant, report: &mut Report) -> anyhow::Result<()> {
+async fn views_equal(
+    gp: &Client,
+    hospital: &Client,
+    own: &Client,
+    deadline: Instant,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let compared = loop {
         let compared = views::compare(gp, hospital, own).await?;
         if compared.equal() || Instant::now() > deadline {
@@ -87,7 +94,13 @@ async fn views_equal(gp: &Client, hospital: &Client, own: &Client, deadline: Ins
     report.figure("quarantined", compared.quarantined as f64);
     let detail = format!(
         "{} compared; {} missing, {} extra, {} different, {} doubled, {} waiting of which {} unaccounted {}",
-        compared.compared, compared.missing, compared.extra, compared.different, compared.doubled, compared.waiting, compared.unaccounted,
+        compared.compared,
+        compared.missing,
+        compared.extra,
+        compared.different,
+        compared.doubled,
+        compared.waiting,
+        compared.unaccounted,
         compared.first.clone().unwrap_or_default()
     );
     report.check("views_equal", compared.equal() && compared.compared > 0, detail.trim());
@@ -100,14 +113,24 @@ async fn order_kept(running: &Running, report: &mut Report) -> anyhow::Result<()
     report.figure("events", order.events as f64);
     let detail = format!(
         "{} events; {} again, {} out of order {}",
-        order.events, order.duplicated, order.reordered, order.first.clone().unwrap_or_default()
+        order.events,
+        order.duplicated,
+        order.reordered,
+        order.first.clone().unwrap_or_default()
     );
     report.check("order_kept", order.kept() && order.events > 0, detail.trim());
     Ok(())
 }
 
 /// Each alert that the rules demand is raised once, none beside.
-async fn alerts_exact(running: &Running, gp: &Client, hospital: &Client, own: &Client, deadline: Instant, report: &mut Report) -> anyhow::Result<()> {
+async fn alerts_exact(
+    running: &Running,
+    gp: &Client,
+    hospital: &Client,
+    own: &Client,
+    deadline: Instant,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let rules = alerts::Rules::read(&stack::repository().join("site/alerts.toml"))?;
     let compared = loop {
         let compared = alerts::compare(gp, hospital, own, &rules, running.live_since).await?;
@@ -119,7 +142,12 @@ async fn alerts_exact(running: &Running, gp: &Client, hospital: &Client, own: &C
     report.figure("alerts", compared.raised as f64);
     let detail = format!(
         "{} demanded, {} raised; {} missing, {} doubled, {} beside {}",
-        compared.demanded, compared.raised, compared.missing, compared.doubled, compared.beside, compared.first.clone().unwrap_or_default()
+        compared.demanded,
+        compared.raised,
+        compared.missing,
+        compared.doubled,
+        compared.beside,
+        compared.first.clone().unwrap_or_default()
     );
     report.check("alerts_exact", compared.exact() && compared.demanded > 0, detail.trim());
     Ok(())
@@ -139,6 +167,10 @@ pub async fn token(running: &Running, user: &str) -> anyhow::Result<String> {
 
 /// Whether a file of a report can be written there, before minutes are spent on making it.
 pub fn writable(path: &Path) -> anyhow::Result<()> {
-    std::fs::OpenOptions::new().create(true).append(true).open(path).with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }

@@ -41,7 +41,11 @@ struct Screen {
 impl Screen {
     fn say(&self, text: &str) {
         let line = format!("[{:>5.1}s] {text}", self.started.elapsed().as_secs_f64());
-        if self.headless { println!("{line}") } else { let _ = self.bars.println(line); }
+        if self.headless {
+            println!("{line}")
+        } else {
+            let _ = self.bars.println(line);
+        }
     }
 
     fn bar(&self, what: &str, total: u64) -> ProgressBar {
@@ -79,7 +83,12 @@ pub async fn run(options: &Options, stop: CancellationToken) -> anyhow::Result<O
     Ok(report)
 }
 
-async fn day(running: &mut Running, options: &Options, screen: &Screen, stop: CancellationToken) -> anyhow::Result<Option<Report>> {
+async fn day(
+    running: &mut Running,
+    options: &Options,
+    screen: &Screen,
+    stop: CancellationToken,
+) -> anyhow::Result<Option<Report>> {
     running.call_witnesses().await?;
     running.launch()?;
     screen.say("snapshots of both databases");
@@ -175,10 +184,15 @@ async fn stages(running: &Running) -> String {
             Ok(answer) => answer.text().await.unwrap_or_default(),
             Err(_) => String::new(),
         };
-        lags.push(format!("{name} lag {}", lag(&text).map_or_else(|| "?".to_owned(), |s| format!("{:.0} ms", s * 1e3))));
+        lags.push(format!(
+            "{name} lag {}",
+            lag(&text).map_or_else(|| "?".to_owned(), |s| format!("{:.0} ms", s * 1e3))
+        ));
     }
     let alerts = match running.own().await {
-        Ok(client) => client.query_one("select count(*) from alert.alert", &[]).await.map_or(0, |row| row.get::<_, i64>(0)),
+        Ok(client) => {
+            client.query_one("select count(*) from alert.alert", &[]).await.map_or(0, |row| row.get::<_, i64>(0))
+        }
         Err(_) => 0,
     };
     format!("{} · {alerts} alerts", lags.join(" · "))

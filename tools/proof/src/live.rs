@@ -10,7 +10,8 @@ const EVENT_BYTES_MAX: usize = 256 * 1024;
 
 /// Signs in and returns a bearer token.
 pub async fn sign_in(gateway: &str, user: &str, password: &str) -> anyhow::Result<String> {
-    let answer = http().post(format!("{gateway}/session")).json(&json!({ "user": user, "password": password })).send().await?;
+    let answer =
+        http().post(format!("{gateway}/session")).json(&json!({ "user": user, "password": password })).send().await?;
     ensure!(answer.status().is_success(), "{user} cannot sign in: {}", answer.status());
     let body: Value = answer.json().await?;
     Ok(body["token"].as_str().context("no token in the answer")?.to_owned())
@@ -32,7 +33,8 @@ pub struct Stream {
 impl Stream {
     pub async fn open(gateway: &str, token: &str, last_event_id: Option<&str>) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).build()?;
-        let mut request = client.get(format!("{gateway}/events")).bearer_auth(token).header("accept", "text/event-stream");
+        let mut request =
+            client.get(format!("{gateway}/events")).bearer_auth(token).header("accept", "text/event-stream");
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }

@@ -68,13 +68,18 @@ pub struct Histories {
 
 impl Running {
     /// Starts the components in an empty `folder` and fills the clinics. No service runs yet.
-    pub async fn prepare(folder: &Path, histories: &Histories, progress: impl FnMut(load::Progress)) -> anyhow::Result<Self> {
+    pub async fn prepare(
+        folder: &Path,
+        histories: &Histories,
+        progress: impl FnMut(load::Progress),
+    ) -> anyhow::Result<Self> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
         }
         std::fs::create_dir_all(folder)?;
         let region = Region::start(folder).await?;
-        let (mut gp, mut hospital) = tokio::try_join!(region.gp.connect("riverside"), region.hospital.connect("stmarys"))?;
+        let (mut gp, mut hospital) =
+            tokio::try_join!(region.gp.connect("riverside"), region.hospital.connect("stmarys"))?;
         let today = Timestamp::now();
         load::prepare(&mut gp, &mut hospital).await?;
         story::load(&mut gp, &mut hospital, today).await?;
@@ -86,7 +91,10 @@ impl Running {
             config: folder.join("causeway.toml"),
             processes: BTreeMap::new(),
             gateway: String::new(),
-            passwords: USERS.iter().map(|user| ((*user).to_owned(), uuid::Uuid::new_v4().simple().to_string())).collect(),
+            passwords: USERS
+                .iter()
+                .map(|user| ((*user).to_owned(), uuid::Uuid::new_v4().simple().to_string()))
+                .collect(),
             witnesses: Vec::new(),
             live_since: today,
         };
@@ -107,7 +115,9 @@ impl Running {
         write!(text, "[ops]\nlisten = \"127.0.0.1:{}\"\n\n[gateway]\nlisten = \"{gateway}\"\n\n", stack::free_port()?)?;
         let passwords = self.folder.join("passwords");
         write!(text, "[site]\npasswords_file = \"{}\"\n", passwords.display())?;
-        for (key, file) in [("teams", "teams.toml"), ("alerts", "alerts.toml"), ("users", "users.toml"), ("agreements", "agreements")] {
+        for (key, file) in
+            [("teams", "teams.toml"), ("alerts", "alerts.toml"), ("users", "users.toml"), ("agreements", "agreements")]
+        {
             writeln!(text, "{key} = \"{}\"", repository.join("site").join(file).display())?;
         }
         for clinic in &CLINICS {
@@ -117,7 +127,11 @@ impl Running {
             writeln!(text, "url = \"{}\"", cluster.url(CAPTURE_ROLE, clinic.name))?;
             writeln!(text, "password_file = \"{}\"", cluster.password_file(CAPTURE_ROLE).display())?;
             writeln!(text, "tables = [{}]", clinic.tables)?;
-            writeln!(text, "mapping = \"{}\"", repository.join("mappings").join(clinic.mapping).with_extension("toml").display())?;
+            writeln!(
+                text,
+                "mapping = \"{}\"",
+                repository.join("mappings").join(clinic.mapping).with_extension("toml").display()
+            )?;
         }
         std::fs::write(&self.config, text)?;
         let lines: String = self.passwords.iter().map(|(user, password)| format!("{user} = {password}\n")).collect();
@@ -129,7 +143,8 @@ impl Running {
     /// Runs the script that `causeway source setup --print-sql` prints, as the sources' administrators would.
     async fn grant(&self) -> anyhow::Result<()> {
         for clinic in &CLINICS {
-            let output = self.verb(&["source", "setup", &self.config.display().to_string(), clinic.name, "--print-sql"]).await?;
+            let output =
+                self.verb(&["source", "setup", &self.config.display().to_string(), clinic.name, "--print-sql"]).await?;
             self.cluster(clinic.name).execute(clinic.name, &output).await.context("the printed SQL does not run")?;
         }
         Ok(())
@@ -138,7 +153,8 @@ impl Running {
     /// What a verb of the binary prints.
     pub async fn verb(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let program = std::env::current_exe()?;
-        let binary = program.ancestors().skip(1).take(2).map(|folder| folder.join("causeway")).find(|file| file.is_file());
+        let binary =
+            program.ancestors().skip(1).take(2).map(|folder| folder.join("causeway")).find(|file| file.is_file());
         let binary = binary.context("no `causeway` beside this program: cargo build -p causeway")?;
         let output = tokio::process::Command::new(binary).args(arguments).output().await?;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -150,7 +166,9 @@ impl Running {
     pub async fn call_witnesses(&mut self) -> anyhow::Result<()> {
         for clinic in &CLINICS {
             let file = self.folder.join(format!("{}.witness", clinic.name));
-            let witness = Witness::start(self.cluster(clinic.name), clinic.name, &format!("witness_{}", clinic.name), &file).await?;
+            let witness =
+                Witness::start(self.cluster(clinic.name), clinic.name, &format!("witness_{}", clinic.name), &file)
+                    .await?;
             self.witnesses.push(witness);
         }
         Ok(())
@@ -190,7 +208,11 @@ impl Running {
             let mut missing = Vec::new();
             for (name, process) in &mut self.processes {
                 if let Some(status) = process.part.exited()? {
-                    anyhow::bail!("{name} ended ({status}); the end of {}:\n{}", process.part.log().display(), tail(process.part.log()));
+                    anyhow::bail!(
+                        "{name} ended ({status}); the end of {}:\n{}",
+                        process.part.log().display(),
+                        tail(process.part.log())
+                    );
                 }
                 if !process.part.is_ready().await {
                     missing.push(*name);
@@ -203,7 +225,12 @@ impl Running {
             waiting(&missing.join(", "), &status);
             if Instant::now() > deadline {
                 let parts = ask(&self.processes[missing[0]].ops, "/readyz").await.unwrap_or_default();
-                anyhow::bail!("{} not ready within {} s: {parts}; see {}", missing.join(", "), LIVE_WAIT_MAX.as_secs(), self.folder.display());
+                anyhow::bail!(
+                    "{} not ready within {} s: {parts}; see {}",
+                    missing.join(", "),
+                    LIVE_WAIT_MAX.as_secs(),
+                    self.folder.display()
+                );
             }
             tokio::time::sleep(POLL).await;
         }
