@@ -1,0 +1,363 @@
+//! On a real PostgreSQL: what raises alerts, to whom, and what takes them back.
+
+use boot::database::{DatabaseSettings, Tls, pool};
+use change::{Lsn, Position};
+use deadpool_postgres::Pool;
+use event::{
+    Action, Body, Canonical, Code, Condition, Demographics, Encounter, Kind, Link, LinkStatus, Measurement,
+    Observation, Part, PatientEvent, SourcePatient, Teams,
+};
+use rust_decimal::Decimal;
+use sink_alerts::{Alerts, Limits};
+use sink_views::{
+    Mark,
+    plan::{Incoming, Item, Place, Plan, Topic},
+};
+use stack::{Lifetime, Postgres};
+
+const HOUR: i64 = 3_600_000_000;
+const NOW: i64 = 1_700_000_000_000_000;
+const PERSON: u128 = 7;
+
+struct Site {
+    pool: Pool,
+    hook: Alerts,
+    /// All that was ever applied, to replay it.
+    log: Vec<Incoming>,
+    _server: Postgres,
+    folder: std::path::PathBuf,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Site {
+    async fn start(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("causeway-sink-alerts-{name}-{}", std::process::id()));
+        let server = Postgres::start(name, &folder, Lifetime::WithParent).await.expect("PostgreSQL");
+        server.create_role("sinks", "login").await.expect("a role");
+        server.create_database("causeway", "sinks").await.expect("a database");
+        let settings = DatabaseSettings {
+            url: server.url("sinks", "causeway"),
+            password_file: Some(server.password_file("sinks")),
+            tls: Tls::default(),
+            ca_file: None,
+        };
+        let pool = pool(&settings, 4).expect("a pool");
+        sink_alerts::migrate(&pool).await.expect("migrated");
+        let hook = Alerts {
+            limits: Limits::parse(include_str!("../../../site/alerts.toml")).expect("limits"),
+            teams: Teams::parse(include_str!("../../../site/teams.toml")).expect("teams"),
+            encounter_grace_hours: 72,
+        };
+        Self { pool, hook, log: Vec::new(), _server: server, folder }
+    }
+
+    async fn write(&self, items: &[Incoming], rebuilding: bool) -> bool {
+        let mut client = self.pool.get().await.expect("a connection");
+        let plan = Plan::of(items.iter().cloned());
+        sink_views::apply(&mut client, &plan, &self.hook, rebuilding).await.expect("applied").rebuilding
+    }
+
+    async fn items(&mut self, topic: Topic, items: Vec<Item>) {
+        let mut batch = Vec::new();
+        for item in items {
+            let offset = i64::try_from(self.log.len()).expect("few");
+            let incoming = Incoming { place: Place { topic, partition: 0, offset }, item };
+            self.log.push(incoming.clone());
+            batch.push(incoming);
+        }
+        self.write(&batch, false).await;
+    }
+
+    /// One transaction of a source.
+    async fn events(&mut self, events: Vec<PatientEvent>) {
+        self.items(Topic::Events, events.into_iter().map(Item::Event).collect()).await;
+    }
+
+    async fn link(&mut self, patient: &SourcePatient, person: u128, version: u32) {
+        let link = Link {
+            patient: patient.clone(),
+            person: uuid::Uuid::from_u128(person),
+            version,
+            status: LinkStatus::Linked,
+            reason: "verified number".into(),
+            decided_at: NOW,
+        };
+        self.items(Topic::Links, vec![Item::Link(link)]).await;
+    }
+
+    /// "critical-limit result/1 new paged [riverside stmarys-ed]", in order.
+    async fn alerts(&self) -> Vec<String> {
+        let sql = "select concat_ws(' ', a.rule, a.record, a.state, a.urgency, '[' || (select string_agg(r.team, ' ' order by r.team) \
+                       from alert.recipient r where r.alert = a.id) || ']') \
+                   from alert.alert a order by a.raised_at, a.record, a.rule, a.id";
+        let client = self.pool.get().await.expect("a connection");
+        client.query(sql, &[]).await.expect("alerts").iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn standing(&self) -> Vec<String> {
+        self.alerts().await.into_iter().filter(|alert| !alert.contains(" withdrawn ")).collect()
+    }
+
+    async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, sql: &str) -> T {
+        let client = self.pool.get().await.expect("a connection");
+        client.query_one(sql, &[]).await.expect("one row").get(0)
+    }
+}
+
+fn david_at(source: &str) -> SourcePatient {
+    SourcePatient { source: source.into(), id: "david".into() }
+}
+
+fn event(source: &str, commit: u64, record: &str, body: Body) -> PatientEvent {
+    PatientEvent {
+        patient: david_at(source),
+        organisation: if source == "riverside" { "R1V01" } else { "RSM01" }.into(),
+        record: record.into(),
+        position: Position::new(1, Lsn(commit), 1),
+        revision: 1,
+        action: if matches!(body, Body::Retracted(_)) { Action::Retracted } else { Action::Recorded },
+        part: Part { index: 1, of: 1 },
+        committed_at: NOW + i64::try_from(commit).expect("few"),
+        snapshot: false,
+        entered_at: None,
+        effective_at: Some(NOW - HOUR),
+        body,
+        traceparent: None,
+    }
+}
+
+fn result(analyte: &str, number: &str) -> Body {
+    let number: Decimal = number.parse().expect("a number");
+    Body::Observation(Observation {
+        code: Code { text: analyte.into(), ..Code::default() },
+        analyte: Some(analyte.into()),
+        value: Measurement {
+            number: Some(number),
+            unit: Some("mmol/L".into()),
+            canonical: Some(Canonical { number, unit: "mmol/L".into() }),
+            ..Measurement::default()
+        },
+        authorised_at: Some(NOW),
+        requester: Some("stmarys-amu".into()),
+        ..Observation::default()
+    })
+}
+
+fn addisons(active: bool) -> Body {
+    let code = Code { text: "Addison's disease".into(), snomed: Some("363732003".into()), ..Code::default() };
+    Body::Condition(Condition { code, active, ..Condition::default() })
+}
+
+fn registered() -> Body {
+    Body::Demographics(Demographics { registered_practice: Some("R1V01".into()), ..Demographics::default() })
+}
+
+fn seen_by(team: &str) -> Body {
+    Body::Encounter(Encounter { class: "EMER".into(), team: Some(team.into()), ..Encounter::default() })
+}
+
+/// David: registered with Riverside, Addison's there; at St Mary's emergency department.
+async fn david(name: &str) -> Site {
+    let mut site = Site::start(name).await;
+    let problem = event("riverside", 2, "condition/1", addisons(true));
+    site.events(vec![event("riverside", 1, "patient/1", registered()), problem]).await;
+    site.events(vec![event("stmarys", 1, "encounter/1", seen_by("stmarys-ed"))]).await;
+    for source in ["riverside", "stmarys"] {
+        site.link(&david_at(source), PERSON, 1).await;
+    }
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn davids_potassium_goes_to_all_who_need_it_and_is_withdrawn_when_it_is_corrected() {
+    let mut site = david("correction").await;
+    let both = vec![
+        event("stmarys", 10, "result/1", result("potassium", "6.7")),
+        event("stmarys", 11, "result/2", result("sodium", "121")),
+    ];
+    site.events(both).await;
+    let teams = "[riverside stmarys-amu stmarys-ed]";
+    let want = [
+        format!("adrenal-crisis result/1 new paged {teams}"),
+        format!("critical-limit result/1 new paged {teams}"),
+        format!("adrenal-crisis result/2 new paged {teams}"),
+    ];
+    let mut got = site.alerts().await;
+    got.sort_unstable();
+    let mut sorted = want.clone();
+    sorted.sort_unstable();
+    assert_eq!(got, sorted);
+    let headline: String =
+        site.one("select headline from alert.alert where rule = 'adrenal-crisis' and record = 'result/1'").await;
+    assert_eq!(
+        headline,
+        "Potassium 6.7 mmol/L with sodium 121 mmol/L in known Addison's disease (possible adrenal crisis)"
+    );
+    assert_eq!(site.one::<i64>("select count(*) from alert.outbox where change = 'raised'").await, 3);
+
+    // Again, and in other batches: nothing new.
+    for incoming in site.log.clone() {
+        site.write(&[incoming], false).await;
+    }
+    site.write(&site.log.clone(), false).await;
+    assert_eq!(site.one::<i64>("select count(*) from alert.outbox").await, 3);
+
+    // Another comment and another zero: not a new version, but its words follow.
+    let mut commented = event("stmarys", 12, "result/1", result("potassium", "6.70"));
+    if let Body::Observation(it) = &mut commented.body {
+        it.comment = Some("telephoned".into());
+    }
+    site.events(vec![commented]).await;
+    assert_eq!(site.one::<i64>("select count(*) from alert.outbox").await, 3);
+
+    // A new version that alerts: the older one goes, the new one comes.
+    site.events(vec![event("stmarys", 13, "result/1", result("potassium", "6.9"))]).await;
+    let sql = "select string_agg(state || ' ' || headline, '; ' order by raised_at) from alert.alert where rule = 'critical-limit'";
+    let told: String = site.one(sql).await;
+    assert_eq!(
+        told,
+        "withdrawn Potassium 6.70 mmol/L (critical high, limit 6.5); new Potassium 6.9 mmol/L (critical high, limit 6.5)"
+    );
+    // And one that does not.
+    site.events(vec![event("stmarys", 14, "result/1", result("potassium", "4.9"))]).await;
+    assert_eq!(site.standing().await, [want[2].clone()]);
+    site.events(vec![event("stmarys", 15, "result/2", Body::Retracted(Kind::Observation))]).await;
+    assert_eq!(site.standing().await, [""; 0]);
+    let sql = "select distinct withdrawn_reason from alert.alert where record = 'result/2'";
+    assert_eq!(site.one::<String>(sql).await, "the result was withdrawn or moved by its source");
+    assert_eq!(site.one::<i64>("select count(*) from alert.outbox where change = 'withdrawn'").await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_conditions_are_followed_whatever_comes_first() {
+    let mut site = Site::start("links").await;
+    site.events(vec![event("stmarys", 1, "encounter/1", seen_by("stmarys-ed"))]).await;
+    site.events(vec![
+        event("stmarys", 10, "result/1", result("potassium", "6.7")),
+        event("stmarys", 11, "result/2", result("sodium", "121")),
+    ])
+    .await;
+    assert_eq!(site.standing().await, ["critical-limit result/1 new paged [stmarys-amu stmarys-ed]"]);
+    site.events(vec![
+        event("riverside", 1, "patient/1", registered()),
+        event("riverside", 2, "condition/1", addisons(true)),
+    ])
+    .await;
+    site.link(&david_at("riverside"), PERSON, 1).await;
+    assert_eq!(site.standing().await.len(), 1, "not linked yet");
+    site.link(&david_at("stmarys"), PERSON, 1).await;
+    let all = "[riverside stmarys-amu stmarys-ed]";
+    let mut standing = site.standing().await;
+    standing.sort_unstable();
+    let mut want = ["adrenal-crisis result/1", "adrenal-crisis result/2", "critical-limit result/1"]
+        .map(|alert| format!("{alert} new paged {all}"));
+    assert_eq!(standing, want);
+    assert_eq!(site.one::<i64>("select count(*) from alert.outbox where change = 'routed'").await, 1);
+
+    // The condition is struck out, and put back: the same results ask for it again.
+    site.events(vec![event("riverside", 3, "condition/1", addisons(false))]).await;
+    assert_eq!(site.standing().await.len(), 1);
+    site.events(vec![event("riverside", 4, "condition/1", addisons(true))]).await;
+    assert_eq!(site.standing().await.len(), 3);
+
+    // It was another person after all: what went to the practice is taken back, and raised for the others.
+    site.link(&david_at("riverside"), PERSON + 1, 2).await;
+    assert_eq!(site.standing().await, ["critical-limit result/1 new paged [stmarys-amu stmarys-ed]"]);
+    let unlinked: i64 =
+        site.one("select count(*) from alert.alert where withdrawn_reason like 'the patient is no longer%'").await;
+    assert_eq!(unlinked, 1);
+    // And the same person again.
+    site.link(&david_at("riverside"), PERSON, 3).await;
+    standing = site.standing().await;
+    standing.sort_unstable();
+    want.sort_unstable();
+    assert_eq!(standing, want);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_results_and_the_go_live_do_not_page_and_a_move_takes_alerts_along() {
+    let mut site = david("window").await;
+    let at = |hours: i64, commit, record: &str| {
+        let mut event = event("stmarys", commit, record, result("glucose", "2.0"));
+        if let Body::Observation(it) = &mut event.body {
+            it.authorised_at = Some(NOW - hours * HOUR);
+        }
+        event
+    };
+    site.events(vec![at(1, 10, "result/1"), at(3, 11, "result/2"), at(73, 12, "result/3")]).await;
+    let listed = PatientEvent { snapshot: true, ..at(3, 13, "result/4") };
+    site.events(vec![listed, PatientEvent { snapshot: true, ..at(73, 14, "result/5") }]).await;
+    let urgencies: Vec<String> =
+        site.alerts().await.iter().map(|alert| alert.split(' ').take(4).collect::<Vec<_>>().join(" ")).collect();
+    let want = ["1 new paged", "2 new late", "4 new listed"].map(|told| format!("critical-limit result/{told}"));
+    assert_eq!(urgencies, want);
+
+    site.one::<Option<String>>(
+        "select alert.acknowledge(id, 'amy', 'stmarys-ed') from alert.alert where record = 'result/1'",
+    )
+    .await;
+    site.events(vec![event("stmarys", 20, "encounter/2", seen_by("stmarys-endocrinology"))]).await;
+    let told = site.alerts().await;
+    assert!(told[1].contains("stmarys-endocrinology"), "open alerts go along: {told:?}");
+    assert!(!told[0].contains("stmarys-endocrinology"), "acknowledged ones do not: {told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_life_cycle_makes_legal_steps_only() {
+    let mut site = david("lifecycle").await;
+    site.events(vec![event("stmarys", 10, "result/1", result("glucose", "2.0"))]).await;
+    let step =
+        |function: &str, user: &str| format!("select alert.{function}(id, '{user}', 'stmarys-ed') from alert.alert");
+    assert_eq!(site.one::<String>(&step("mark_seen", "amy")).await, "seen");
+    assert_eq!(site.one::<String>(&step("mark_seen", "amy")).await, "seen");
+    assert_eq!(site.one::<String>(&step("acknowledge", "ben")).await, "acknowledged");
+    assert_eq!(site.one::<String>(&step("acknowledge", "amy")).await, "acknowledged");
+    assert_eq!(site.one::<String>("select acknowledged_by from alert.alert").await, "ben");
+    let changes = "select string_agg(change || coalesce(' ' || actor, ''), ', ' order by id) from alert.outbox";
+    assert_eq!(site.one::<String>(changes).await, "raised, seen amy, acknowledged ben");
+    site.events(vec![event("stmarys", 11, "result/1", Body::Retracted(Kind::Observation))]).await;
+    assert_eq!(site.one::<String>(&step("acknowledge", "amy")).await, "withdrawn");
+    assert_eq!(site.one::<String>(changes).await, "raised, seen amy, acknowledged ben, withdrawn");
+    let told = "select string_agg(user_id, ' ') from alert.sighting where told_withdrawn_at is not null";
+    assert_eq!(site.one::<String>(told).await, "amy");
+    let none = "select alert.mark_seen('00000000-0000-0000-0000-000000000000', 'amy', null)";
+    assert_eq!(site.one::<Option<String>>(none).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_passes_through_the_past_without_a_word() {
+    let mut site = david("rebuild").await;
+    site.events(vec![event("stmarys", 10, "result/1", result("potassium", "6.7"))]).await;
+    site.events(vec![event("stmarys", 11, "result/2", result("sodium", "119"))]).await;
+    site.events(vec![event("stmarys", 12, "result/2", result("sodium", "140"))]).await;
+    site.one::<Option<String>>("select alert.acknowledge(id, 'amy', 'stmarys-ed') from alert.alert where rule = 'critical-limit' and record = 'result/1'").await;
+    let before = (site.alerts().await, site.one::<i64>("select count(*) from alert.outbox").await);
+    let mut client = site.pool.get().await.expect("a connection");
+    let sum = sink_views::checksum(&client).await.expect("a checksum");
+    let upto = i64::try_from(site.log.len()).expect("few");
+    let ends = |topic| {
+        site.log.iter().filter(|incoming| incoming.place.topic == topic).map(|incoming| incoming.place.offset + 1).max()
+    };
+    let marks: Vec<Mark> = [Topic::Events, Topic::Links]
+        .into_iter()
+        .map(|topic| Mark { topic, partition: 0, upto: ends(topic).unwrap_or(upto) })
+        .collect();
+    sink_views::wipe(&mut client, &marks).await.expect("wiped");
+    let mut rebuilding = true;
+    for incoming in &site.log {
+        assert!(rebuilding, "over too early");
+        rebuilding = site.write(std::slice::from_ref(incoming), rebuilding).await;
+        let now = (site.alerts().await, site.one::<i64>("select count(*) from alert.outbox").await);
+        assert_eq!(now, before);
+    }
+    assert!(!rebuilding);
+    assert_eq!(sink_views::checksum(&client).await.expect("a checksum"), sum);
+    // And from then on as ever.
+    site.events(vec![event("stmarys", 20, "result/3", result("glucose", "2.0"))]).await;
+    assert_eq!(site.alerts().await.len(), before.0.len() + 1);
+}
