@@ -6,6 +6,11 @@ create table record.rebuild (
     primary key (topic, partition)
 );
 
+-- Which message could not be applied, where it was a message: a replay finds it again, and it is told once.
+alter table record.quarantine
+    add column origin_topic text, add column origin_partition int, add column origin_offset bigint;
+create unique index on record.quarantine (origin_topic, origin_partition, origin_offset) where stage = 'views';
+
 -- Who has a condition that rules ask for.
 create index on record.condition (snomed) where snomed is not null;
 

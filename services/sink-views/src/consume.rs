@@ -8,9 +8,9 @@
 use crate::{
     Outcome, Settings, ViewsError, World,
     database::GROUP,
-    decode::{Decoder, Quarantine, foreign, refused},
+    decode::{Decoder, Quarantine, STAGE, foreign, refused},
     hook::Hook,
-    plan::{Incoming, Item, Plan, Topic, parts},
+    plan::{Incoming, Item, Place, Plan, Topic, parts},
     write,
 };
 use boot::{Stop, health::Part};
@@ -53,13 +53,32 @@ pub(crate) async fn attempt<H: Hook>(
     let decoder = Decoder::new(&world.kafka, world.registry.clone()).await?;
     let quarantine = Quarantine::new(&world.kafka, decoder.quarantine_schema())?;
     let client = world.pool.get().await?;
-    let rebuilding = client.query_one("select exists (select from record.rebuild)", &[]).await?.get(0);
+    let past = past(&client).await?;
     drop(client);
     let consumer = Arc::new(consumer(world).map_err(ViewsError::kafka("read the sinks' topics"))?);
     part.ready();
-    let mut sink =
-        Sink { settings, world, hook, part, decoder, quarantine, consumer, stop, held: Vec::new(), rebuilding };
+    let mut sink = Sink {
+        settings,
+        world,
+        hook,
+        part,
+        decoder,
+        quarantine,
+        consumer,
+        stop,
+        held: Vec::new(),
+        rebuilding: !past.is_empty(),
+        past,
+    };
     sink.run().await
+}
+
+/// What a rebuild replays: messages before these offsets were read once before.
+type Past = BTreeMap<(String, i32), i64>;
+
+async fn past(client: &tokio_postgres::Client) -> Result<Past, ViewsError> {
+    let rows = client.query("select topic, partition, upto from record.rebuild", &[]).await?;
+    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
 }
 
 fn topics() -> [TopicSpec; 3] {
@@ -105,6 +124,7 @@ struct Sink<'a, H> {
     /// The incomplete tails of transactions.
     held: Vec<Incoming>,
     rebuilding: bool,
+    past: Past,
 }
 
 impl<H: Hook> Sink<'_, H> {
@@ -160,13 +180,11 @@ impl<H: Hook> Sink<'_, H> {
         let item = match self.decoder.item(place, message.payload()).await? {
             Ok(item) => item,
             // Putting it onto `quarantine` again would never end.
-            Err(reason) if place.topic == Topic::Quarantine => Item::Quarantined(Quarantined {
-                stage: crate::decode::STAGE.into(),
-                reason: reason.into(),
-                ..Quarantined::default()
-            }),
+            Err(reason) if place.topic == Topic::Quarantine => {
+                Item::Quarantined(Quarantined { stage: STAGE.into(), reason: reason.into(), ..Quarantined::default() })
+            }
             Err(reason) => {
-                self.quarantine.put(&foreign(message, reason)).await?;
+                self.set_aside(place, &foreign(message, reason)).await?;
                 Item::Passed
             }
         };
@@ -216,9 +234,24 @@ impl<H: Hook> Sink<'_, H> {
         tracing::warn!(%error, "the database refuses a row for what it says");
         if matches!(incoming.item, Item::Event(_) | Item::Link(_)) {
             let topic = self.world.kafka.topic(incoming.place.topic.name());
-            self.quarantine.put(&refused(incoming.place, topic, &incoming.item)).await?;
+            self.set_aside(incoming.place, &refused(incoming.place, topic, &incoming.item)).await?;
         }
         Ok(())
+    }
+
+    /// Onto `quarantine`, unless it is there from before a restart or a rebuild.
+    async fn set_aside(&self, place: Place, item: &Quarantined) -> Result<(), ViewsError> {
+        const KNOWN: &str = "select exists (select from record.quarantine \
+            where stage = $1 and origin_topic = $2 and origin_partition = $3 and origin_offset = $4)";
+        let past = self.past.get(&(place.topic.name().to_owned(), place.partition));
+        if past.is_some_and(|upto| place.offset < *upto) {
+            return Ok(());
+        }
+        let client = self.world.pool.get().await?;
+        let origin = self.world.kafka.topic(place.topic.name());
+        let known = client.query_one(KNOWN, &[&STAGE, &origin, &place.partition, &place.offset]).await?.get(0);
+        drop(client);
+        if known { Ok(()) } else { self.quarantine.put(item).await }
     }
 
     /// Until it is written: collisions at once, an absent database for a bounded time.

@@ -192,9 +192,9 @@ async fn links<'a>(
 }
 
 const QUARANTINED: &str = "insert into record.quarantine (source, position, stage, reason, source_table, patient, \
-        committed_at, topic_partition, topic_offset) \
+        committed_at, topic_partition, topic_offset, origin_topic, origin_partition, origin_offset) \
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], \
-        $8::int4[], $9::int8[]) \
+        $8::int4[], $9::int8[], $10::text[], $11::int4[], $12::int8[]) \
     on conflict do nothing";
 
 async fn quarantined(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), ViewsError> {
@@ -213,6 +213,8 @@ async fn quarantined(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), V
     let committed: Vec<_> = items.iter().map(|(_, item)| item.committed_at.map(commit_time)).collect();
     let partitions: Vec<i32> = items.iter().map(|(place, _)| place.partition).collect();
     let offsets: Vec<i64> = items.iter().map(|(place, _)| place.offset).collect();
+    let origin_partitions: Vec<Option<i32>> = items.iter().map(|(_, item)| item.partition).collect();
+    let origin_offsets: Vec<Option<i64>> = items.iter().map(|(_, item)| item.offset).collect();
     let statement = transaction.prepare_cached(QUARANTINED).await?;
     transaction
         .execute(
@@ -227,6 +229,9 @@ async fn quarantined(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), V
                 &committed,
                 &partitions,
                 &offsets,
+                &maybe(|item| item.topic.as_ref()),
+                &origin_partitions,
+                &origin_offsets,
             ],
         )
         .await?;
