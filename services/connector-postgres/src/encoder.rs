@@ -27,6 +27,8 @@ use tokio_postgres::Client;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// … or once there is so much of it.
 const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
+/// No more than this is set aside for a block that may stay small.
+const BLOCK_BYTES_MAX: usize = 256 * 1024;
 /// Tables with different shapes that are known at a time. PostgreSQL describes one again when it is asked to.
 const RELATIONS_MAX: usize = 50_000;
 
@@ -58,6 +60,8 @@ pub(crate) struct State {
     held: Records,
     margins: Margins,
     progress_at: i64,
+    /// How large the last block was.
+    block_bytes: usize,
     messages: Option<(u32, u32)>,
     oversized: Vec<Oversized>,
 }
@@ -82,6 +86,8 @@ impl Step<ReplicationEvent, Records, Lsn> for Encoder<'_> {
         if let Some(transaction) = self.state.transaction.as_ref().filter(|_| out.is_empty()) {
             out.set_trace(transaction.trace);
         }
+        // Sized like the block before: growing it step by step would copy it again and again.
+        out.buffer().reserve(self.state.block_bytes);
         for event in &batch.items {
             match event {
                 ReplicationEvent::XLogData { wal_start, data, .. } => {
@@ -113,6 +119,7 @@ impl Step<ReplicationEvent, Records, Lsn> for Encoder<'_> {
                 .increment(1);
             self.quarantine.put(self.registry, row).await?;
         }
+        self.state.block_bytes = out.bytes().min(BLOCK_BYTES_MAX);
         self.meter.add(out.len());
         Ok(Batch { items: vec![out], upto: self.upto })
     }

@@ -67,6 +67,10 @@ pub enum ConnectorError {
     Tail(#[from] TailError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error("cannot start a thread for the connector")]
+    Thread(#[source] std::io::Error),
+    #[error("the connector's thread ended unexpectedly")]
+    ThreadDied,
     #[error("a record could not be quarantined")]
     Quarantine(#[source] rdkafka::error::KafkaError),
 }
@@ -89,6 +93,8 @@ impl ConnectorError {
             Self::Tail(error) => !matches!(error, TailError::Forgotten { .. }),
             Self::Registry(error) => error.worth_retrying(),
             Self::Settings { .. }
+            | Self::Thread(_)
+            | Self::ThreadDied
             | Self::Connect(_)
             | Self::WalLevel { .. }
             | Self::Encoding { .. }

@@ -52,6 +52,37 @@ pub async fn run(
     let registry = Registry::new(&registry)?;
     let session =
         Session { settings: Arc::new(settings), kafka, registry, status, health, stop, identity: Identity::default() };
+    on_own_thread(session).await
+}
+
+/// Transport, decoding and encoding share one thread: frames pass from one to the next without waking another.
+async fn on_own_thread(session: Session) -> Result<(), ConnectorError> {
+    let (mut done, ended) = tokio::sync::oneshot::channel();
+    let name = session.settings.name.clone();
+    let body = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(done.send(Err(ConnectorError::Thread(error)))),
+        };
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                outcome = until_stopped(&session) => Some(outcome),
+                // Nobody waits any more.
+                () = done.closed() => None,
+            }
+        });
+        // Whatever still reads or writes ends with the runtime.
+        drop(runtime);
+        if let Some(outcome) = outcome {
+            let _ = done.send(outcome);
+        }
+    };
+    std::thread::Builder::new().name(format!("capture {name}")).spawn(body).map_err(ConnectorError::Thread)?;
+    ended.await.unwrap_or(Err(ConnectorError::ThreadDied))
+}
+
+async fn until_stopped(session: &Session) -> Result<(), ConnectorError> {
     let attempt = || attempt(session.clone());
     let ended = restart::until_stopped(&session.health, &session.stop, ConnectorError::worth_retrying, attempt).await;
     session.status.update(|view| view.phase = Phase::Stopped);
