@@ -361,3 +361,31 @@ async fn a_rebuild_passes_through_the_past_without_a_word() {
     site.events(vec![event("stmarys", 20, "result/3", result("glucose", "2.0"))]).await;
     assert_eq!(site.alerts().await.len(), before.0.len() + 1);
 }
+
+/// Two sinks write for one person at the same time: whichever is second has to see what the first wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_of_one_person_wait_for_each_other() {
+    const PERSONS: u64 = 40;
+    let mut site = Site::start("race").await;
+    let of = |mut event: PatientEvent, person: u64| {
+        event.patient.id = format!("p{person}");
+        event
+    };
+    for person in 0..PERSONS {
+        for source in ["riverside", "stmarys"] {
+            let patient = SourcePatient { source: source.into(), id: format!("p{person}") };
+            site.link(&patient, 1_000 + u128::from(person), 1).await;
+        }
+    }
+    for person in 0..PERSONS {
+        let batch = |event| {
+            let place = Place { topic: Topic::Events, partition: 0, offset: 0 };
+            [Incoming { place, item: Item::Event(event) }]
+        };
+        let problem = batch(of(event("riverside", 2, "condition/1", addisons(true)), person));
+        let sodium = batch(of(event("stmarys", 10, "result/1", result("sodium", "130")), person));
+        tokio::join!(site.write(&problem, false), site.write(&sodium, false));
+    }
+    let raised: i64 = site.one("select count(*) from alert.alert where rule = 'adrenal-crisis'").await;
+    assert_eq!(raised, i64::try_from(PERSONS).expect("few"));
+}

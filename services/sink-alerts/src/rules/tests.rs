@@ -1,3 +1,5 @@
+//! The rules at their limits.
+
 use super::*;
 
 const NOW: Micros = 1_700_000_000_000_000;
