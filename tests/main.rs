@@ -2,6 +2,7 @@
 //!
 //! One binary, a folder for each group: `./run test recovery` runs one of them.
 
+mod browser;
 mod compose;
 mod contract;
 mod end_to_end;

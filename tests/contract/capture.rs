@@ -267,7 +267,7 @@ async fn a_lost_slot_is_refused_until_an_operator_allows_a_new_snapshot() -> any
     connector.wait_ready().await?;
     complete(&bench, 1).await?;
     connector.stop().await?;
-    bench.database.execute(SOURCE, "select pg_drop_replication_slot('causeway_clinic')").await?;
+    drop_slot(&bench).await?;
     let refused = bench.connector(bench.settings()).task.await?;
     assert!(matches!(refused, Err(ConnectorError::SlotGone { .. })), "{refused:?}");
 
@@ -279,6 +279,16 @@ async fn a_lost_slot_is_refused_until_an_operator_allows_a_new_snapshot() -> any
     let epochs: Vec<u32> = entries(&items).iter().map(|entry| entry.position.epoch).collect();
     assert_eq!(epochs, [1, 2], "one row streamed in the first epoch, read again in the second");
     connector.stop().await
+}
+
+/// Drops the slot once the server has noticed that the connector is gone.
+async fn drop_slot(bench: &Bench) -> anyhow::Result<()> {
+    let client = bench.database.connect(SOURCE).await?;
+    let drop_idle = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active";
+    while client.query(drop_idle, &[]).await?.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 fn ends_of_snapshots(items: &[Item]) -> usize {

@@ -24,7 +24,16 @@ async fn python(examples: &Path) -> anyhow::Result<PathBuf> {
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv)).await?;
     let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--requirement"]);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+        "--requirement",
+    ]);
     run(install.arg(examples.join("requirements.txt"))).await?;
     std::fs::write(stamp, wanted)?;
     Ok(python)
@@ -32,7 +41,8 @@ async fn python(examples: &Path) -> anyhow::Result<PathBuf> {
 
 /// Standard output and error of a command that ends well.
 async fn run(command: &mut Command) -> anyhow::Result<(String, String)> {
-    let output = tokio::time::timeout(RUN_WAIT_MAX, command.kill_on_drop(true).output()).await.context("it does not end")??;
+    let output =
+        tokio::time::timeout(RUN_WAIT_MAX, command.kill_on_drop(true).output()).await.context("it does not end")??;
     let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
     ensure!(output.status.success(), "{:?}: {err}", command.as_std());
     Ok((out, err))
@@ -64,13 +74,19 @@ async fn the_python_example_reads_every_event() -> anyhow::Result<()> {
     ensure!(wanted.len() > 100, "{} events are too few to tell", wanted.len());
     let group = format!("python-{}", shared.seed);
     let mut command = Command::new(python);
-    command.arg(examples.join("consume_events.py")).args(["--brokers", brokers, "--registry", &shared.running.region.registry.url()]);
+    command.arg(examples.join("consume_events.py")).args([
+        "--brokers",
+        brokers,
+        "--registry",
+        &shared.running.region.registry.url(),
+    ]);
     let (out, err) = run(command.args(["--group", &group, "--until-end", "--bodies"])).await?;
     let mut read = BTreeMap::new();
     let mut numbers = 0;
     for line in out.lines() {
         let told: Value = serde_json::from_str(line)?;
-        let place = (told["partition"].as_i64().context("no partition")?, told["offset"].as_i64().context("no offset")?);
+        let place =
+            (told["partition"].as_i64().context("no partition")?, told["offset"].as_i64().context("no offset")?);
         read.insert(place, told["id"].as_str().unwrap_or_default().to_owned());
         // Decimals are text, so that none of them is rounded on the way.
         numbers += usize::from(told["body"]["value"]["number"].is_string());

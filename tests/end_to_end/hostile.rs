@@ -63,9 +63,9 @@ async fn hostile_rows_are_shown_marked_or_quarantined() -> anyhow::Result<()> {
     let mut shared = shared().await?;
     let (gp, hospital) = (shared.running.source("riverside").await?, shared.running.source("stmarys").await?);
     let own = shared.running.own().await?;
-    // Index 1 came with the snapshot; index 2 streams.
-    let gp_after = hostile::gp_rows(&gp, shared.seed, 2, Timestamp::now()).await?;
-    let hospital_after = hostile::hospital_rows(&hospital, shared.seed, 2, Timestamp::now()).await?;
+    // Others came with the snapshot; these stream.
+    let gp_after = hostile::gp_rows(&gp, shared.seed, shared.known, Timestamp::now()).await?;
+    let hospital_after = hostile::hospital_rows(&hospital, shared.seed, shared.known, Timestamp::now()).await?;
     compare_views(&gp, &hospital, &own).await?;
     let waiting = quarantined(&shared).await?;
     let mut wrong = Vec::new();
@@ -104,12 +104,23 @@ async fn compare_alerts(shared: &Shared, gp: &Client, hospital: &Client, own: &C
 }
 
 /// What is wrong with where a bad row is; nothing if it is where it should be.
-async fn look(own: &Client, source: &str, cases: &[(&str, Found)], bad: &Bad, waiting: &[Value]) -> anyhow::Result<Option<String>> {
+async fn look(
+    own: &Client,
+    source: &str,
+    cases: &[(&str, Found)],
+    bad: &Bad,
+    waiting: &[Value],
+) -> anyhow::Result<Option<String>> {
     let what = bad.what;
-    let case = cases.iter().find(|(name, _)| *name == what).with_context(|| format!("{source}: nobody says where `{what}` goes"))?;
+    let case = cases
+        .iter()
+        .find(|(name, _)| *name == what)
+        .with_context(|| format!("{source}: nobody says where `{what}` goes"))?;
     match case.1 {
         Found::Shown(table, name, holds) => {
-            let sql = format!("select count(*), count(*) filter (where {holds}) from record.{table} where source = $1 and record = $2 and not retracted");
+            let sql = format!(
+                "select count(*), count(*) filter (where {holds}) from record.{table} where source = $1 and record = $2 and not retracted"
+            );
             let row = own.query_one(&sql, &[&source, &format!("{name}/{}", bad.key)]).await?;
             let (there, right): (i64, i64) = (row.get(0), row.get(1));
             let told = match (there, right) {
@@ -121,11 +132,16 @@ async fn look(own: &Client, source: &str, cases: &[(&str, Found)], bad: &Bad, wa
             Ok(Some(format!("{source}: `{what}` {told}")))
         }
         Found::Waits(reason) => {
-            let holds = |row: &Value| row.as_object().is_some_and(|row| row.values().any(|value| plain(value) == bad.key));
-            let item = waiting.iter().find(|item| item["source"] == source && item["table"] == bad.table && holds(&item["row"]));
+            let holds =
+                |row: &Value| row.as_object().is_some_and(|row| row.values().any(|value| plain(value) == bad.key));
+            let item = waiting
+                .iter()
+                .find(|item| item["source"] == source && item["table"] == bad.table && holds(&item["row"]));
             Ok(match item {
                 None => Some(format!("{source}: `{what}` is not in the quarantine")),
-                Some(item) if item["reason"] != reason => Some(format!("{source}: `{what}` is quarantined for {}", item["reason"])),
+                Some(item) if item["reason"] != reason => {
+                    Some(format!("{source}: `{what}` is quarantined for {}", item["reason"]))
+                }
                 Some(_) => None,
             })
         }
@@ -186,7 +202,9 @@ async fn no_link_by_a_stolen_number(own: &Client, bad: impl Iterator<Item = &Bad
 async fn the_operator_sees_where(shared: &Shared) -> anyhow::Result<()> {
     let listed = shared.ask(&["quarantine", "list"], &["--limit", "1000"]).await?;
     let rows = listed.as_array().context("not a list")?;
-    let missing = |row: &&Value| row["reason"] == "missing patient" && row["table"] == "lims.result" && row["position"].is_string();
+    let missing = |row: &&Value| {
+        row["reason"] == "missing patient" && row["table"] == "lims.result" && row["position"].is_string()
+    };
     ensure!(rows.iter().filter(missing).count() >= 4, "the operator does not see the rows without a patient");
     let text = listed.to_string();
     for value in [hostile::MISSING_PATIENT.to_string(), hostile::MISSING_PERSON.to_string()] {

@@ -42,7 +42,8 @@ async fn quarantined(brokers: &str) -> anyhow::Result<BTreeSet<Place>> {
         let schema = apache_avro::Schema::parse_str(&text)?;
         let mut places = BTreeSet::new();
         topic::read(&brokers, "quarantine", |message| {
-            let datum = message.payload().and_then(topic::unframe).and_then(|(_, datum)| topic::decode(&schema, datum).ok());
+            let datum =
+                message.payload().and_then(topic::unframe).and_then(|(_, datum)| topic::decode(&schema, datum).ok());
             places.extend(datum.as_ref().and_then(place));
             Ok(())
         })?;
@@ -71,7 +72,8 @@ async fn messages_that_are_not_ours_are_quarantined_with_their_offset() -> anyho
     let own = shared.running.own().await?;
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", &brokers).set("partitioner", "murmur2_random").create()?;
-    let (event, link) = (schema_of(&registry, "patient.events-value").await?, schema_of(&registry, "person.links-value").await?);
+    let (event, link) =
+        (schema_of(&registry, "patient.events-value").await?, schema_of(&registry, "person.links-value").await?);
     let quarantine = schema_of(&registry, "quarantine-value").await?;
     let malformed: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f, 0x00];
     let mut places = BTreeSet::new();
@@ -103,7 +105,8 @@ async fn messages_that_are_not_ours_are_quarantined_with_their_offset() -> anyho
     .await;
     all.with_context(|| format!("not quarantined: {missing:?}"))?;
     until("foreign messages on the quarantine are told with their offset", async || {
-        let rows = own.query("select topic_partition, topic_offset from record.quarantine where stage = 'views'", &[]).await?;
+        let rows =
+            own.query("select topic_partition, topic_offset from record.quarantine where stage = 'views'", &[]).await?;
         let told: BTreeSet<(i32, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         Ok(own_places.is_subset(&told).then_some(()))
     })

@@ -30,7 +30,10 @@ async fn wiped_views_are_rebuilt_identical() -> anyhow::Result<()> {
     .await?;
     let raised = alerts(&own).await?;
     shared.running.process("sinks")?.stop().await?;
-    ensure!(shared.ask(&["views", "checksum"], &[]).await?["checksum"] == before.as_str(), "the verb tells another checksum");
+    ensure!(
+        shared.ask(&["views", "checksum"], &[]).await?["checksum"] == before.as_str(),
+        "the verb tells another checksum"
+    );
     ensure!(shared.ask(&["views", "rebuild"], &["--yes"]).await?["wiped"] == true, "the views were not wiped");
     let rows: i64 = own.query_one("select count(*) from record.observation", &[]).await?.get(0);
     ensure!(rows == 0 && checksum(&own).await? != before, "the views were not wiped");

@@ -4,10 +4,14 @@
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use proof::running::{Histories, Running};
-use region::hostile::{self, Bad};
+use region::{
+    history,
+    hostile::{self, Bad},
+};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio_postgres::Client;
 
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(250);
@@ -18,6 +22,8 @@ const PEOPLE: u64 = 40;
 pub struct Shared {
     pub running: Running,
     pub seed: u64,
+    /// Whose rows a test may spoil: index of the histories.
+    pub known: u64,
     /// What was wrong in each source before the snapshots.
     pub gp_before: Vec<Bad>,
     pub hospital_before: Vec<Bad>,
@@ -33,13 +39,33 @@ async fn start() -> anyhow::Result<Mutex<Shared>> {
     let seed = seed()?;
     let folder = stack::local().join("tests").join("end_to_end");
     let mut running = Running::prepare(&folder, &Histories { seed, people: PEOPLE }, |_| {}).await?;
+    let (gp, hospital) = (running.source("riverside").await?, running.source("stmarys").await?);
+    let known = known_at_both(&gp, &hospital).await?;
     let now = Timestamp::now();
-    let gp_before = hostile::gp_rows(&running.source("riverside").await?, seed, 1, now).await?;
-    let hospital_before = hostile::hospital_rows(&running.source("stmarys").await?, seed, 1, now).await?;
+    let gp_before = hostile::gp_rows(&gp, seed, known[0], now).await?;
+    let hospital_before = hostile::hospital_rows(&hospital, seed, known[0], now).await?;
     running.call_witnesses().await?;
     running.launch()?;
     running.wait_live(|_, _| {}).await?;
-    Ok(Mutex::new(Shared { running, seed, gp_before, hospital_before }))
+    Ok(Mutex::new(Shared { running, seed, known: known[1], gp_before, hospital_before }))
+}
+
+/// Two of the people that both sources know.
+async fn known_at_both(gp: &Client, hospital: &Client) -> anyhow::Result<[u64; 2]> {
+    let mut known = Vec::new();
+    for index in 1..PEOPLE {
+        let (patient, person) = (history::gp_patient(index), history::hospital_person(index));
+        let at_gp = gp
+            .query_opt(
+                "select from emis.patient where patient_id::text = $1 and not is_deleted",
+                &[&patient.to_string()],
+            )
+            .await?;
+        let at_hospital =
+            hospital.query_opt(&format!("select from pas.patient where person_id = {person}"), &[]).await?;
+        known.extend((at_gp.is_some() && at_hospital.is_some()).then_some(index));
+    }
+    known.first_chunk().copied().context("both sources know fewer than two people")
 }
 
 /// From the environment, else by the clock; printed, so that a failure can be repeated.

@@ -48,7 +48,9 @@ async fn schemas_are_registered_as_written_and_backward() -> anyhow::Result<()> 
         let level = get(&format!("{registry}/config/{subject}")).await?;
         ensure!(level["compatibilityLevel"] == "BACKWARD", "{subject} is {level}");
     }
-    for wanted in ["riverside.emis.observation.Envelope", "riverside.emis.observation.Key", "stmarys.lims.result.Envelope"] {
+    for wanted in
+        ["riverside.emis.observation.Envelope", "riverside.emis.observation.Key", "stmarys.lims.result.Envelope"]
+    {
         ensure!(all.iter().any(|subject| subject == wanted), "no subject {wanted} among {all:?}");
     }
     Ok(())
@@ -60,7 +62,8 @@ async fn every_message_is_read_with_the_written_schema() -> anyhow::Result<()> {
     let (brokers, registry) = (shared.running.region.kafka.brokers().to_owned(), shared.running.region.registry.url());
     for (subject, name) in SUBJECTS {
         let Some(topic) = subject.strip_suffix("-value") else { continue };
-        let id = get(&format!("{registry}/subjects/{subject}/versions/latest")).await?["id"].as_u64().context("no id")?;
+        let id =
+            get(&format!("{registry}/subjects/{subject}/versions/latest")).await?["id"].as_u64().context("no id")?;
         let schema = Schema::parse_str(&file(name)?)?;
         let read = all(&brokers, topic).await?;
         let (ours, others): (Vec<_>, Vec<_>) = read.iter().partition(|(written, _)| u64::from(*written) == id);
@@ -87,11 +90,15 @@ async fn the_log_is_framed_with_registered_schemas() -> anyhow::Result<()> {
             let answer = get(&format!("{registry}/schemas/ids/{id}")).await?;
             schemas.insert(*id, Schema::parse_str(answer["schema"].as_str().context("no schema")?)?);
         }
-        let names: BTreeSet<String> = schemas.values().filter_map(|s| s.name().map(|name| name.fullname(None))).collect();
+        let names: BTreeSet<String> =
+            schemas.values().filter_map(|s| s.name().map(|name| name.fullname(None))).collect();
         for wanted in ["causeway.Session", "causeway.Snapshot"] {
             ensure!(names.contains(wanted), "{topic}: no record of {wanted} among {names:?}");
         }
-        ensure!(names.iter().filter(|name| name.ends_with(".Envelope")).count() > 3, "{topic}: envelopes among {names:?}");
+        ensure!(
+            names.iter().filter(|name| name.ends_with(".Envelope")).count() > 3,
+            "{topic}: envelopes among {names:?}"
+        );
         let unread = read.iter().filter(|(id, datum)| topic::decode(&schemas[id], datum).is_err()).count();
         ensure!(unread <= FOREIGN_MAX, "{topic}: {unread} of {} records do not fit their schema", read.len());
     }

@@ -11,7 +11,7 @@ use proof::{
     running::{Histories, Running, ask, tail},
 };
 use region::simulator::{Counts, Simulator};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Set to repeat a run.
@@ -19,8 +19,9 @@ const SEED_VARIABLE: &str = "CAUSEWAY_SEED";
 const PEOPLE: u64 = 120;
 /// Changes a second over both clinics while parts are killed.
 const RATE: f64 = 120.0;
-/// So long the services run without anything they need.
-const ABSENT: Duration = Duration::from_secs(6);
+/// Within so long, every service says what it waits for.
+const TOLD_WITHIN: Duration = Duration::from_secs(45);
+const POLL: Duration = Duration::from_millis(500);
 /// Work before the first fault and after the last.
 const CALM: Duration = Duration::from_secs(4);
 
@@ -40,7 +41,11 @@ async fn parts_absent_at_start_and_killed_under_load_lose_nothing() -> anyhow::R
     let mut report = Report::new("recovery");
     checks::all(&mut running, &mut report).await?;
     report.print();
-    ensure!(report.ok(), "an invariant does not hold; repeat with {SEED_VARIABLE}={seed}; logs in {}", folder.display());
+    ensure!(
+        report.ok(),
+        "an invariant does not hold; repeat with {SEED_VARIABLE}={seed}; logs in {}",
+        folder.display()
+    );
     running.stop().await
 }
 
@@ -51,13 +56,23 @@ async fn start_into_nothing(running: &mut Running) -> anyhow::Result<()> {
     running.region.registry.stop().await?;
     running.region.own.stop().await?;
     running.launch()?;
-    tokio::time::sleep(ABSENT).await;
+    let deadline = Instant::now() + TOLD_WITHIN;
     for (name, process) in &mut running.processes {
-        ensure!(process.part.exited()?.is_none(), "{name} ended while it had to wait:\n{}", tail(process.part.log()));
-        let told = ask(&process.ops, "/readyz").await.with_context(|| format!("{name} does not tell how it is"))?;
-        let parts = told.as_object().context("not an object")?;
-        let waits = parts.values().filter_map(|why| why.as_str()).any(|why| why != "ready" && why != "starting");
-        ensure!(waits, "{name} does not say what it waits for: {told}");
+        loop {
+            ensure!(
+                process.part.exited()?.is_none(),
+                "{name} ended while it had to wait:\n{}",
+                tail(process.part.log())
+            );
+            let told = ask(&process.ops, "/readyz").await.unwrap_or_default();
+            let mut parts = told.as_object().into_iter().flatten().filter_map(|(_, why)| why.as_str());
+            if let Some(why) = parts.find(|why| !matches!(*why, "ready" | "starting")) {
+                println!("{name} waits: {why}");
+                break;
+            }
+            ensure!(Instant::now() < deadline, "{name} does not say what it waits for: {told}");
+            tokio::time::sleep(POLL).await;
+        }
     }
     running.region.own.start().await?;
     running.region.registry.start().await?;

@@ -1,3 +1,5 @@
+//! Comparing what was logged with what was committed.
+
 use super::*;
 use apache_avro::writer::datum::GenericDatumWriter;
 

@@ -1,3 +1,5 @@
+//! What `test_decoding` writes, read back.
+
 use super::*;
 use stack::witness::Transaction;
 
