@@ -23,6 +23,8 @@ use tokio_postgres::Client;
 
 /// After the stop signal, what is in flight has so long to become durable.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long the server may take to end the stream.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 /// Everything a session needs from outside.
 #[derive(Clone)]
@@ -94,14 +96,17 @@ impl Session {
             self.stop.cancelled().await;
             tokio::time::sleep(DRAIN_MAX).await;
         };
-        tokio::select! {
+        let ended = tokio::select! {
             pumped = pump(&mut stream, &mut encoder, &mut writer) => pumped.map(drop),
             () = drained => {
                 tracing::warn!(source = self.settings.name, in_flight = writer.in_flight(),
                     "stopped before all records were acknowledged; the next start goes on from the log");
                 Ok(())
             }
-        }
+        };
+        // The server lets go of the slot at once, not when it notices that nobody is there.
+        let _ = tokio::time::timeout(GOODBYE_MAX, stream.client.shutdown()).await;
+        ended
     }
 
     fn encoder<'e>(&'e self, client: &'e Client, epoch: u32, last: Position, upto: Lsn) -> Encoder<'e> {
