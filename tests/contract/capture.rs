@@ -171,7 +171,7 @@ async fn cut_off_at_random_moments_nothing_is_lost_or_told_twice() -> anyhow::Re
         .database
         .execute(SOURCE, "insert into lims.result select -g, 'before', g from generate_series(1, 3000) g")
         .await?;
-    let file = std::env::temp_dir().join(format!("causeway-witness-{}", std::process::id()));
+    let file = bench.file("witness");
     let mut witness = Witness::start(&bench.database, SOURCE, "witness", &file).await?;
     let mut workers = Vec::new();
     for base in [1_000_000, 2_000_000] {

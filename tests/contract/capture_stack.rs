@@ -51,6 +51,11 @@ impl Bench {
         Ok(Self { database, kafka, registry, folder })
     }
 
+    /// A file that goes when the bench does.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::new(SOURCE, self.database.url("capture", SOURCE));
         settings.password_file = Some(self.database.password_file("capture"));
