@@ -6,6 +6,7 @@
 
 mod bench;
 mod demo;
+mod load;
 mod test;
 mod up;
 
@@ -30,6 +31,8 @@ enum Verb {
     Up,
     /// Stop the stack that `up` started.
     Down,
+    /// Put real records into the GP database.
+    Load(load::Arguments),
     /// Measure, side by side with a floor, in one run.
     Bench(bench::Arguments),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Up => up::up(),
         Verb::Down => up::down(),
+        Verb::Load(arguments) => load::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
     };
     done.unwrap_or_else(|error| {
