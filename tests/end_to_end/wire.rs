@@ -1,7 +1,7 @@
 //! The `.avsc` files are what is on the wire: registered as written, under the subjects that the contract names, and every
 //! message of ours is read with them.
 
-use super::region::shared;
+use super::region::{Shared, shared, until};
 use anyhow::{Context, ensure};
 use apache_avro::Schema;
 use proof::{running::http, topic};
@@ -32,9 +32,25 @@ async fn get(url: &str) -> anyhow::Result<Value> {
     Ok(answer.json().await?)
 }
 
+/// Gives every topic something to say: reads that are audited, and WAL without a change of ours, which is progress.
+async fn traffic(shared: &Shared) -> anyhow::Result<()> {
+    let running = &shared.running;
+    proof::access::check(running, &running.own().await?).await?;
+    let noise = "create table if not exists public.noise (n int); insert into public.noise values (1)";
+    running.source("riverside").await?.batch_execute(noise).await?;
+    let (brokers, registry) = (running.region.kafka.brokers().to_owned(), running.region.registry.url());
+    until("the audit and progress are told", async || {
+        let subjects: Vec<String> = serde_json::from_value(get(&format!("{registry}/subjects")).await?)?;
+        let progress = subjects.iter().any(|subject| subject == "causeway.Progress");
+        Ok((progress && !all(&brokers, "audit").await?.is_empty()).then_some(()))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn schemas_are_registered_as_written_and_backward() -> anyhow::Result<()> {
     let shared = shared().await?;
+    traffic(&shared).await?;
     let registry = shared.running.region.registry.url();
     for (subject, name) in SUBJECTS {
         let written: Value = serde_json::from_str(&file(name)?)?;
@@ -59,6 +75,7 @@ async fn schemas_are_registered_as_written_and_backward() -> anyhow::Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_is_read_with_the_written_schema() -> anyhow::Result<()> {
     let shared = shared().await?;
+    traffic(&shared).await?;
     let (brokers, registry) = (shared.running.region.kafka.brokers().to_owned(), shared.running.region.registry.url());
     for (subject, name) in SUBJECTS {
         let Some(topic) = subject.strip_suffix("-value") else { continue };
