@@ -175,18 +175,24 @@ fn check_sources(document: &mut Document, sources: &[SourceSettings]) {
 mod tests {
     use super::*;
 
-    const GOOD: &str = include_str!("../../../docs/examples/causeway.toml");
+    /// The documented file, with the databases on this machine and without the files that only a deployment has.
+    fn documented() -> String {
+        let text = include_str!("../../../docs/examples/causeway.toml");
+        let kept = text.lines().filter(|line| !line.starts_with("password_file") && !line.starts_with("ca_file"));
+        kept.map(|line| line.replace("gp-db", "127.0.0.1").replace("pas-db", "127.0.0.1") + "\n").collect()
+    }
 
     #[test]
     fn the_documented_file_is_good() {
-        let settings = Settings::parse(GOOD, std::iter::empty()).unwrap();
+        let settings = Settings::parse(&documented(), std::iter::empty()).unwrap();
         assert_eq!(settings.sources.len(), 2);
     }
 
     #[test]
     fn mistakes_come_all_at_once_with_their_lines() {
-        let text =
-            GOOD.replace("name = \"stmarys\"", "name = \"riverside\"").replace("[registry]\nurl", "[registry]\nurk");
+        let text = documented()
+            .replace("name = \"stmarys\"", "name = \"riverside\"")
+            .replace("[registry]\nurl", "[registry]\nurk");
         let told = Settings::parse(&text, std::iter::empty()).unwrap_err().to_string();
         assert!(told.contains("`riverside` is used twice"), "{told}");
         assert!(told.contains("registry.urk: unknown field"), "{told}");
