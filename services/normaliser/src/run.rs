@@ -252,11 +252,13 @@ impl Session<'_> {
     async fn send(&mut self, output: &Output) -> Result<(), NormaliserError> {
         let source = self.context.source.name.clone();
         match output {
-            Output::Event(event) => metrics::counter!(
-                "causeway_normaliser_events_total",
-                "source" => source, "kind" => event.body.kind().as_str(), "action" => event.action.as_str()
-            )
-            .increment(1),
+            Output::Event(event) => {
+                let (kind, action) = (event.body.kind().as_str(), event.action.as_str());
+                let trace_id = event.traceparent.as_deref().and_then(boot::logs::trace_id);
+                tracing::debug!(source, kind, action, position = %event.position, trace_id, "an event");
+                metrics::counter!("causeway_normaliser_events_total", "source" => source, "kind" => kind, "action" => action)
+                    .increment(1);
+            }
             Output::Quarantined(item) => {
                 tracing::warn!(source, reason = item.reason, detail = item.detail, "quarantined");
                 metrics::counter!("causeway_quarantined_total", "source" => source, "stage" => "normaliser", "reason" => item.reason.clone())
