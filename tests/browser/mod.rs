@@ -52,6 +52,9 @@ async fn visits(running: &Running, driver: &str, folder: &Path) -> anyhow::Resul
     let plain = open(driver, &folder.join("chromium-plain"), false).await?;
     sign_in(&plain, running).await?;
     press(&plain, "Mark as seen").await?;
+    // The form's answer is the inbox again; a page asked for before would take its place.
+    let taken = Locator::XPath("//tr[contains(., '6.7')]//span[starts-with(., 'You saw it')]");
+    plain.wait().at_most(APPEARS_WITHIN).for_element(taken).await.context("not marked as seen")?;
     plain.goto(&format!("{}/inbox?state=acknowledged", running.gateway)).await?;
     let first = row_with(&plain, "6.7").await?;
     ensure!(first.text().await?.contains("Acknowledged"), "without JavaScript the state is not told");
@@ -93,6 +96,8 @@ async fn acknowledge(browser: &Client, running: &Running) -> anyhow::Result<()> 
     let id = row.attr("id").await?.context("a row without an id")?;
     let button = format!("#acknowledge-{}", id.trim_start_matches("alert-"));
     browser.find(Locator::Css(&button)).await?.click().await?;
+    // Acknowledged alerts leave the open ones.
+    wait_gone(browser, &button).await?;
     browser.goto(&format!("{}/inbox?state=acknowledged", running.gateway)).await?;
     let row = row_with(browser, "6.7").await?;
     ensure!(row.text().await?.contains("Acknowledged"), "the alert is not shown as acknowledged");
@@ -116,6 +121,15 @@ async fn row_with(browser: &Client, value: &str) -> anyhow::Result<Element> {
         .for_element(Locator::XPath(&path))
         .await
         .with_context(|| format!("no alert with {value}"))
+}
+
+async fn wait_gone(browser: &Client, css: &str) -> anyhow::Result<()> {
+    let until = tokio::time::Instant::now() + APPEARS_WITHIN;
+    while !browser.find_all(Locator::Css(css)).await?.is_empty() {
+        ensure!(tokio::time::Instant::now() < until, "{css} is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 async fn press(browser: &Client, words: &str) -> anyhow::Result<()> {

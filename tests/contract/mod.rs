@@ -1,5 +1,6 @@
 //! What one part promises to the next, on real components.
 
 mod capture;
+mod capture_idle;
 mod capture_stack;
 mod capture_types;

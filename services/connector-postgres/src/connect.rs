@@ -45,7 +45,11 @@ pub(crate) async fn sql(settings: &Settings) -> Result<Client, ConnectorError> {
 /// How the replication session keeps in touch with the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pulse {
+    /// How often we report at most while there is something to report.
     pub(crate) status_interval: Duration,
+    /// How often we report when nothing happens. The server asks for a sign of life after half of its patience: a report
+    /// of ours before that would keep it silent, and its silence could not be told from a broken link's.
+    pub(crate) idle_interval: Duration,
     /// Silence for longer means that the stream is dead; none when the server sends no keepalives.
     pub(crate) silence_max: Option<Duration>,
 }
@@ -57,7 +61,8 @@ impl Pulse {
         let status_interval = (timeout / 4).min(STATUS_INTERVAL_MAX);
         let silence_max = (timeout > Duration::ZERO).then_some(timeout);
         let status_interval = if status_interval.is_zero() { STATUS_INTERVAL_MAX } else { status_interval };
-        Self { status_interval, silence_max }
+        let idle_interval = if timeout.is_zero() { STATUS_INTERVAL_MAX } else { timeout * 3 / 5 };
+        Self { status_interval, idle_interval, silence_max }
     }
 }
 
@@ -106,7 +111,7 @@ fn replication_config(
     .with_start_lsn(WireLsn::from_u64(start.0))
     .with_ack_lsn(WireLsn::from_u64(0))
     .with_status_interval(pulse.status_interval)
-    .with_wakeup_interval(pulse.status_interval)
+    .with_wakeup_interval(pulse.idle_interval)
     .with_buffer_size(FRAMES_BUFFERED_MAX)
     .with_options(SESSION_OPTIONS);
     config.application_name = Some("causeway connector".into());
@@ -131,6 +136,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let pulse = Pulse::of(Some(seconds(5)));
         assert_eq!((pulse.status_interval, pulse.silence_max), (Duration::from_millis(1250), Some(seconds(5))));
+        assert_eq!(pulse.idle_interval, seconds(3), "after the server has asked, before it gives up");
         let pulse = Pulse::of(None);
         assert_eq!((pulse.status_interval, pulse.silence_max), (seconds(10), Some(seconds(60))));
         let pulse = Pulse::of(Some(Duration::ZERO));

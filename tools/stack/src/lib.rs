@@ -9,7 +9,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
-//! let mut region = stack::Region::start(std::path::Path::new("/tmp/region")).await?;
+//! let mut region = stack::Region::start(std::path::Path::new("folder")).await?;
 //! region.gp.execute("riverside", "create schema emis").await?;
 //! let capture = region.gp.create_role("causeway_capture", "login replication").await?;
 //! println!("{} {}", region.gp.url("causeway_capture", "riverside"), capture.display()); // no password; its file
