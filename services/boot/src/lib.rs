@@ -7,6 +7,7 @@
 //! service without a process around it.
 
 pub mod database;
+pub mod failpoint;
 pub mod health;
 pub mod logs;
 pub mod ops;

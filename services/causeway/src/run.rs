@@ -5,7 +5,7 @@ use crate::{
     settings::{Settings, SourceSettings},
 };
 use anyhow::Context;
-use boot::{Stop, health::Health, ops, restart};
+use boot::{Stop, failpoint, health::Health, ops, restart};
 use change_log::Registry;
 use clap::ValueEnum;
 use deadpool_postgres::Pool;
@@ -43,6 +43,7 @@ type Services = JoinSet<anyhow::Result<()>>;
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let settings = Settings::load(&arguments.config)?;
     boot::logs::start(settings.logs.format)?;
+    arm_failpoints()?;
     let metrics = ops::metrics()?;
     let stop = boot::stop::on_signal()?;
     let all = || Service::value_variants().iter().copied();
@@ -68,6 +69,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     outcome
+}
+
+/// For tests of crashes; unset everywhere else.
+fn arm_failpoints() -> anyhow::Result<()> {
+    let Ok(text) = std::env::var(failpoint::VARIABLE) else { return Ok(()) };
+    if failpoint::arm(&text)? > 0 {
+        tracing::warn!(failpoints = text, "{} is set: this process is going to crash", failpoint::VARIABLE);
+    }
+    Ok(())
 }
 
 /// What the services of one process share.

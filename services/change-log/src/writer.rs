@@ -10,6 +10,7 @@ use crate::{
     tail::{LogTail, TailError},
     topics::{TOPIC_RECORD_BYTES_MAX, changes_topic},
 };
+use boot::failpoint;
 use change::{Batch, Durable, Position, Sink, position::POSITION_TEXT_BYTES};
 use rdkafka::{
     ClientContext, Message,
@@ -110,6 +111,7 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        failpoint::reached("log.acknowledged");
         let deliveries = &self.0;
         if deliveries.failure.get().is_none() {
             let count = deliveries.count.load(Ordering::Acquire);
@@ -188,9 +190,11 @@ impl<P: Copy + Send> LogWriter<P> {
             points: VecDeque::new(),
         };
         let offset = writer.append_session(id, session).await?;
+        failpoint::reached("log.session-written");
         let tail = LogTail::read(kafka, &session.source, Some(offset)).await?;
         writer.session = offset.to_string();
         writer.previous = position_text(tail.last.map_or(Position::START, |last| last.position));
+        failpoint::reached("log.tail-read");
         Ok((writer, tail))
     }
 
@@ -269,6 +273,7 @@ impl<P: Copy + Send> LogWriter<P> {
         }
         self.sent += 1;
         self.sent_bytes += bytes;
+        failpoint::reached("log.produced");
         Ok(())
     }
 
@@ -314,6 +319,7 @@ impl<P: Copy + Send> Sink<Records, P> for LogWriter<P> {
                 reached = self.points.pop_front();
             }
             if let Some((_, point)) = reached {
+                failpoint::reached("log.durable");
                 return Ok(Durable::promise(point));
             }
             self.deliveries.changed.notified().await;

@@ -10,6 +10,7 @@ use crate::{
     settings::Settings,
     trace,
 };
+use boot::failpoint;
 use change::{Batch, Column, Lsn, Position, Step, TableId, TableSchema, avro::envelope};
 use change_log::{
     Records, Registry,
@@ -121,6 +122,7 @@ impl Step<ReplicationEvent, Records, Lsn> for Encoder<'_> {
         }
         self.state.block_bytes = out.bytes().min(BLOCK_BYTES_MAX);
         self.meter.add(out.len());
+        failpoint::reached("capture.encoded");
         Ok(Batch { items: vec![out], upto: self.upto })
     }
 }
@@ -183,6 +185,7 @@ impl Encoder<'_> {
         frame::start(id, out.buffer());
         Progress { source: self.origin.source.clone(), lsn, at }.encode(out.buffer());
         out.close(Kind::Progress, position, false);
+        failpoint::reached("capture.progress");
         self.state.progress_at = captured_at;
         self.upto = lsn;
         self.last = position;
@@ -384,6 +387,7 @@ impl Encoder<'_> {
             tracing::info!(source = self.origin.source, table = %schema.table, "a table has a new shape");
         }
         let registered = Relation::register(self.registry, &self.origin.source, schema).await?;
+        failpoint::reached("capture.schema-registered");
         self.relations.insert(relation.oid, Some(registered));
         Ok(())
     }

@@ -54,6 +54,7 @@ impl Quarantine {
         let producer = self.producer()?;
         let record = FutureRecord::to(&topic).partition(0).key(&key).payload(&value);
         let sent = producer.send(record, Duration::MAX).await;
+        boot::failpoint::reached("capture.quarantined");
         sent.map(drop).map_err(|(error, _)| ConnectorError::Quarantine(error))
     }
 

@@ -15,7 +15,7 @@ use crate::{
     status::{Phase, Status},
     stream::{Lag, Stream},
 };
-use boot::{Stop, health::Part};
+use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, Position, pump};
 use change_log::{KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control, topics};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -47,6 +47,7 @@ impl Session {
             let client = connect::sql(&self.settings).await?;
             let server = setup::check_server(&client).await?;
             setup::ensure_publication(&client, &self.settings).await?;
+            failpoint::reached("source.published");
             let pulse = Pulse::of(server.sender_timeout);
             self.identity = self.identify(pulse).await?;
             let tail = LogTail::read(&self.kafka, &self.settings.name, None).await?;
@@ -74,6 +75,7 @@ impl Session {
             replication.wait_started().await.map_err(lost)
         };
         connect::within(START_TIMEOUT, starting).await?;
+        failpoint::reached("stream.started");
         // From here on the slot is ours: take the log over.
         let (mut writer, tail) = self.open_log::<Lsn>(epoch).await?;
         let last = tail.last.filter(|last| last.position.epoch == epoch && !last.in_snapshot);

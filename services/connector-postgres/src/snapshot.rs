@@ -14,6 +14,7 @@ use crate::{
     status::{Phase, SnapshotView},
     trace,
 };
+use boot::failpoint;
 use change::{Batch, Lsn, Position, Sink};
 use change_log::{
     LogWriter, Records,
@@ -91,6 +92,7 @@ pub(crate) async fn take(
         exported.replace('\'', "''")
     );
     client.batch_execute(&import).await.doing("importing the exported snapshot")?;
+    failpoint::reached("snapshot.slot-created");
     // The exported snapshot lives on in this transaction.
     drop(replication);
     let mut types = Types::default();
@@ -129,6 +131,7 @@ impl Snapshot<'_> {
         tracing::info!(source = self.origin.source, tables = self.tables.len(), epoch = self.epoch, begins = %self.begins,
             "taking a snapshot");
         self.control(Kind::SnapshotBegin, None, 0).await?;
+        failpoint::reached("snapshot.begun");
         let tables = std::mem::take(&mut self.tables);
         let estimate: u64 = tables.iter().map(|table| table.rows_estimated).sum();
         for (done, table) in tables.iter().enumerate() {
@@ -140,10 +143,13 @@ impl Snapshot<'_> {
             }
             let rows = self.rows - before;
             self.control(Kind::SnapshotChunk, Some(name.clone()), rows).await?;
+            failpoint::reached("snapshot.chunk-finished");
             tracing::info!(source = self.origin.source, table = name, rows, "read a table");
         }
         self.control(Kind::SnapshotEnd, None, self.rows).await?;
+        failpoint::reached("snapshot.end-written");
         while self.writer.durable().await?.point() < self.ordinal {}
+        failpoint::reached("snapshot.end-durable");
         self.show("", tables.len(), tables.len(), self.rows);
         tracing::info!(source = self.origin.source, rows = self.rows, "the snapshot is complete");
         Ok(Outcome::Complete)
@@ -173,12 +179,14 @@ impl Snapshot<'_> {
                 line = rows.try_next() => line.doing("reading a table")?,
             };
             let Some(line) = line else { break };
+            failpoint::reached("snapshot.row-read");
             if !row.parse(&line, relation.columns()) {
                 return Err(ConnectorError::SnapshotRow { table: name.to_owned() });
             }
             self.row(&mut block, &mut relation, &row).await?;
             if block.bytes() >= BLOCK_BYTES_MAX {
                 self.write(std::mem::take(&mut block)).await?;
+                failpoint::reached("snapshot.rows-written");
                 block = self.block();
                 self.show(name, done, of, estimate);
             }

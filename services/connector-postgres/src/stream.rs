@@ -1,7 +1,7 @@
 //! The slot's stream as a source: frames in batches, and the place that the slot may forget up to.
 
 use crate::{connect::Pulse, encoder::now, error::ConnectorError, status::Status};
-use boot::Stop;
+use boot::{Stop, failpoint};
 use change::{Batch, Durable, Lsn, Source};
 use futures_util::FutureExt;
 use pgwire_replication::{Lsn as WireLsn, ReplicationClient, ReplicationEvent};
@@ -108,12 +108,15 @@ impl Source<ReplicationEvent, Lsn> for Stream<'_> {
                 None => break,
             }
         }
+        failpoint::reached("stream.read");
         Ok(Some(Batch { items, upto: self.lag.sent }))
     }
 
     async fn confirm(&mut self, upto: Durable<Lsn>) -> Result<(), ConnectorError> {
         let upto = upto.point();
+        failpoint::reached("stream.before-confirm");
         self.client.update_applied_lsn(WireLsn::from_u64(upto.0));
+        failpoint::reached("stream.confirmed");
         let behind = self.lag.sent.0.saturating_sub(upto.0);
         let micros = if behind == 0 { 0 } else { now().saturating_sub(self.lag.committed_at).max(0) };
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
