@@ -36,18 +36,31 @@ logger.started.level = info
 pub struct Kafka {
     part: Part,
     address: String,
+    back: Option<String>,
 }
 
 impl Kafka {
     /// Formats `folder` if it is new, and starts a broker on it.
     pub async fn start(folder: &Path, lifetime: Lifetime) -> anyhow::Result<Self> {
+        Self::start_with(folder, lifetime, None).await
+    }
+
+    /// The same with a second listener, which sends its clients to a port of somebody else's: a proxy that passes on to
+    /// [`Self::back`].
+    pub async fn start_behind(port: u16, folder: &Path, lifetime: Lifetime) -> anyhow::Result<Self> {
+        Self::start_with(folder, lifetime, Some(port)).await
+    }
+
+    async fn start_with(folder: &Path, lifetime: Lifetime, proxy: Option<u16>) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let controller = format!("127.0.0.1:{}", free_port()?);
         let settings = folder.join("server.properties");
         let data = folder.join("data");
-        std::fs::write(&settings, properties(&address, &controller, &data))?;
+        let back = proxy.map(|_| free_port()).transpose()?.map(|port| format!("127.0.0.1:{port}"));
+        let listeners = Listeners { address: &address, controller: &controller, behind: back.as_deref().zip(proxy) };
+        std::fs::write(&settings, properties(&listeners, &data))?;
         std::fs::write(folder.join("log4j2.properties"), LOGGING)?;
         let libraries = crate::fetched("kafka", "kafka.version")?;
         if !data.join("meta.properties").exists() {
@@ -61,7 +74,12 @@ impl Kafka {
         let ready = Ready::Log { text: STARTED, address: address.clone() };
         let mut part = Part::new("kafka", spec, ready);
         part.start().await?;
-        Ok(Self { part, address })
+        Ok(Self { part, address, back })
+    }
+
+    /// What a proxy passes on to, of a broker that was started for one.
+    pub fn back(&self) -> Option<&str> {
+        self.back.as_deref()
     }
 
     /// The bootstrap servers: `127.0.0.1:19092`.
@@ -136,11 +154,24 @@ fn cluster_id() -> anyhow::Result<String> {
     Ok(id + "A")
 }
 
-fn properties(address: &str, controller: &str, data: &Path) -> String {
+struct Listeners<'a> {
+    address: &'a str,
+    controller: &'a str,
+    /// A second one, and the port it sends its clients to.
+    behind: Option<(&'a str, u16)>,
+}
+
+fn properties(listeners: &Listeners<'_>, data: &Path) -> String {
     let message_bytes = MESSAGE_BYTES_MAX.to_string();
     let data: PathBuf = data.to_owned();
     let data = data.display().to_string();
-    let listeners = format!("PLAINTEXT://{address},CONTROLLER://{controller}");
+    let Listeners { address, controller, behind } = listeners;
+    let mut advertised = format!("PLAINTEXT://{address}");
+    let mut listeners = format!("PLAINTEXT://{address},CONTROLLER://{controller}");
+    if let Some((back, port)) = behind {
+        listeners += &format!(",PROXIED://{back}");
+        advertised += &format!(",PROXIED://127.0.0.1:{port}");
+    }
     let voters = format!("1@{controller}");
     let settings: &[(&str, &str)] = &[
         ("process.roles", "broker,controller"),
@@ -148,6 +179,9 @@ fn properties(address: &str, controller: &str, data: &Path) -> String {
         ("controller.quorum.voters", &voters),
         ("controller.listener.names", "CONTROLLER"),
         ("listeners", &listeners),
+        ("advertised.listeners", &advertised),
+        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT"),
+        ("inter.broker.listener.name", "PLAINTEXT"),
         ("log.dirs", &data),
         ("auto.create.topics.enable", "false"),
         ("message.max.bytes", &message_bytes),

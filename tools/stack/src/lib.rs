@@ -24,6 +24,9 @@
 //! `restart`, `stop`. Single components start by themselves too: `Postgres::start`,
 //! `Kafka::start`, `Registry::start`. A dropped component is killed.
 //!
+//! Between a client and a component a [`proxy::Proxy`] can stand, which does what networks do. Kafka tells clients where
+//! to find it, so one that is to be met through a proxy is started with [`Kafka::start_behind`].
+//!
 //! # Why
 //! Children die with the process that started them, whatever happens to it, so that an aborted
 //! test leaves nothing behind; only `./run up` asks for [`Lifetime::Detached`]. PostgreSQL refuses
@@ -35,6 +38,7 @@ mod part;
 mod ports;
 mod postgres;
 mod process;
+pub mod proxy;
 mod record;
 mod region;
 mod registry;
@@ -46,6 +50,7 @@ pub use part::{Part, Ready};
 pub use ports::free_port;
 pub use postgres::{Postgres, SUPERUSER};
 pub use process::{Lifetime, Owner, Spec};
+pub use proxy::Proxy;
 pub use record::{Running, Stopped, stop_recorded};
 pub use region::Region;
 pub use registry::Registry;
