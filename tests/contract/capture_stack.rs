@@ -6,7 +6,7 @@ use change_log::{Item, KafkaSettings, LogReader, Registry, RegistrySettings};
 use connector_postgres::{ConnectorError, Settings, Status};
 use stack::{Kafka, Lifetime, Postgres};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -40,7 +40,7 @@ impl Bench {
         let folder = std::env::temp_dir().join(format!("causeway-capture-{}-{number}", std::process::id()));
         let (one, two, three) = (folder.join("database"), folder.join("kafka"), folder.join("registry"));
         let (database, kafka, registry) = tokio::try_join!(
-            Postgres::start(SOURCE, &one, Lifetime::WithParent),
+            postgres(&one),
             Kafka::start(&two, Lifetime::WithParent),
             stack::Registry::start(&three, Lifetime::WithParent),
         )?;
@@ -103,6 +103,17 @@ impl Bench {
             }
         }
         Ok(items)
+    }
+}
+
+/// The version that `./run matrix` names, else the one that is installed.
+async fn postgres(folder: &Path) -> anyhow::Result<Postgres> {
+    match std::env::var("CAUSEWAY_TEST_POSTGRES") {
+        Ok(major) => {
+            let binaries = stack::fetched_postgres(&major)?;
+            Postgres::start_from(&binaries, SOURCE, folder, Lifetime::WithParent).await
+        }
+        Err(_) => Postgres::start(SOURCE, folder, Lifetime::WithParent).await,
     }
 }
 

@@ -7,6 +7,7 @@
 mod bench;
 mod demo;
 mod load;
+mod matrix;
 mod test;
 mod up;
 
@@ -27,6 +28,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Every test, on real components; ends with counts.
     Test(test::Arguments),
+    /// The tests of capture on PostgreSQL 14 to 18; ends with a table.
+    Matrix(matrix::Arguments),
     /// Start the empty local stack in the background; its addresses go to .local/stack.env.
     Up,
     /// Stop the stack that `up` started.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let done = match arguments.verb {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Matrix(arguments) => matrix::run(&arguments),
         Verb::Up => up::up(),
         Verb::Down => up::down(),
         Verb::Load(arguments) => load::run(&arguments),

@@ -10,6 +10,8 @@ use std::{
 
 /// Folders of `tests/` in the order they run, the quickest to fail first; others come after them.
 const GROUPS: &[&str] = &["tidy", "compose", "contract", "recovery", "end_to_end", "browser"];
+/// Capture is tested against these versions of PostgreSQL, be they installed or not.
+const POSTGRES_VERSIONS: &[&str] = &["15", "18"];
 /// Components of one test share two cores with those of the next; more at once only time out.
 const COMPONENT_TEST_THREADS: &str = "--test-threads=1";
 
@@ -20,10 +22,12 @@ pub struct Arguments {
 }
 
 /// One line of the summary.
-struct Group {
+pub(crate) struct Group {
     name: String,
     /// Arguments of cargo.
     cargo: Vec<String>,
+    /// The major version of PostgreSQL to test against; otherwise the newest installed.
+    postgres: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +36,7 @@ struct Counts {
     failed: u64,
 }
 
-struct Outcome {
+pub(crate) struct Outcome {
     name: String,
     succeeded: bool,
     counts: Counts,
@@ -51,7 +55,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn group(name: &str, cargo: &[&str]) -> Group {
-    Group { name: name.to_owned(), cargo: cargo.iter().map(|argument| (*argument).to_owned()).collect() }
+    let cargo = cargo.iter().map(|argument| (*argument).to_owned()).collect();
+    Group { name: name.to_owned(), cargo, postgres: None }
+}
+
+/// The tests of capture whose names hold `name`, against a version of PostgreSQL that was fetched.
+pub(crate) fn capture_on(postgres: &'static str, name: Option<&str>) -> Group {
+    let filter = name.map_or("contract::capture".to_owned(), |name| format!("contract::capture_{name}"));
+    let tests = ["test", "--quiet", "-p", "tests", "--", COMPONENT_TEST_THREADS, &filter];
+    Group { postgres: Some(postgres), ..group(&format!("contract-{postgres}"), &tests) }
 }
 
 fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
@@ -63,6 +75,11 @@ fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
     for name in folders(&repository.join("tests"))? {
         let filter = format!("{name}::");
         groups.push(group(&name, &["test", "--quiet", "-p", "tests", "--", COMPONENT_TEST_THREADS, &filter]));
+        if name == "contract" {
+            let installed = stack::installed_major();
+            let others = POSTGRES_VERSIONS.iter().filter(|major| installed.as_deref() != Some(**major));
+            groups.extend(others.map(|major| capture_on(major, None)));
+        }
     }
     Ok(groups)
 }
@@ -91,10 +108,11 @@ fn chosen(groups: Vec<Group>, name: Option<&str>) -> Vec<Group> {
     unit
 }
 
-fn run_group(group: &Group, repository: &Path) -> anyhow::Result<Outcome> {
+pub(crate) fn run_group(group: &Group, repository: &Path) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let mut command = Command::new("cargo");
     command.args(&group.cargo).current_dir(repository).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.envs(group.postgres.map(|major| ("CAUSEWAY_TEST_POSTGRES", major)));
     let mut child = command.spawn().context("cannot run cargo")?;
     let mut counts = Counts::default();
     let out = child.stdout.take().context("cargo has no output")?;
@@ -119,7 +137,7 @@ fn result(line: &str) -> Option<Counts> {
 }
 
 /// Prints a line for each group, those that failed, and the counts on the last line alone.
-fn report(outcomes: &[Outcome]) -> ExitCode {
+pub(crate) fn report(outcomes: &[Outcome]) -> ExitCode {
     println!();
     let mut sum = Counts::default();
     for outcome in outcomes {

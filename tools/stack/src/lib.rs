@@ -4,7 +4,7 @@
 //! PostgreSQL, Apache Kafka and schema registry.
 //!
 //! # How to use it
-//! `./run up` once fetches Kafka and the registry into `.local/` (or run
+//! `./run up` once fetches Kafka, the registry and PostgreSQL's versions into `.local/` (or run
 //! `mvn -q -B -f tools/stack/maven/pom.xml -Dlocal=$PWD/.local generate-resources`). Then:
 //!
 //! ```no_run
@@ -48,7 +48,7 @@ pub use causeway::Causeway;
 pub use kafka::Kafka;
 pub use part::{Part, Ready};
 pub use ports::free_port;
-pub use postgres::{Postgres, SUPERUSER};
+pub use postgres::{Postgres, SUPERUSER, installed_major};
 pub use process::{Lifetime, Owner, Spec};
 pub use proxy::Proxy;
 pub use record::{Running, Stopped, stop_recorded};
@@ -88,12 +88,22 @@ fn fetched(name: &str, property: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// The programs of a major version of PostgreSQL that `./run test` or `./run matrix` fetched.
+pub fn fetched_postgres(major: &str) -> anyhow::Result<PathBuf> {
+    let binaries = fetched("postgres", &format!("postgres.{major}"))?.join("bin");
+    if !binaries.join("postgres").is_file() {
+        bail!("{} holds no server: ./run matrix unpacks it", binaries.display());
+    }
+    Ok(binaries)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn versions_are_read_from_the_pom() {
         assert!(super::pinned("kafka.version").is_some_and(|v| v.starts_with("4.")));
         assert!(super::pinned("registry.version").is_some_and(|v| v.starts_with("2.6")));
+        assert!(super::pinned("postgres.18").is_some_and(|v| v.starts_with("18.")));
         assert_eq!(super::pinned("nothing.version"), None);
     }
 }

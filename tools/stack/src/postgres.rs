@@ -57,7 +57,7 @@ impl Postgres {
     pub async fn start_from(binaries: &Path, name: &str, folder: &Path, lifetime: Lifetime) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder.join("secrets")).with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
-        let owner = Owner::of_servers(&folder)?;
+        let owner = Owner::of_servers(&[&folder, binaries])?;
         let data = folder.join("data");
         if !data.join("PG_VERSION").exists() {
             initialise(binaries, &folder, &data, owner).await?;
@@ -86,7 +86,7 @@ impl Postgres {
         self.port
     }
 
-    /// The folder of the server's programs: `psql`, `pg_recvlogical`.
+    /// The folder of the server's programs. Of a fetched version: without clients.
     pub fn binaries(&self) -> &Path {
         &self.binaries
     }
@@ -165,6 +165,17 @@ impl DerefMut for Postgres {
     fn deref_mut(&mut self) -> &mut Part {
         &mut self.part
     }
+}
+
+/// A client (`pg_recvlogical`) that the server's own folder may lack; any version serves any other.
+pub(crate) fn client(cluster: &Postgres, name: &str) -> anyhow::Result<PathBuf> {
+    let own = cluster.binaries.join(name);
+    if own.exists() { Ok(own) } else { Ok(installed()?.join(name)) }
+}
+
+/// The major version that is installed, if any is.
+pub fn installed_major() -> Option<String> {
+    Some(installed().ok()?.parent()?.file_name()?.to_str()?.to_owned())
 }
 
 /// The programs of the newest version installed.

@@ -37,15 +37,16 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Who PostgreSQL runs as with data in `folder`: as we do, unless we are root, whom it refuses.
-    pub fn of_servers(folder: &Path) -> anyhow::Result<Option<Self>> {
+    /// Who PostgreSQL runs as with its files in `folders`: as we do, unless we are root, whom it refuses.
+    pub fn of_servers(folders: &[&Path]) -> anyhow::Result<Option<Self>> {
         if std::fs::metadata("/proc/self").context("cannot read /proc")?.uid() != 0 {
             return Ok(None);
         }
+        let open = folders.iter().map(|folder| open_to_others(folder)).collect::<anyhow::Result<Vec<bool>>>()?;
         let users = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
         for name in ["postgres", "nobody"] {
             if let Some(owner) = users.lines().find_map(|line| parse_user(line, name)) {
-                return Ok(Some(Self { enters_all: !open_to_others(folder)?, ..owner }));
+                return Ok(Some(Self { enters_all: open.contains(&false), ..owner }));
             }
         }
         bail!("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")

@@ -3,7 +3,7 @@
 
 use crate::{
     part::{Part, Ready},
-    postgres::Postgres,
+    postgres::{Postgres, client},
     process::{Lifetime, Spec},
 };
 use anyhow::{Context, bail};
@@ -38,15 +38,15 @@ pub struct Witness {
 impl Witness {
     /// Makes the slot: from here on every commit is seen.
     pub async fn start(cluster: &Postgres, database: &str, slot: &str, file: &Path) -> anyhow::Result<Self> {
-        let client = cluster.connect(database).await?;
-        client
+        let session = cluster.connect(database).await?;
+        session
             .execute("select pg_create_logical_replication_slot($1, 'test_decoding')", &[&slot])
             .await
             .with_context(|| format!("cannot make the slot {slot}"))?;
         let log = file.with_extension("log");
         let port = cluster.port().to_string();
         let options = ["--host", "127.0.0.1", "--username", crate::SUPERUSER, "--no-password"];
-        let spec = Spec::new(cluster.binaries().join("pg_recvlogical"), log, Lifetime::WithParent)
+        let spec = Spec::new(client(cluster, "pg_recvlogical")?, log, Lifetime::WithParent)
             .arguments(options)
             .arguments(["--port", &port, "--dbname", database, "--slot", slot, "--start"])
             .arguments(["--file".to_owned(), file.display().to_string()])
