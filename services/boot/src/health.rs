@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// The states of all parts. Cheap to clone; all clones see the same.
@@ -11,8 +11,12 @@ pub struct Health {
     parts: Arc<Mutex<BTreeMap<String, PartState>>>,
 }
 
-/// `None` is ready; otherwise why not, in words without patient data.
-type PartState = Option<String>;
+#[derive(Clone, Debug)]
+struct PartState {
+    ready: bool,
+    /// Why it is not ready, or does nothing, in words without patient data.
+    why: Option<String>,
+}
 
 /// One part's handle on its own state.
 #[derive(Clone, Debug)]
@@ -33,28 +37,37 @@ impl Health {
         part
     }
 
-    /// Every part with its reason for not being ready, if any.
+    /// Every part with its reason for not being ready, or for doing nothing, if any.
     pub fn parts(&self) -> BTreeMap<String, Option<String>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().iter().map(|(name, state)| (name.clone(), state.why.clone())).collect()
     }
 
     pub fn ready(&self) -> bool {
-        let parts = self.parts();
-        !parts.is_empty() && parts.values().all(Option::is_none)
+        let parts = self.lock();
+        !parts.is_empty() && parts.values().all(|state| state.ready)
     }
 
-    fn set(&self, name: &str, state: PartState) {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), state);
+    fn set(&self, name: &str, ready: bool, why: Option<String>) {
+        self.lock().insert(name.to_owned(), PartState { ready, why });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PartState>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Part {
     pub fn ready(&self) {
-        self.health.set(&self.name, None);
+        self.health.set(&self.name, true, None);
+    }
+
+    /// Well, and doing nothing: an operator wants it so.
+    pub fn ready_but(&self, why: impl Into<String>) {
+        self.health.set(&self.name, true, Some(why.into()));
     }
 
     pub fn not_ready(&self, why: impl Into<String>) {
-        self.health.set(&self.name, Some(why.into()));
+        self.health.set(&self.name, false, Some(why.into()));
     }
 }
 
@@ -74,5 +87,8 @@ mod tests {
         one.not_ready("Kafka is away");
         assert_eq!(health.parts()["one"].as_deref(), Some("Kafka is away"));
         assert!(!health.ready());
+        one.ready_but("paused");
+        assert!(health.ready());
+        assert_eq!(health.parts()["one"].as_deref(), Some("paused"));
     }
 }

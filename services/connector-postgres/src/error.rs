@@ -1,5 +1,6 @@
 //! What can go wrong, by who must act: the connector itself tries again, or an operator decides.
 
+use crate::signal::SignalError;
 use boot::database::DatabaseError;
 use change::Lsn;
 use change_log::{RegistryError, TailError, TopicError, WriteError};
@@ -66,6 +67,8 @@ pub enum ConnectorError {
     #[error(transparent)]
     Tail(#[from] TailError),
     #[error(transparent)]
+    Signal(#[from] SignalError),
+    #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("cannot start a thread for the connector")]
     Thread(#[source] std::io::Error),
@@ -88,8 +91,9 @@ impl ConnectorError {
             | Self::SlotInUse { .. }
             | Self::LogMoved
             | Self::Quarantine(_) => true,
-            Self::Topic(error) => error.worth_retrying(),
+            Self::Signal(SignalError::Topic(error)) | Self::Topic(error) => error.worth_retrying(),
             Self::Write(error) => error.worth_retrying(),
+            Self::Signal(_) => true,
             Self::Tail(error) => !matches!(error, TailError::Forgotten { .. }),
             Self::Registry(error) => error.worth_retrying(),
             Self::Settings { .. }

@@ -20,6 +20,7 @@ mod relation;
 mod session;
 mod settings;
 mod setup;
+pub mod signal;
 mod snapshot;
 mod status;
 mod stream;
@@ -35,6 +36,7 @@ use change_log::{KafkaSettings, Registry, RegistrySettings};
 use plan::Identity;
 use session::Session;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// Captures the source until the stop signal, across outages of the source, of Kafka and of the registry.
 /// Ends with an error only when an operator must decide.
@@ -50,8 +52,16 @@ pub async fn run(
         return Err(ConnectorError::Settings { name: settings.name.clone(), what: format!("{key}: {what}") });
     }
     let registry = Registry::new(&registry)?;
-    let session =
-        Session { settings: Arc::new(settings), kafka, registry, status, health, stop, identity: Identity::default() };
+    let session = Session {
+        settings: Arc::new(settings),
+        kafka,
+        registry,
+        status,
+        health,
+        stop,
+        identity: Identity::default(),
+        signals: Arc::new(OnceCell::new()),
+    };
     on_own_thread(session).await
 }
 

@@ -11,6 +11,7 @@ use crate::{
     relation::Origin,
     settings::Settings,
     setup,
+    signal::{self, Desired},
     snapshot::{self, Outcome},
     status::{Phase, Status},
     stream::{Lag, Stream},
@@ -19,6 +20,7 @@ use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, Position, pump};
 use change_log::{KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control, topics};
 use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::sync::{OnceCell, watch};
 use tokio_postgres::Client;
 
 /// After the stop signal, what is in flight has so long to become durable.
@@ -36,14 +38,19 @@ pub(crate) struct Session {
     pub(crate) health: Part,
     pub(crate) stop: Stop,
     pub(crate) identity: Identity,
+    /// What operators want, followed from the first time it is asked for.
+    pub(crate) signals: Arc<OnceCell<watch::Receiver<Arc<Desired>>>>,
 }
 
 impl Session {
     /// Runs until the stop signal or an error.
     pub(crate) async fn run(&mut self) -> Result<(), ConnectorError> {
         while !self.stop.is_cancelled() {
-            let specs = [TopicSpec::changes(&self.settings.name), TopicSpec::new(quarantine::TOPIC, 1, Kept::Forever)];
+            let quarantine = TopicSpec::new(quarantine::TOPIC, 1, Kept::Forever);
+            let specs = [TopicSpec::changes(&self.settings.name), quarantine, signal::topic()];
             topics::ensure(&self.kafka, &specs).await?;
+            let mut desired = self.desired().await?;
+            self.while_paused(&mut desired).await;
             let client = connect::sql(&self.settings).await?;
             let server = setup::check_server(&client).await?;
             setup::ensure_publication(&client, &self.settings).await?;
@@ -60,13 +67,41 @@ impl Session {
                         return Ok(());
                     }
                 }
-                Plan::Stream { start, epoch } => return self.stream(&client, pulse, start, epoch).await,
+                Plan::Stream { start, epoch } => self.stream(&client, pulse, start, epoch, desired).await?,
             }
         }
         Ok(())
     }
 
-    async fn stream(&self, client: &Client, pulse: Pulse, start: Lsn, epoch: u32) -> Result<(), ConnectorError> {
+    /// What operators want of this source.
+    pub(crate) async fn desired(&self) -> Result<watch::Receiver<Arc<Desired>>, ConnectorError> {
+        let following = async || signal::follow(&self.kafka, &self.settings.name).await;
+        Ok(self.signals.get_or_try_init(following).await?.clone())
+    }
+
+    /// Waits as long as the source is paused.
+    async fn while_paused(&self, desired: &mut watch::Receiver<Arc<Desired>>) {
+        if desired.borrow_and_update().paused {
+            tracing::info!(source = self.settings.name, "paused; the slot keeps WAL meanwhile");
+            self.health.ready_but("paused by an operator; `causeway source resume` goes on");
+            self.status.update(|view| view.phase = Phase::Paused);
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                resumed = desired.wait_for(|desired| !desired.paused) => drop(resumed),
+            }
+            self.health.not_ready("starting");
+            self.status.update(|view| view.phase = Phase::Starting);
+        }
+    }
+
+    async fn stream(
+        &self,
+        client: &Client,
+        pulse: Pulse,
+        start: Lsn,
+        epoch: u32,
+        mut desired: watch::Receiver<Arc<Desired>>,
+    ) -> Result<(), ConnectorError> {
         let slot = self.settings.slot();
         let lost = |source| ConnectorError::Stream { slot: slot.clone(), source };
         let mut replication = connect::replication(&self.settings, pulse, start).await?;
@@ -83,19 +118,18 @@ impl Session {
         let upto = tail.committed.unwrap_or_default().max(start);
         let mut encoder = self.encoder(client, epoch, last, upto);
         let lag = Lag { source: self.settings.name.clone(), sent: upto, committed_at: crate::encoder::now() };
-        let mut stream = Stream {
-            client: replication,
-            slot: slot.clone(),
-            pulse,
-            stop: self.stop.clone(),
-            status: &self.status,
-            lag,
-        };
+        let stop = self.stop.child_token();
+        let mut stream =
+            Stream { client: replication, slot: slot.clone(), pulse, stop: stop.clone(), status: &self.status, lag };
         tracing::info!(source = self.settings.name, slot, from = %upto, last = %last, "streaming");
         self.health.ready();
         self.status.update(|view| view.phase = Phase::Streaming);
         let drained = async {
-            self.stop.cancelled().await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                paused = desired.wait_for(|desired| desired.paused) => drop(paused),
+            }
+            stop.cancel();
             tokio::time::sleep(DRAIN_MAX).await;
         };
         let ended = tokio::select! {

@@ -35,6 +35,8 @@ pub enum Phase {
     Streaming,
     /// Waiting to try again.
     Waiting,
+    /// An operator paused it.
+    Paused,
     Stopped,
 }
 
