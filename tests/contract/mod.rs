@@ -1,6 +1,8 @@
 //! What one part promises to the next, on real components.
 
 mod capture;
+mod capture_edges;
+mod capture_edges_rows;
 mod capture_idle;
 mod capture_stack;
 mod capture_types;

@@ -184,13 +184,16 @@ const PUBLISHED: &str = "
     join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
     where p.pubname = $1 order by 1, 2";
 
+/// The key is what the stream marks as one: not what an index only includes, nor what is checked late.
 const COLUMNS: &str = "
     select a.attname::text as name, a.atttypid as type, a.atttypmod as modifier,
            coalesce(a.attnum = any (i.indkey), false) as key
     from pg_attribute a
     join pg_class c on c.oid = a.attrelid
-    left join pg_index i on i.indrelid = c.oid
-        and case c.relreplident when 'i' then i.indisreplident when 'n' then false else i.indisprimary end
+    left join lateral (
+        select (x.indkey::int2[])[0:x.indnkeyatts - 1] as indkey from pg_index x where x.indrelid = c.oid
+            and case c.relreplident when 'i' then x.indisreplident when 'n' then false
+                when 'd' then x.indisprimary and x.indimmediate else x.indisprimary end) i on true
     where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
     order by a.attnum";
 
