@@ -78,6 +78,8 @@ pub struct Fold<S = MemoryStore> {
     snapshot: Option<Position>,
     /// Rows known before a snapshot began that it has not shown yet.
     stale: BTreeSet<(usize, Key)>,
+    /// The row that the last change deleted: the next may be the same row under another key.
+    departed: Option<rows::Departed>,
 }
 
 impl Fold {
@@ -103,6 +105,7 @@ impl<S: Store> Fold<S> {
             changes: 0,
             snapshot: None,
             stale: BTreeSet::new(),
+            departed: None,
         }
     }
 

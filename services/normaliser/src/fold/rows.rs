@@ -6,7 +6,7 @@ use super::{
     view,
 };
 use crate::mapping::{Mapping, plain};
-use change::{Cell, Change, Entry, Row, TableId, TableSchema};
+use change::{Cell, Change, Entry, Position, Row, TableId, TableSchema};
 use event::Quarantined;
 use std::{collections::HashMap, sync::Arc};
 
@@ -56,6 +56,23 @@ pub fn tables(mapping: &Mapping, name: Option<&str>) -> Vec<usize> {
     mapping.tables.iter().enumerate().filter(|(_, table)| wanted(&table.id)).map(|(index, _)| index).collect()
 }
 
+/// A row that went at a position.
+#[derive(Debug)]
+pub struct Departed {
+    table: usize,
+    position: Position,
+    cells: Cells,
+}
+
+impl Departed {
+    /// A changed key is told as a deletion and an insertion right behind it. Values that the log left out of the latter
+    /// are those of the row that went.
+    fn came_back(&self, table: usize, at: Position) -> bool {
+        let next = Position { ordinal: self.position.ordinal + 1, ..self.position };
+        self.table == table && next == at
+    }
+}
+
 pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
     let Some(schema) = &entry.table else { return };
     let Some(table) = fold.layouts.tables.get(&schema.table).copied() else { return };
@@ -70,7 +87,11 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
         Change::Snapshot { new } | Change::Insert { new } => put(fold, table, None, new, &touch),
         Change::Update { old, new } => put(fold, table, old.as_ref(), new, &touch),
         Change::Delete { old } => match old.as_ref().and_then(key) {
-            Some(key) => remove(fold, table, &key, &touch),
+            Some(key) => {
+                let gone = fold.store.get(table, &key);
+                fold.departed = gone.map(|cells| Departed { table, position: touch.position, cells });
+                remove(fold, table, &key, &touch);
+            }
             None => note(fold, table, &touch, "delete without a key", String::new(), None),
         },
         Change::Truncate => {
@@ -104,7 +125,9 @@ fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row,
         fold.stale.remove(&(table, now.clone()));
     }
     let prior = fold.store.get(table, &before);
-    let cells = cells(fold, table, old, new, prior.as_ref(), touch);
+    let departed = fold.departed.take().filter(|departed| departed.came_back(table, touch.position));
+    let known = prior.as_ref().or(departed.as_ref().map(|departed| &departed.cells));
+    let cells = cells(fold, table, old, new, known, touch);
     if let Some(conditions) = &fold.mapping.tables[table].dictionary
         && conditions.iter().any(|condition| condition.holds(&|at: crate::mapping::Ref| view::text(&cells, at.column)))
     {
@@ -140,7 +163,7 @@ fn cells<S: Store>(
     table: usize,
     old: Option<&Row>,
     new: &Row,
-    prior: Option<&Cells>,
+    known: Option<&Cells>,
     touch: &Touch,
 ) -> Cells {
     let mapping = fold.mapping.clone();
@@ -154,7 +177,7 @@ fn cells<S: Store>(
             cells.push(cell.clone());
             continue;
         }
-        let known = prior.map(|prior| &prior[at]).or_else(|| old.and_then(|old| old.get(name)));
+        let known = known.map(|known| &known[at]).or_else(|| old.and_then(|old| old.get(name)));
         match known {
             Some(known) if *known != Cell::Unchanged => cells.push(known.clone()),
             _ => {

@@ -242,6 +242,33 @@ fn unchanged_values_come_from_the_store() {
 }
 
 #[test]
+fn a_changed_key_keeps_what_the_log_leaves_out() {
+    let (mut world, mut fold) = gp();
+    let row = |id: &str, words| {
+        [
+            ("observation_id", t(id)),
+            ("patient_id", t("p1")),
+            ("code_id", i(7)),
+            ("text_value", words),
+            ("is_deleted", b(false)),
+        ]
+    };
+    let first = world.insert("emis.observation", &row("ob1", t("a long text")));
+    world.tell(&mut fold, vec![first]);
+    let gone = world.delete("emis.observation", t("ob1"));
+    let come = world.insert("emis.observation", &row("ob2", change::Cell::Unchanged));
+    let told = world.tell(&mut fold, vec![gone, come]);
+    assert!(told.iter().any(|line| line.contains("ob2") && line.contains("text=a long text")), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("quarantined")), "{told:?}");
+    // Another row's deletion gives nothing away.
+    let gone = world.delete("emis.observation", t("ob2"));
+    world.tell(&mut fold, vec![gone]);
+    let come = world.insert("emis.observation", &row("ob3", change::Cell::Unchanged));
+    let told = world.tell(&mut fold, vec![come]);
+    assert!(!told.iter().any(|line| line.contains("a long text")), "{told:?}");
+}
+
+#[test]
 fn a_dropped_column_is_told_once() {
     let (mut world, mut fold) = gp();
     let mut narrow = |id: &str| {
