@@ -7,8 +7,7 @@
 
 pub mod access;
 pub mod alerts;
-pub mod bench_capture;
-pub mod bench_latency;
+pub mod bench;
 pub mod checks;
 pub mod demo;
 pub mod live;

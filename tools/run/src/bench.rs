@@ -2,13 +2,20 @@
 
 use crate::demo;
 use anyhow::Context;
-use proof::{bench_capture, bench_latency, checks};
+use proof::{
+    bench::{self, Options},
+    checks,
+};
 use std::{path::PathBuf, process::ExitCode};
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Name {
     /// Draining a backlog of changes, against `pg_recvlogical`.
     Capture,
+    /// From a commit to its change in a Kafka consumer's hands, against a client that tells Kafka itself.
+    CaptureLatency,
+    /// The first reading of a table, against `COPY … TO STDOUT`.
+    Snapshot,
     /// From a commit in the source to the alert in a browser.
     Latency,
 }
@@ -18,9 +25,21 @@ pub struct Arguments {
     /// What to measure.
     #[arg(value_enum)]
     pub name: Name,
-    /// Changes a second that the sources take meanwhile.
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    pub rate: u32,
+    /// Rows: of the backlog (500,000 unless told), of the snapshot (1,500,000), of the large transaction (5,000,000).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..))]
+    pub rows: Option<u64>,
+    /// Rounds, of which the median is told; each measures its floor, too. Three unless told, one for `capture-latency`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=bench::REPEAT_MAX as i64))]
+    pub repeat: Option<u8>,
+    /// Changes a second that the sources take: 1,000 unless told for `capture-latency`, 500 for `latency`.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<u32>,
+    /// How long `capture-latency` measures.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub seconds: u32,
+    /// With `capture`: what stays resident while one transaction of millions of rows and a row of 50 MB pass.
+    #[arg(long)]
+    pub large: bool,
     /// Write the report here as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -29,14 +48,31 @@ pub struct Arguments {
     pub peer: Option<String>,
 }
 
+impl Arguments {
+    fn options(&self) -> Options {
+        let (rate, repeat) = match self.name {
+            Name::CaptureLatency => (bench::capture_latency::RATE, 1),
+            Name::Capture | Name::Snapshot | Name::Latency => (bench::latency::RATE, 3),
+        };
+        Options {
+            folder: stack::local().join("bench"),
+            rows: self.rows,
+            repeat: usize::from(self.repeat.unwrap_or(repeat)),
+            rate: self.rate.unwrap_or(rate),
+            seconds: self.seconds,
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(peer) = &arguments.peer {
         anyhow::bail!("the peer `{peer}` cannot be measured: no peer is built in yet");
     }
+    anyhow::ensure!(!arguments.large || arguments.name == Name::Capture, "--large goes with `capture`");
     if let Some(file) = &arguments.report {
         checks::writable(file)?;
     }
-    let folder = stack::local().join("bench");
+    let options = arguments.options();
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     let report = runtime.block_on(async {
         let stop = demo::on_signal()?;
@@ -45,8 +81,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             () = stop.cancelled() => anyhow::bail!("stopped"),
             report = async {
                 match arguments.name {
-                    Name::Capture => bench_capture::run(&folder, say).await,
-                    Name::Latency => bench_latency::run(&folder, f64::from(arguments.rate), say).await,
+                    Name::Capture if arguments.large => bench::large::run(&options, say).await,
+                    Name::Capture => bench::capture::run(&options, say).await,
+                    Name::CaptureLatency => bench::capture_latency::run(&options, say).await,
+                    Name::Snapshot => bench::snapshot::run(&options, say).await,
+                    Name::Latency => bench::latency::run(&options, say).await,
                 }
             } => report,
         }

@@ -1,6 +1,7 @@
 //! `./run bench latency`: from the commit of a critical result to the alert in a connected event
 //! stream, while the clinics work.
 
+use super::{Options, quantile};
 use crate::{
     live::{self, Stream},
     report::Report,
@@ -9,10 +10,12 @@ use crate::{
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use region::{simulator::Simulator, story};
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// Changes a second that the clinics make meanwhile.
+pub const RATE: u32 = 500;
 const SAMPLES: usize = 300;
 const SAMPLES_LEAST: usize = SAMPLES * 9 / 10;
 /// Between two critical results; not a divisor of any timer's period.
@@ -20,8 +23,9 @@ const PAUSE: Duration = Duration::from_millis(137);
 const WARM_UP: Duration = Duration::from_secs(10);
 const LATE_MAX: Duration = Duration::from_secs(20);
 
-pub async fn run(folder: &Path, rate: f64, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
+pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
     say("starting a region");
+    let (folder, rate) = (&options.folder, f64::from(options.rate));
     let mut running = Running::prepare(folder, &Histories { seed: 7, people: 300 }, |_| {}).await?;
     running.launch()?;
     running.wait_live(|_, _| {}).await?;
@@ -29,8 +33,7 @@ pub async fn run(folder: &Path, rate: f64, mut say: impl FnMut(&str)) -> anyhow:
     running.stop().await?;
     let mut latencies = measured?;
     latencies.sort_by(f64::total_cmp);
-    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share).round() as usize];
-    let (p50, p99) = (at(0.5), at(0.99));
+    let (p50, p99) = (quantile(&latencies, 0.5), quantile(&latencies, 0.99));
     let mut report = Report::new("latency");
     report.figure("p50_ms", p50);
     report.figure("p99_ms", p99);

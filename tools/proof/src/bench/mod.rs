@@ -1,0 +1,66 @@
+//! `./run bench`: what the benches share: their options, and how many runs become one figure.
+//!
+//! # Why
+//! Only ratios mean something on a shared machine. So every bench measures its floor (what the parts alone can do) in
+//! the same run as ours, they take turns, and the median of the rounds counts.
+
+pub mod capture;
+pub mod capture_latency;
+mod commits;
+pub mod large;
+pub mod latency;
+mod sighting;
+pub mod snapshot;
+mod stage;
+mod usage;
+
+use std::path::PathBuf;
+
+/// Rounds of one run. Each needs a slot of its own for each contestant.
+pub const REPEAT_MAX: usize = 6;
+
+/// What the command line chose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the components keep their files; emptied first.
+    pub folder: PathBuf,
+    /// Rows, where the bench's own number is not wanted.
+    pub rows: Option<u64>,
+    /// Rounds.
+    pub repeat: usize,
+    /// Commits a second.
+    pub rate: u32,
+    /// How long latencies are measured.
+    pub seconds: u32,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The value that this share of the sorted values does not exceed.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index of a short list"
+    )]
+    let at = (sorted.len().saturating_sub(1) as f64 * share).round() as usize;
+    sorted.get(at).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_and_the_tail() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert!(median(Vec::new()).is_nan());
+        let hundred: Vec<f64> = (0..=100).map(f64::from).collect();
+        assert_eq!((quantile(&hundred, 0.5), quantile(&hundred, 0.99)), (50.0, 99.0));
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+}
