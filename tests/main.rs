@@ -4,6 +4,7 @@
 
 mod browser;
 mod compose;
+mod connect;
 mod contract;
 mod end_to_end;
 mod recovery;

@@ -24,6 +24,9 @@
 //! `restart`, `stop`. Single components start by themselves too: `Postgres::start`,
 //! `Kafka::start`, `Registry::start`. A dropped component is killed.
 //!
+//! `Connect::start` runs Debezium's own connectors in a Kafka Connect worker; `./run test` and `./run bench … --peer` fetch
+//! it (`tools/stack/maven/connect.xml`).
+//!
 //! Between a client and a component a [`proxy::Proxy`] can stand, which does what networks do. Kafka tells clients where
 //! to find it, so one that is to be met through a proxy is started with [`Kafka::start_behind`].
 //!
@@ -33,6 +36,7 @@
 //! to run as root, so root starts it as an unprivileged user.
 
 mod causeway;
+mod connect;
 mod kafka;
 mod part;
 mod ports;
@@ -45,6 +49,7 @@ mod registry;
 pub mod witness;
 
 pub use causeway::Causeway;
+pub use connect::{Connect, Properties, properties};
 pub use kafka::Kafka;
 pub use part::{Part, Ready};
 pub use ports::free_port;
@@ -60,6 +65,7 @@ use std::path::{Path, PathBuf};
 
 /// The pinned versions, read from where Maven reads them.
 const POM: &str = include_str!("../maven/pom.xml");
+const CONNECT_POM: &str = include_str!("../maven/connect.xml");
 
 /// The repository, as it was when this was built.
 pub fn repository() -> PathBuf {
@@ -74,7 +80,7 @@ pub fn local() -> PathBuf {
 
 /// `<kafka.version>4.1.2</kafka.version>` → `4.1.2`.
 fn pinned(property: &str) -> Option<&'static str> {
-    let rest = POM.split_once(&format!("<{property}>"))?.1;
+    let rest = [POM, CONNECT_POM].iter().find_map(|pom| pom.split_once(&format!("<{property}>")))?.1;
     Some(rest.split_once("</")?.0)
 }
 
@@ -103,6 +109,7 @@ mod tests {
     fn versions_are_read_from_the_pom() {
         assert!(super::pinned("kafka.version").is_some_and(|v| v.starts_with("4.")));
         assert!(super::pinned("registry.version").is_some_and(|v| v.starts_with("2.6")));
+        assert_eq!(super::pinned("connect.version"), super::pinned("kafka.version"));
         assert!(super::pinned("postgres.18").is_some_and(|v| v.starts_with("18.")));
         assert_eq!(super::pinned("nothing.version"), None);
     }
