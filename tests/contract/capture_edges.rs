@@ -171,7 +171,7 @@ impl<'a> Stranger<'a> {
         };
         Ok(Told {
             op: told_value(&fields["op"]),
-            table: format!("{}.{}", told_value(source["schema"]), told_value(source["table"])),
+            table: format!("{}.{}", name(source["schema"]), name(source["table"])),
             key,
             before,
             after: message.unwrap_or(after),
@@ -215,6 +215,10 @@ fn told_row(row: &Avro, names: &[String], unchanged: &[String]) -> String {
         }
         _ => "-".to_owned(),
     }
+}
+
+fn name(value: &Avro) -> &str {
+    if let Avro::String(name) = value { name } else { "" }
 }
 
 fn told_value(value: &Avro) -> String {

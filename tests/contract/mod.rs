@@ -3,6 +3,7 @@
 mod capture;
 mod capture_edges;
 mod capture_edges_rows;
+mod capture_edges_tables;
 mod capture_idle;
 mod capture_stack;
 mod capture_types;

@@ -175,10 +175,13 @@ pub(crate) struct Table {
     pub(crate) schema: Arc<TableSchema>,
     /// What the server's statistics expect.
     pub(crate) rows_estimated: u64,
+    /// What inherits from it is a table of its own; what is a partition of it is not.
+    pub(crate) without_heirs: bool,
 }
 
 const PUBLISHED: &str = "
-    select p.schemaname::text as schema, p.tablename::text as name, c.oid, greatest(c.reltuples, 0)::bigint as rows
+    select p.schemaname::text as schema, p.tablename::text as name, c.oid, greatest(c.reltuples, 0)::bigint as rows,
+           c.relkind = 'r' as without_heirs
     from pg_publication_tables p
     join pg_namespace n on n.nspname = p.schemaname
     join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
@@ -221,7 +224,11 @@ pub(crate) async fn published(
         let table = TableId { schema: schema.into(), name: name.into() };
         let schema = Arc::new(TableSchema { table, columns: columns.collect() });
         let rows: i64 = row.get("rows");
-        tables.push(Table { schema, rows_estimated: u64::try_from(rows).unwrap_or(0) });
+        tables.push(Table {
+            schema,
+            rows_estimated: u64::try_from(rows).unwrap_or(0),
+            without_heirs: row.get("without_heirs"),
+        });
     }
     Ok(tables)
 }

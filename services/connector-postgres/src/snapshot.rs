@@ -166,8 +166,14 @@ impl Snapshot<'_> {
         let mut relation = Relation::register(&self.session.registry, &self.origin.source, schema).await?;
         let columns: Vec<String> = table.schema.columns.iter().map(|column| quoted(&column.name)).collect();
         let id = &table.schema.table;
-        let select =
-            format!("copy (select {} from {}.{}) to stdout", columns.join(", "), quoted(&id.schema), quoted(&id.name));
+        // Otherwise rows of tables that inherit from this one would be read twice, once as its own.
+        let only = if table.without_heirs { "only " } else { "" };
+        let select = format!(
+            "copy (select {} from {only}{}.{}) to stdout",
+            columns.join(", "),
+            quoted(&id.schema),
+            quoted(&id.name)
+        );
         let rows = client.copy_out(select.as_str()).await.doing("reading a table")?;
         let mut rows = pin!(rows);
         let mut row = CopyRow::default();
