@@ -1,5 +1,6 @@
 //! What breaks is started again, and afterwards nothing is lost, doubled, out of order or raised twice.
 
+mod capture;
 mod faults;
 
 use anyhow::{Context, ensure};

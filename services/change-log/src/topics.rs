@@ -88,7 +88,9 @@ pub async fn ensure(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<(), To
             let replicas = TopicReplication::Fixed(i32::from(kafka.replicas));
             let mut topic = NewTopic::new(name, i32::from(spec.partitions), replicas)
                 .set("max.message.bytes", &record_bytes_max)
-                .set("cleanup.policy", spec.kept.policy());
+                .set("cleanup.policy", spec.kept.policy())
+                // By the broker's clock: a writer whose clock is wrong could be refused, or have the log deleted as old.
+                .set("message.timestamp.type", "LogAppendTime");
             if spec.kept != Kept::Compacted {
                 topic = topic.set("retention.ms", kept);
             }

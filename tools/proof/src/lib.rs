@@ -10,6 +10,7 @@ pub mod alerts;
 pub mod bench;
 pub mod checks;
 pub mod demo;
+pub mod faults;
 pub mod live;
 pub mod log;
 pub mod order;

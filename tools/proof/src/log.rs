@@ -70,7 +70,7 @@ pub async fn read(brokers: &str, registry: &str, topic: &str, keys: &Keys) -> an
 
 /// The session rule of docs/architecture.md.
 #[derive(Debug, Default)]
-struct Rule {
+pub(crate) struct Rule {
     /// The offset of the newest session record.
     session: Option<i64>,
     last: Option<String>,
@@ -80,13 +80,13 @@ struct Rule {
 }
 
 impl Rule {
-    fn begin(&mut self, offset: i64) {
+    pub(crate) fn begin(&mut self, offset: i64) {
         self.session = Some(offset);
         self.sessions += 1;
     }
 
     /// Whether a record of a session counts.
-    fn accept(&mut self, session: i64, previous: &str, position: &str) -> bool {
+    pub(crate) fn accept(&mut self, session: i64, previous: &str, position: &str) -> bool {
         if self.session.is_some_and(|current| current != session) {
             self.void += 1;
             return false;
@@ -163,14 +163,14 @@ impl Reader {
     }
 }
 
-struct Schemas {
-    registry: String,
-    known: HashMap<u32, Schema>,
-    runtime: Handle,
+pub(crate) struct Schemas {
+    pub(crate) registry: String,
+    pub(crate) known: HashMap<u32, Schema>,
+    pub(crate) runtime: Handle,
 }
 
 impl Schemas {
-    fn get(&mut self, id: u32) -> anyhow::Result<&Schema> {
+    pub(crate) fn get(&mut self, id: u32) -> anyhow::Result<&Schema> {
         if !self.known.contains_key(&id) {
             let url = format!("{}/schemas/ids/{id}", self.registry.trim_end_matches('/'));
             let answer: serde_json::Value = self
@@ -183,10 +183,10 @@ impl Schemas {
     }
 }
 
-struct Fields<'a>(&'a [(String, Value)]);
+pub(crate) struct Fields<'a>(&'a [(String, Value)]);
 
 impl<'a> Fields<'a> {
-    fn of(value: &'a Value) -> Option<Self> {
+    pub(crate) fn of(value: &'a Value) -> Option<Self> {
         match value {
             Value::Record(fields) => Some(Self(fields)),
             Value::Union(_, inner) => Self::of(inner),
@@ -194,11 +194,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a Value> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value)
     }
 
-    fn text(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
         match self.get(name)? {
             Value::String(text) => Some(text),
             _ => None,

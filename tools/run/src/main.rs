@@ -6,6 +6,7 @@
 
 mod bench;
 mod demo;
+mod faults;
 mod load;
 mod matrix;
 mod test;
@@ -36,6 +37,8 @@ enum Verb {
     Down,
     /// Put real records into the GP database.
     Load(load::Arguments),
+    /// Break everything on purpose, at length, and count what was lost, duplicated or out of order.
+    Faults(faults::Arguments),
     /// Measure, side by side with a floor, in one run.
     Bench(bench::Arguments),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Up => up::up(),
         Verb::Down => up::down(),
         Verb::Load(arguments) => load::run(&arguments),
+        Verb::Faults(arguments) => faults::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
     };
     done.unwrap_or_else(|error| {

@@ -200,13 +200,18 @@ impl Part {
 
     /// Asks the process to stop, waits, and kills what has not stopped by [`STOP_WAIT_MAX`].
     pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.stop_by(self.stop_signal).await
+    }
+
+    /// The same with another signal than usual: SIGQUIT is PostgreSQL's immediate stop.
+    pub async fn stop_by(&mut self, signal: Signal) -> anyhow::Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
         if self.exited()?.is_some() {
             return self.reap();
         }
         // What is paused would not hear it.
         self.resume()?;
-        process::signal(pid, self.stop_signal)?;
+        process::signal(pid, signal)?;
         let deadline = Instant::now() + STOP_WAIT_MAX;
         while self.exited()?.is_none() {
             if Instant::now() > deadline {

@@ -148,6 +148,11 @@ impl Postgres {
         Ok(file)
     }
 
+    /// The immediate stop: no checkpoint, no good-byes; the next start recovers from the WAL.
+    pub async fn stop_immediately(&mut self) -> anyhow::Result<()> {
+        self.part.stop_by(Signal::SIGQUIT).await
+    }
+
     pub async fn create_database(&self, database: &str, owner: &str) -> anyhow::Result<()> {
         let (database, owner) = (identifier(database)?, identifier(owner)?);
         self.execute("postgres", &format!("create database {database} owner {owner}")).await

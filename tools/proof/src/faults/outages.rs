@@ -1,0 +1,94 @@
+//! Components that stop, halt, or stay away: the database in the middle of a large COPY, and Kafka.
+
+use super::{Scale, load::Load, yard::Yard};
+use crate::report::Report;
+use anyhow::{Context, ensure};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
+use std::time::{Duration, Instant};
+
+const ROWS: u64 = 200;
+const CALM: Duration = Duration::from_millis(800);
+const WAIT_MAX: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(25);
+
+/// The database is stopped at once: while it takes in a large COPY, and again while it sends that COPY.
+pub async fn copy(yard: &mut Yard, scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+    let mut source = yard.source(ROWS).await?;
+    let mut connector = source.ready_connector().await?;
+    let rows = scale.copy_rows;
+    let copy =
+        format!("copy yard.row from program 'seq -f \"%.0f|1|copied\" {} {}' (delimiter '|')", ROWS + 1, ROWS + rows);
+    // It is never committed: nothing of it may show.
+    let client = yard.database.connect(&source.name).await?;
+    let sql = copy.clone();
+    let copying = tokio::spawn(async move { client.batch_execute(&sql).await });
+    let watcher = yard.database.connect(&source.name).await?;
+    let size = "select pg_relation_size('yard.row')";
+    let before: i64 = watcher.query_one(size, &[]).await?.get(0);
+    let deadline = Instant::now() + WAIT_MAX;
+    while watcher.query_one(size, &[]).await?.get::<_, i64>(0) < before + 512 * 1024 {
+        ensure!(Instant::now() < deadline && !copying.is_finished(), "the COPY was not met in its middle");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    yard.database.stop_immediately().await?;
+    ensure!(copying.await?.is_err(), "the COPY was over before the database stopped");
+    yard.database.start().await?;
+    yard.database.execute(&source.name, &copy).await?;
+    let topic = format!("changes.{}", source.name);
+    let began = written(yard.kafka.brokers(), &topic).await?;
+    let deadline = Instant::now() + WAIT_MAX;
+    loop {
+        let now = written(yard.kafka.brokers(), &topic).await? - began;
+        if now > 0 {
+            ensure!(now < i64::try_from(rows)?, "all of the COPY was sent before the database stopped");
+            break;
+        }
+        ensure!(Instant::now() < deadline, "nothing of the COPY reaches the log");
+        tokio::time::sleep(POLL).await;
+    }
+    yard.database.stop_immediately().await?;
+    yard.database.start().await?;
+    connector.wait_ready().await?;
+    let verdict = yard.judge(source, connector).await?;
+    let name = "database_stopped_in_a_copy";
+    report.check(name, verdict.ok() && verdict.committed >= rows, &format!("{rows} rows: {}", verdict.text()));
+    Ok(())
+}
+
+/// Where the log ends.
+async fn written(brokers: &str, topic: &str) -> anyhow::Result<i64> {
+    let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &brokers).create()?;
+        Ok(consumer.fetch_watermarks(&topic, 0, Duration::from_secs(10))?.1)
+    })
+    .await?
+}
+
+/// Kafka is killed, halted, and away for a while.
+pub async fn kafka(yard: &mut Yard, scale: &Scale, seed: u64, report: &mut Report) -> anyhow::Result<()> {
+    let mut source = yard.source(ROWS).await?;
+    let connector = source.ready_connector().await?;
+    let load = Load::start(&yard.database.config(&source.name)?, seed);
+    tokio::time::sleep(CALM).await;
+    yard.kafka.kill_9()?;
+    yard.kafka.start().await?;
+    tokio::time::sleep(CALM).await;
+    yard.kafka.pause()?;
+    tokio::time::sleep(scale.paused).await;
+    yard.kafka.resume()?;
+    tokio::time::sleep(CALM).await;
+    yard.kafka.stop().await?;
+    tokio::time::sleep(scale.away).await;
+    yard.kafka.start().await?;
+    tokio::time::sleep(CALM).await;
+    let committed = load.stop().await;
+    let verdict = yard.judge(source, connector).await.context("after Kafka was killed, paused and away")?;
+    let detail =
+        format!("paused {:?}, away {:?}, {committed} transactions: {}", scale.paused, scale.away, verdict.text());
+    report.check("kafka_killed_paused_and_away", verdict.ok() && committed > 0, &detail);
+    Ok(())
+}
