@@ -68,23 +68,32 @@ fn witnessed(witness: &Witness) -> anyhow::Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// The table as the log tells it.
+/// The table as the log tells it. While a snapshot is taken, what happens to a row can be told before the row is read.
 fn folded(items: &[Item]) -> BTreeMap<i64, Row> {
+    let end =
+        |item: &Item| matches!(item, Item::Control(control) if matches!(control.body, ControlBody::SnapshotEnd(_)));
+    let read = items.iter().rfind(|item| end(item)).map_or(i64::MAX, |item| match item {
+        Item::Control(control) => control.offset,
+        _ => i64::MAX,
+    });
     let mut rows: BTreeMap<i64, Row> = BTreeMap::new();
     for entry in results(items) {
+        let reading = entry.offset < read;
         match &entry.change {
-            Change::Snapshot { new } | Change::Insert { new } => {
-                assert!(rows.insert(id_of(new), new.clone()).is_none(), "a row came twice");
-            }
+            Change::Snapshot { new } => drop(rows.insert(id_of(new), new.clone())),
+            Change::Insert { new } => assert!(rows.insert(id_of(new), new.clone()).is_none(), "a row came twice"),
             Change::Update { new, .. } => {
-                let old = rows.remove(&id_of(new)).expect("an update of a row that is there");
-                rows.insert(id_of(new), new.clone().filled_from(&old));
+                let old = rows.remove(&id_of(new));
+                assert!(old.is_some() || reading, "an update of a row that is not there");
+                let new = old.map_or_else(|| new.clone(), |old| new.clone().filled_from(&old));
+                rows.insert(id_of(&new), new);
             }
             Change::Delete { old } => {
                 let old = old.as_ref().expect("the key");
-                assert!(rows.remove(&id_of(old)).is_some(), "a row went twice");
+                assert!(rows.remove(&id_of(old)).is_some() || reading, "a row went twice");
             }
-            Change::Truncate | Change::Message { .. } => {}
+            Change::Truncate => rows.clear(),
+            Change::Message { .. } => {}
         }
     }
     rows

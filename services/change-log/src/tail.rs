@@ -1,7 +1,7 @@
 //! The end of a log, read back: where its last session stood.
 
 use crate::{
-    control::Session,
+    control::{Progress, Session, Snapshot},
     frame,
     header::{Headers, Kind},
     kafka::KafkaSettings,
@@ -37,6 +37,8 @@ pub struct LogTail {
     pub last: Option<LastRecord>,
     /// The newest end of a commit, or progress, that was seen.
     pub committed: Option<Lsn>,
+    /// What the connector last remembered of snapshots.
+    pub state: Option<String>,
     /// The session that wrote the last record, while it is held.
     pub session: Option<Session>,
     /// The newest session that has shown.
@@ -47,8 +49,6 @@ pub struct LogTail {
 pub struct LastRecord {
     pub position: Position,
     pub session: i64,
-    /// It stands inside a snapshot that has not ended.
-    pub in_snapshot: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ impl Tail {
             let from = (until - window).max(low);
             let mut tail = LogTail { low, high: until, ..LogTail::default() };
             self.each(from, until, |message| tail.take(message))?;
-            if tail.last.is_none() && from > low {
+            if (tail.last.is_none() || tail.state.is_none()) && from > low {
                 window = window.saturating_mul(WINDOW_GROWTH);
                 continue;
             }
@@ -155,31 +155,36 @@ impl LogTail {
         else {
             return;
         };
-        self.see(message.offset(), &headers);
+        if self.see(message.offset(), &headers)
+            && let Some(state) = state_of(headers.kind, message)
+        {
+            self.state = Some(state);
+        }
     }
 
     /// A record counts while no newer session has shown.
-    fn see(&mut self, offset: i64, headers: &Headers<'_>) {
+    fn see(&mut self, offset: i64, headers: &Headers<'_>) -> bool {
         let newest = self.newest_session.unwrap_or(-1);
         let Some(place) = headers.place else {
             self.newest_session = Some(offset.max(newest));
-            return;
+            return false;
         };
         if place.session < newest {
-            return;
+            return false;
         }
         self.newest_session = Some(place.session);
-        let in_snapshot = match headers.kind {
-            Kind::SnapshotBegin | Kind::SnapshotChunk => true,
-            Kind::Change => headers.in_snapshot,
-            Kind::SnapshotEnd | Kind::Progress | Kind::Session => false,
-        };
-        let committed = match headers.kind {
-            Kind::Progress => Some(place.position.commit),
-            _ => headers.commit_end,
-        };
-        self.committed = committed.or(self.committed);
-        self.last = Some(LastRecord { position: place.position, session: place.session, in_snapshot });
+        self.committed = headers.commit_end.or(self.committed);
+        self.last = Some(LastRecord { position: place.position, session: place.session });
+        true
+    }
+}
+
+fn state_of(kind: Kind, message: &BorrowedMessage<'_>) -> Option<String> {
+    let datum = || frame::unwrap(message.payload()?).ok().map(|(_, datum)| datum);
+    match kind {
+        Kind::Progress => Progress::decode(datum()?).ok()?.state,
+        Kind::SnapshotBegin | Kind::SnapshotChunk | Kind::SnapshotEnd => Snapshot::decode(datum()?).ok()?.state,
+        Kind::Change | Kind::Session => None,
     }
 }
 
@@ -229,13 +234,11 @@ mod tests {
     }
 
     #[test]
-    fn an_open_snapshot_and_the_last_commit_show() {
-        let row = Headers { in_snapshot: true, ..record(Kind::Change, 3, 2) };
-        let mut seen = tail(&[(10, record(Kind::SnapshotBegin, 3, 1)), (11, row)]);
-        assert!(seen.last.is_some_and(|last| last.in_snapshot));
-        let end = Headers { commit_end: Some(Lsn(9)), ..record(Kind::SnapshotEnd, 3, 3) };
-        seen.see(12, &end);
-        assert!(seen.last.is_some_and(|last| !last.in_snapshot));
+    fn the_last_end_of_a_commit_shows() {
+        let mut seen = tail(&[(10, record(Kind::SnapshotBegin, 3, 1)), (11, record(Kind::Change, 3, 2))]);
+        assert_eq!(seen.committed, None);
+        let end = Headers { commit_end: Some(Lsn(9)), ..record(Kind::Progress, 3, 3) };
+        assert!(seen.see(12, &end));
         assert_eq!(seen.committed, Some(Lsn(9)));
     }
 }

@@ -25,10 +25,11 @@ impl FromStr for Lsn {
 /// The position of one change: it only grows within a source.
 ///
 /// - `epoch` grows when a source starts anew (first snapshot, re-snapshot after a lost slot);
-/// - `commit` is the LSN of the transaction's commit record (for a snapshot row, the LSN the
-///   snapshot is consistent with);
+/// - `commit` is the LSN of the transaction's commit record;
 /// - `ordinal` counts from 1 over the server's own messages inside the transaction, before any
-///   filter of ours. 0 is a progress record: "everything before this commit LSN is in the log".
+///   filter of ours.
+///
+/// What is of no transaction (rows that a snapshot read, progress) stands between commits: see [`Position::between`].
 ///
 /// The text form has a fixed width, so it sorts as the position does (`collate "C"`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +47,14 @@ impl Position {
 
     pub const fn new(epoch: u32, commit: Lsn, ordinal: u64) -> Self {
         Self { epoch, commit, ordinal }
+    }
+
+    /// The next place after this one that belongs to no transaction, where everything committed before `upto` is in
+    /// the log: a later commit's record begins at `upto` or after it, and an earlier one's begins well before it.
+    #[must_use]
+    pub fn between(self, epoch: u32, upto: Lsn) -> Self {
+        let first = Self::new(epoch, Lsn(upto.0.saturating_sub(1)), 1);
+        if first > self { first } else { Self { ordinal: self.ordinal.saturating_add(1), ..self } }
     }
 }
 
@@ -101,6 +110,16 @@ mod tests {
         {
             assert_eq!(text.parse::<Position>(), Err(ParsePositionError), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_of_no_transaction_stands_between_commits() {
+        let (commit, end) = (Position::new(1, Lsn(100), 3), Lsn(148));
+        let one = commit.between(1, end);
+        let two = one.between(1, end);
+        let next = Position::new(1, end, 1);
+        assert!(commit < one && one < two && two < next, "a commit can begin where the last one ends");
+        assert_eq!(Position::START.between(2, Lsn(7)), Position::new(2, Lsn(6), 1));
     }
 
     #[test]

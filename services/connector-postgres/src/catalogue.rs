@@ -169,28 +169,26 @@ fn numeric(modifier: i32) -> ColumnType {
     }
 }
 
-/// A published table as a snapshot reads it.
-#[derive(Clone, Debug)]
-pub(crate) struct Table {
-    pub(crate) schema: Arc<TableSchema>,
-    /// What the server's statistics expect.
-    pub(crate) rows_estimated: u64,
-    /// What inherits from it is a table of its own; what is a partition of it is not.
-    pub(crate) without_heirs: bool,
-}
-
 const PUBLISHED: &str = "
-    select p.schemaname::text as schema, p.tablename::text as name, c.oid, greatest(c.reltuples, 0)::bigint as rows,
-           c.relkind = 'r' as without_heirs
-    from pg_publication_tables p
-    join pg_namespace n on n.nspname = p.schemaname
-    join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
-    where p.pubname = $1 order by 1, 2";
+    select schemaname::text as schema, tablename::text as name from pg_publication_tables where pubname = $1 order by 1, 2";
+
+/// The tables of the publication that are wanted.
+pub(crate) async fn published(
+    client: &Client,
+    publication: &str,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Result<Vec<TableId>, ConnectorError> {
+    let rows = client.query(PUBLISHED, &[&publication]).await.doing("listing published tables")?;
+    let tables = rows.iter().map(|row| (row.get::<_, String>("schema"), row.get::<_, String>("name")));
+    let wanted = tables.filter(|(schema, name)| wanted(schema, name));
+    Ok(wanted.map(|(schema, name)| TableId { schema: schema.into(), name: name.into() }).collect())
+}
 
 /// The key is what the stream marks as one: not what an index only includes, nor what is checked late.
 const COLUMNS: &str = "
     select a.attname::text as name, a.atttypid as type, a.atttypmod as modifier,
-           coalesce(a.attnum = any (i.indkey), false) as key
+           format_type(a.atttypid, a.atttypmod) as type_name,
+           coalesce(a.attnum = any (i.indkey), false) as key, array_position(i.indkey::int2[], a.attnum) as key_place
     from pg_attribute a
     join pg_class c on c.oid = a.attrelid
     left join lateral (
@@ -200,37 +198,61 @@ const COLUMNS: &str = "
     where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
     order by a.attnum";
 
-/// The tables of the publication that are wanted, with their columns.
-pub(crate) async fn published(
+/// A column of a table's key, with its type as SQL names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
+    pub(crate) type_name: String,
+}
+
+/// The key by which a table's rows are read, in the order of its index.
+pub(crate) async fn key(client: &Client, table: u32) -> Result<Vec<KeyColumn>, ConnectorError> {
+    let rows = client.query(COLUMNS, &[&table]).await.doing("looking up a key")?;
+    let mut columns: Vec<_> = rows.iter().filter(|row| row.get("key")).collect();
+    columns.sort_by_key(|row| row.get::<_, Option<i32>>("key_place"));
+    let column = |row: &&tokio_postgres::Row| KeyColumn { name: row.get("name"), type_name: row.get("type_name") };
+    Ok(columns.iter().map(column).collect())
+}
+
+/// A column list and a row filter of the publication, where the server knows them (from 15).
+const LISTED: &str = "
+    select c.oid, c.relkind = 'r' as without_heirs, to_jsonb(p) ->> 'rowfilter' as filter, array(select jsonb_array_elements_text(to_jsonb(p) -> 'attnames')) as columns
+    from pg_publication_tables p
+    join pg_namespace n on n.nspname = p.schemaname
+    join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+    where p.pubname = $1 and p.schemaname = $2 and p.tablename = $3";
+
+/// A published table as it is now.
+pub(crate) struct Published {
+    pub(crate) schema: TableSchema,
+    /// SQL that its published rows fulfil.
+    pub(crate) filter: Option<String>,
+    /// What inherits from it is a table of its own; what is a partition of it is not.
+    pub(crate) without_heirs: bool,
+}
+
+/// None: it is not published.
+pub(crate) async fn table(
     client: &Client,
     publication: &str,
     types: &mut Types,
-    wanted: impl Fn(&str, &str) -> bool,
-) -> Result<Vec<Table>, ConnectorError> {
-    let mut tables = Vec::new();
-    for row in client.query(PUBLISHED, &[&publication]).await.doing("listing published tables")? {
-        let (schema, name): (String, String) = (row.get("schema"), row.get("name"));
-        if !wanted(&schema, &name) {
-            continue;
-        }
-        let oid: u32 = row.get("oid");
-        let columns = client.query(COLUMNS, &[&oid]).await.doing("listing columns")?;
-        types.learn(client, columns.iter().map(|column| column.get("type"))).await?;
-        let columns = columns.iter().map(|column| Column {
-            name: column.get::<_, String>("name").into(),
-            kind: types.column_type(column.get("type"), column.get("modifier")),
-            key: column.get("key"),
-        });
-        let table = TableId { schema: schema.into(), name: name.into() };
-        let schema = Arc::new(TableSchema { table, columns: columns.collect() });
-        let rows: i64 = row.get("rows");
-        tables.push(Table {
-            schema,
-            rows_estimated: u64::try_from(rows).unwrap_or(0),
-            without_heirs: row.get("without_heirs"),
-        });
-    }
-    Ok(tables)
+    schema: &str,
+    name: &str,
+) -> Result<Option<Published>, ConnectorError> {
+    let listed = client.query_opt(LISTED, &[&publication, &schema, &name]).await.doing("looking up a table")?;
+    let Some(listed) = listed else { return Ok(None) };
+    let (oid, list): (u32, Vec<String>) = (listed.get("oid"), listed.get("columns"));
+    let mut columns = client.query(COLUMNS, &[&oid]).await.doing("listing columns")?;
+    columns.retain(|column| list.is_empty() || list.contains(&column.get::<_, String>("name")));
+    types.learn(client, columns.iter().map(|column| column.get("type"))).await?;
+    let columns = columns.iter().map(|column| Column {
+        name: column.get::<_, String>("name").into(),
+        kind: types.column_type(column.get("type"), column.get("modifier")),
+        key: column.get("key"),
+    });
+    let table = TableId { schema: schema.into(), name: name.into() };
+    let schema = TableSchema { table, columns: columns.collect() };
+    Ok(Some(Published { schema, filter: listed.get("filter"), without_heirs: listed.get("without_heirs") }))
 }
 
 /// The primary key's columns of a table whose replica identity is the whole row.

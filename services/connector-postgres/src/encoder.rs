@@ -8,30 +8,33 @@ use crate::{
     quarantine::{Oversized, Quarantine},
     relation::{Margins, Origin, Place, Relation, Transaction as Mark},
     settings::Settings,
+    snapshot::{Answer, At, Coordinator, Difference, Output},
+    status::Status,
     trace,
 };
-use boot::failpoint;
-use change::{Batch, Column, Lsn, Position, Step, TableId, TableSchema, avro::envelope};
-use change_log::{
-    Records, Registry,
-    control::{PROGRESS, Progress},
-    frame,
-    header::Kind,
-    records::TraceParent,
-    topics::RECORD_BYTES_MAX,
-};
+use boot::{failpoint, health::Part};
+use change::{Batch, Column, Lsn, Position, Step, TableId, TableSchema};
+use change_log::{Records, Registry, records::TraceParent, topics::RECORD_BYTES_MAX};
 use pgwire_replication::ReplicationEvent;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 use tokio_postgres::Client;
 
-/// WAL without changes of ours is confirmed this often at most, …
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
-/// … or once there is so much of it.
-const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
 /// No more than this is set aside for a block that may stay small.
 const BLOCK_BYTES_MAX: usize = 256 * 1024;
 /// Tables with different shapes that are known at a time. PostgreSQL describes one again when it is asked to.
 const RELATIONS_MAX: usize = 50_000;
+
+/// What the stream hands over.
+pub(crate) enum Input {
+    Frames(Vec<ReplicationEvent>),
+    /// From a worker of a snapshot.
+    Answer(Box<Answer>),
+    /// Nothing came, but a snapshot may have something to do.
+    Tick,
+}
 
 /// Turns messages into records, transaction by transaction.
 pub(crate) struct Encoder<'a> {
@@ -48,71 +51,131 @@ pub(crate) struct Encoder<'a> {
     pub(crate) last: Position,
     /// Everything that the source committed before this place is in the records made so far.
     pub(crate) upto: Lsn,
+    /// The stream has told every commit before this place.
+    pub(crate) passed: Lsn,
+    pub(crate) snapshots: Coordinator,
+    /// Shapes of tables as chunks have them.
+    pub(crate) read_relations: HashMap<u32, Relation>,
+    /// Of the table without a key that is being told.
+    pub(crate) difference: Difference,
+    /// What came while the stream waits for a snapshot.
+    pub(crate) deferred: VecDeque<ReplicationEvent>,
     pub(crate) meter: Meter<'a>,
+    pub(crate) status: &'a Status,
+    pub(crate) health: &'a Part,
     pub(crate) state: State,
 }
 
 /// What goes on between batches.
 #[derive(Default)]
 pub(crate) struct State {
-    transaction: Option<Transaction>,
+    pub(crate) transaction: Option<Transaction>,
     stamp: u64,
     /// The last record of an open transaction: whether it ends it is not known yet.
     held: Records,
-    margins: Margins,
-    progress_at: i64,
+    pub(crate) margins: Margins,
+    /// Chunks told, and records since the log last said what was read, and when that was.
+    pub(crate) chunks: u64,
+    pub(crate) since_told: u64,
+    pub(crate) told_at: i64,
+    pub(crate) progress_at: i64,
     /// How large the last block was.
     block_bytes: usize,
-    messages: Option<(u32, u32)>,
-    oversized: Vec<Oversized>,
+    pub(crate) messages: Option<(u32, u32)>,
+    pub(crate) oversized: Vec<Oversized>,
 }
 
-struct Transaction {
-    commit: Lsn,
-    trace: TraceParent,
-    xid: u32,
-    id: String,
-    committed_at: i64,
-    ordinal: u64,
-    written: u64,
+pub(crate) struct Transaction {
+    pub(crate) commit: Lsn,
+    pub(crate) trace: TraceParent,
+    pub(crate) xid: u32,
+    pub(crate) id: String,
+    pub(crate) committed_at: i64,
+    pub(crate) ordinal: u64,
+    pub(crate) written: u64,
 }
 
-impl Step<ReplicationEvent, Records, Lsn> for Encoder<'_> {
+impl Step<Input, Records, Lsn> for Encoder<'_> {
     type Error = ConnectorError;
 
     /// `upto` of the result is the last commit that it completes.
-    async fn step(&mut self, batch: Batch<ReplicationEvent, Lsn>) -> Result<Batch<Records, Lsn>, ConnectorError> {
+    async fn step(&mut self, batch: Batch<Input, Lsn>) -> Result<Batch<Records, Lsn>, ConnectorError> {
         let captured_at = now();
-        let mut out = std::mem::take(&mut self.state.held);
-        if let Some(transaction) = self.state.transaction.as_ref().filter(|_| out.is_empty()) {
-            out.set_trace(transaction.trace);
+        let mut out = Output { current: std::mem::take(&mut self.state.held), ..Output::default() };
+        if let Some(transaction) = self.state.transaction.as_ref().filter(|_| out.current.is_empty()) {
+            out.current.set_trace(transaction.trace);
         }
         // Sized like the block before: growing it step by step would copy it again and again.
-        out.buffer().reserve(self.state.block_bytes);
-        for event in &batch.items {
-            match event {
-                ReplicationEvent::XLogData { wal_start, data, .. } => {
-                    let message = decode::decode(data)?;
-                    self.take(&mut out, message, wal_start.as_u64(), captured_at).await?;
-                }
-                ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
-                    self.begin(&mut out, Lsn(final_lsn.as_u64()), *xid, *commit_time_micros);
-                }
-                ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
-                    self.commit(&mut out, Lsn(end_lsn.as_u64()), *commit_time_micros, captured_at).await?;
-                }
-                ReplicationEvent::Message { transactional, lsn, prefix, content } => {
-                    self.message(&mut out, *transactional, Lsn(lsn.as_u64()), prefix, content, captured_at).await?;
-                }
-                ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
-                    self.idle(&mut out, Lsn(wal_end.as_u64()), *server_time_micros, captured_at).await?;
-                }
-                ReplicationEvent::StoppedAt { .. } => {}
+        out.current.buffer().reserve(self.state.block_bytes);
+        for input in batch.items {
+            match input {
+                Input::Frames(frames) if self.deferred.is_empty() => self.deferred = frames.into(),
+                Input::Frames(frames) => self.deferred.extend(frames),
+                Input::Answer(answer) => self.snapshots.answer(*answer),
+                Input::Tick => {}
             }
         }
-        if self.state.transaction.as_ref().is_some_and(|transaction| transaction.written > 0) {
-            self.state.held = out.split_last();
+        loop {
+            if self.state.transaction.is_none() {
+                self.between(&mut out).await?;
+                if self.snapshots.holds() {
+                    break;
+                }
+            }
+            let Some(event) = self.deferred.pop_front() else { break };
+            self.event(&mut out, &event, captured_at).await?;
         }
+        self.snapshots.dispatch();
+        if self.state.transaction.as_ref().is_some_and(|transaction| transaction.written > 0) {
+            self.state.held = out.current.split_last();
+        }
+        self.tell_oversized().await?;
+        self.state.block_bytes = out.current.bytes().min(BLOCK_BYTES_MAX);
+        let blocks = out.finish();
+        self.meter.add(blocks.iter().map(Records::len).sum());
+        failpoint::reached("capture.encoded");
+        Ok(Batch { items: blocks, upto: self.upto })
+    }
+}
+
+impl Encoder<'_> {
+    async fn event(
+        &mut self,
+        out: &mut Output,
+        event: &ReplicationEvent,
+        captured_at: i64,
+    ) -> Result<(), ConnectorError> {
+        match event {
+            ReplicationEvent::XLogData { wal_start, data, .. } => {
+                let message = decode::decode(data)?;
+                self.take(&mut out.current, message, wal_start.as_u64(), captured_at).await?;
+            }
+            ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
+                self.passed = self.passed.max(Lsn(final_lsn.as_u64()));
+                self.between(out).await?;
+                self.begin(&mut out.current, Lsn(final_lsn.as_u64()), *xid, *commit_time_micros);
+            }
+            ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
+                self.commit(&mut out.current, Lsn(end_lsn.as_u64()), *commit_time_micros, captured_at).await?;
+            }
+            ReplicationEvent::Message { transactional, lsn, prefix, content } => {
+                let lsn = Lsn(lsn.as_u64());
+                self.message(&mut out.current, *transactional, lsn, prefix, content, captured_at).await?;
+            }
+            ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
+                let end = Lsn(wal_end.as_u64());
+                if self.state.transaction.is_none() {
+                    self.passed = self.passed.max(end);
+                }
+                self.idle(&mut out.current, end, *server_time_micros, captured_at).await?;
+            }
+            ReplicationEvent::StoppedAt { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Returns once they are told: only then may the source forget the rows.
+    async fn tell_oversized(&mut self) -> Result<(), ConnectorError> {
         for row in std::mem::take(&mut self.state.oversized) {
             tracing::warn!(source = self.origin.source, table = row.table, position = %row.position, bytes = row.bytes,
                 "a row is too large for the log; it is told in the quarantine");
@@ -120,16 +183,12 @@ impl Step<ReplicationEvent, Records, Lsn> for Encoder<'_> {
                 .increment(1);
             self.quarantine.put(self.registry, row).await?;
         }
-        self.state.block_bytes = out.bytes().min(BLOCK_BYTES_MAX);
-        self.meter.add(out.len());
-        failpoint::reached("capture.encoded");
-        Ok(Batch { items: vec![out], upto: self.upto })
+        Ok(())
     }
-}
 
-impl Encoder<'_> {
     fn begin(&mut self, out: &mut Records, commit: Lsn, xid: u32, committed_at: i64) {
         self.state.stamp += 1;
+        self.snapshots.begin_transaction(xid);
         let trace = trace::parent(&self.origin.source, Position::new(self.epoch, commit, 0));
         out.set_trace(trace);
         self.state.transaction = Some(Transaction {
@@ -151,6 +210,7 @@ impl Encoder<'_> {
         captured_at: i64,
     ) -> Result<(), ConnectorError> {
         let Some(transaction) = self.state.transaction.take() else { return Ok(()) };
+        self.passed = self.passed.max(end);
         if transaction.written > 0 {
             out.end_commit(end);
             self.upto = self.upto.max(end);
@@ -160,35 +220,6 @@ impl Encoder<'_> {
         } else {
             self.idle(out, end, server_time, captured_at).await?;
         }
-        Ok(())
-    }
-
-    /// WAL up to here has nothing more for us: say so in the log before the slot may forget it.
-    async fn idle(
-        &mut self,
-        out: &mut Records,
-        lsn: Lsn,
-        server_time: i64,
-        captured_at: i64,
-    ) -> Result<(), ConnectorError> {
-        let waited = captured_at.saturating_sub(self.state.progress_at);
-        let due = u128::try_from(waited).is_ok_and(|micros| micros >= PROGRESS_INTERVAL.as_micros());
-        let position = Position::new(self.epoch, lsn, 0);
-        let news = lsn > self.upto && position > self.last && self.state.transaction.is_none();
-        if !news || !(due || lsn.0 - self.upto.0 >= PROGRESS_BYTES) {
-            return Ok(());
-        }
-        let id = self.registry.register(PROGRESS.name, PROGRESS.text).await?;
-        let at = server_time.saturating_add(decode::POSTGRES_EPOCH_MICROS);
-        out.buffer().extend_from_slice(Kind::Progress.name().as_bytes());
-        out.end_part();
-        frame::start(id, out.buffer());
-        Progress { source: self.origin.source.clone(), lsn, at }.encode(out.buffer());
-        out.close(Kind::Progress, position, false);
-        failpoint::reached("capture.progress");
-        self.state.progress_at = captured_at;
-        self.upto = lsn;
-        self.last = position;
         Ok(())
     }
 
@@ -207,14 +238,23 @@ impl Encoder<'_> {
                 self.types.name(oid, schema, name);
             }
             Message::Insert { relation, new } => {
+                if let Some((snapshots, at)) = self.watched(relation) {
+                    snapshots.inserted(at, new.cells());
+                }
                 self.row(out, relation, "c", (NONE, Some(new.cells())), lsn, captured_at)?;
             }
             Message::Delete { relation, old } => {
+                if let Some((snapshots, at)) = self.watched(relation) {
+                    snapshots.deleted(at, old.tuple().cells());
+                }
                 self.row(out, relation, "d", (Some(old.tuple().cells()), NONE), lsn, captured_at)?;
             }
             Message::Update { relation, old, new } => self.update(out, relation, old, &new, lsn, captured_at)?,
             Message::Truncate { relations } => {
                 for relation in relations {
+                    if let Some((snapshots, at)) = self.watched(relation) {
+                        snapshots.truncated(&at);
+                    }
                     self.row(out, relation, "t", (NONE, NONE), lsn, captured_at)?;
                 }
             }
@@ -235,11 +275,26 @@ impl Encoder<'_> {
     ) -> Result<(), ConnectorError> {
         const NONE: Option<decode::Cells<'static>> = None;
         let Some(old) = old else {
+            if let Some((snapshots, at)) = self.watched(relation) {
+                snapshots.updated(at, new.cells(), new.cells());
+            }
             return self.row(out, relation, "u", (NONE, Some(new.cells())), lsn, captured_at);
         };
         let before = old.tuple().cells();
         let known = self.relations.get(&relation).and_then(Option::as_ref);
         let moved = known.is_some_and(|known| !known.same_key(before.clone(), new.cells()));
+        if let Some((snapshots, at)) = self.watched(relation) {
+            let after = filled(before.clone(), new.cells(), matches!(old, OldTuple::Full(_)));
+            snapshots.updated(at, before.clone(), after);
+        }
+        if moved
+            && matches!(old, OldTuple::Key(_))
+            && let Some(known) = self.relations.get(&relation).and_then(Option::as_ref)
+            && self.snapshots.moved(relation, known, new.cells())
+        {
+            // The log must say so before anything more is forgotten.
+            self.state.since_told = u64::MAX;
+        }
         match old {
             // Another key is another row: the old one goes, the new one comes.
             OldTuple::Key(_) if moved => {
@@ -251,7 +306,7 @@ impl Encoder<'_> {
                 self.row(out, relation, "u", (Some(before), Some(new.cells())), lsn, captured_at)
             }
             OldTuple::Full(_) => {
-                let after = filled(before.clone(), new.cells());
+                let after = filled(before.clone(), new.cells(), true);
                 if moved {
                     self.row(out, relation, "d", (Some(before), NONE), lsn, captured_at)?;
                     return self.row(out, relation, "c", (NONE, Some(after)), lsn, captured_at);
@@ -298,63 +353,20 @@ impl Encoder<'_> {
             return Ok(());
         }
         transaction.written += 1;
+        self.state.since_told = self.state.since_told.saturating_add(1);
         self.last = position;
         Ok(())
     }
 
-    /// A message that an application put into the log itself.
-    async fn message(
-        &mut self,
-        out: &mut Records,
-        transactional: bool,
-        lsn: Lsn,
-        prefix: &str,
-        content: &[u8],
-        captured_at: i64,
-    ) -> Result<(), ConnectorError> {
-        let (value_id, key_id) = self.message_schemas().await?;
-        // One outside of transactions stands between them, at its own place.
-        let (position, committed_at) = match &mut self.state.transaction {
-            Some(transaction) if transactional => {
-                transaction.ordinal += 1;
-                (Position::new(self.epoch, transaction.commit, transaction.ordinal), transaction.committed_at)
-            }
-            _ => (Position::new(self.epoch, lsn, 1), captured_at),
-        };
-        if position <= self.last {
-            return Ok(());
+    /// Whether a snapshot reads the table meanwhile: then what happens to it is noted.
+    #[inline]
+    fn watched(&mut self, relation: u32) -> Option<(&mut Coordinator, At<'_>)> {
+        if !self.snapshots.watches(relation) {
+            return None;
         }
-        let mut head = envelope::Head::default();
-        head.set(&self.origin.block("", ""), committed_at, false, None);
-        frame::start(key_id, out.buffer());
-        out.buffer().push(change::avro::wire::SOME);
-        change::avro::wire::string(out.buffer(), prefix);
-        out.end_part();
-        frame::start(value_id, out.buffer());
-        envelope::message(out.buffer(), &head, lsn.0, captured_at, prefix, content);
-        out.close(Kind::Change, position, false);
-        if out.last_bytes() > RECORD_BYTES_MAX {
-            let (key, bytes) = (out.last_key().to_vec(), out.last_bytes());
-            out.drop_last();
-            self.state.oversized.push(Oversized { position, table: "message".into(), key, bytes, committed_at });
-            return Ok(());
-        }
-        self.last = position;
-        match &mut self.state.transaction {
-            Some(transaction) if transactional => transaction.written += 1,
-            _ => out.end_commit(lsn),
-        }
-        Ok(())
-    }
-
-    async fn message_schemas(&mut self) -> Result<(u32, u32), ConnectorError> {
-        if let Some(ids) = self.state.messages {
-            return Ok(ids);
-        }
-        let ((value_name, value), (key_name, key)) = change::avro::schema::of_messages();
-        let ids = (self.registry.register(&value_name, &value).await?, self.registry.register(&key_name, &key).await?);
-        self.state.messages = Some(ids);
-        Ok(ids)
+        let xid = self.state.transaction.as_ref()?.xid;
+        let known = self.relations.get(&relation)?.as_ref()?;
+        Some((&mut self.snapshots, At { oid: relation, xid, relation: known }))
     }
 
     /// Takes in a table's shape: new, or changed while the stream runs.
@@ -385,6 +397,7 @@ impl Encoder<'_> {
         }
         if known.is_some() {
             tracing::info!(source = self.origin.source, table = %schema.table, "a table has a new shape");
+            self.snapshots.reshaped(relation.oid);
         }
         let registered = Relation::register(self.registry, &self.origin.source, schema).await?;
         failpoint::reached("capture.schema-registered");
@@ -393,12 +406,13 @@ impl Encoder<'_> {
     }
 }
 
-/// A new row with the large values that the log left out, from the whole old row.
+/// A new row with the large values that the log left out, from the old row if that is whole.
 fn filled<'r>(
     before: impl Iterator<Item = Cell<'r>> + Clone,
     after: impl Iterator<Item = Cell<'r>> + Clone,
+    whole: bool,
 ) -> impl Iterator<Item = Cell<'r>> + Clone {
-    before.zip(after).map(|(old, new)| if new == Cell::Unchanged { old } else { new })
+    before.zip(after).map(move |(old, new)| if whole && new == Cell::Unchanged { old } else { new })
 }
 
 /// Microseconds since the epoch.

@@ -7,6 +7,7 @@
 //! (`pgwire-replication`) carries frames and keeps the session alive; what the frames mean is
 //! decoded here, from borrowed bytes, and encoded to Avro without a value in between.
 
+mod aside;
 mod catalogue;
 mod connect;
 pub mod decode;
@@ -27,7 +28,7 @@ mod stream;
 mod trace;
 
 pub use error::ConnectorError;
-pub use settings::{Settings, WhenLost};
+pub use settings::{Settings, SnapshotSettings, WhenLost};
 pub use setup::setup_sql;
 pub use status::{Phase, SnapshotView, Status, View};
 

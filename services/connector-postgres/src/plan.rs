@@ -47,10 +47,8 @@ pub(crate) fn decide(
     }
     let epoch = tail.last.map_or(0, |last| last.position.epoch);
     let anew = Plan::Snapshot { epoch: epoch.saturating_add(1), drop_slot: slot.is_some() };
-    // A snapshot that was cut off before its end starts over; nothing was streamed from its slot.
-    let unfinished = tail.last.is_some_and(|last| last.in_snapshot);
     let only_sessions = tail.last.is_none() && tail.high > 0;
-    if unfinished || only_sessions || (tail.last.is_none() && slot.is_none()) {
+    if only_sessions || (tail.last.is_none() && slot.is_none()) {
         return Ok(anew);
     }
     match continues(slot_name, tail, slot, server) {
@@ -79,7 +77,6 @@ fn continues(slot_name: &str, tail: &LogTail, slot: Option<&Slot>, server: &Iden
     if let Some(status) = slot.wal_status.as_deref().filter(|status| *status == "lost") {
         return Err(ConnectorError::SlotLost { slot: name(), status: status.into(), last: told() });
     }
-    // The commit that the last record is of had not been confirmed when it was written.
     let log = tail.committed.unwrap_or_default().max(last.unwrap_or_default().commit);
     let confirmed = slot.confirmed.unwrap_or_default();
     if confirmed > log {
@@ -109,7 +106,7 @@ mod tests {
             owner: "o".into(),
             started_at: 0,
         };
-        let last = Some(LastRecord { position, session: 0, in_snapshot: false });
+        let last = Some(LastRecord { position, session: 0 });
         LogTail { high: 9, last, committed: committed.map(Lsn), session: Some(session), ..LogTail::default() }
     }
 
@@ -122,13 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn a_new_source_and_an_unfinished_snapshot_start_with_a_snapshot() {
+    fn a_new_source_starts_with_a_snapshot() {
         assert_eq!(planned(&LogTail::default(), None), Ok(Plan::Snapshot { epoch: 1, drop_slot: false }));
         let sessions = LogTail { high: 2, ..LogTail::default() };
         assert_eq!(planned(&sessions, Some(&slot(5))), Ok(Plan::Snapshot { epoch: 1, drop_slot: true }));
-        let mut tail = log(100, None);
-        tail.last = tail.last.map(|last| LastRecord { in_snapshot: true, ..last });
-        assert_eq!(planned(&tail, Some(&slot(101))), Ok(Plan::Snapshot { epoch: 4, drop_slot: true }));
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Relation {
         self.columns.len()
     }
 
+    pub(crate) fn key<'a>(&self, out: &mut Vec<u8>, row: impl Iterator<Item = Cell<'a>>) {
+        out.clear();
+        write_key(out, &self.columns, row);
+    }
+
     /// Whether two rows have the same key, as the server printed it.
     pub(crate) fn same_key<'a>(
         &self,

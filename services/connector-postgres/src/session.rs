@@ -1,7 +1,7 @@
 //! One session with a source: look at log and slot, decide, take the log over, pump.
 
 use crate::{
-    catalogue::Types,
+    catalogue::{self, Types},
     connect::{self, Pulse, START_TIMEOUT},
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
@@ -12,15 +12,19 @@ use crate::{
     settings::Settings,
     setup,
     signal::{self, Desired},
-    snapshot::{self, Outcome},
+    snapshot::{self, Coordinator, Difference, Running, State as SnapshotState},
     status::{Phase, Status},
     stream::{Lag, Stream},
 };
 use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, Position, pump};
 use change_log::{KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control, topics};
-use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::{OnceCell, watch};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_postgres::Client;
 
 /// After the stop signal, what is in flight has so long to become durable.
@@ -62,8 +66,7 @@ impl Session {
             let slot = slot(&client, &slot_name).await?;
             match decide(&slot_name, &tail, slot.as_ref(), &self.identity, self.settings.when_lost)? {
                 Plan::Snapshot { epoch, drop_slot } => {
-                    let taken = snapshot::take(self, &client, pulse, epoch, drop_slot).await?;
-                    if taken == Outcome::Stopped {
+                    if !snapshot::begin(self, &client, pulse, epoch, drop_slot).await? {
                         return Ok(());
                     }
                 }
@@ -113,17 +116,34 @@ impl Session {
         failpoint::reached("stream.started");
         // From here on the slot is ours: take the log over.
         let (mut writer, tail) = self.open_log::<Lsn>(epoch).await?;
-        let last = tail.last.filter(|last| last.position.epoch == epoch && !last.in_snapshot);
+        let last = tail.last.filter(|last| last.position.epoch == epoch);
         let last = last.ok_or(ConnectorError::LogMoved)?.position;
         let upto = tail.committed.unwrap_or_default().max(start);
-        let mut encoder = self.encoder(client, epoch, last, upto);
+        let (snapshots, answers) = self.snapshots(client, tail.state.as_deref(), desired.clone()).await?;
+        let initial = snapshots.state.running.as_ref().is_some_and(|running| running.initial);
+        let shared = Arc::clone(&snapshots.shared);
+        let mut encoder = self.encoder(client, epoch, (last, upto), snapshots);
         let lag = Lag { source: self.settings.name.clone(), sent: upto, committed_at: crate::encoder::now() };
         let stop = self.stop.child_token();
-        let mut stream =
-            Stream { client: replication, slot: slot.clone(), pulse, stop: stop.clone(), status: &self.status, lag };
+        let mut stream = Stream {
+            client: replication,
+            slot: slot.clone(),
+            pulse,
+            stop: stop.clone(),
+            status: &self.status,
+            lag,
+            answers,
+            desired: desired.clone(),
+            shared,
+            heard: tokio::time::Instant::now(),
+        };
         tracing::info!(source = self.settings.name, slot, from = %upto, last = %last, "streaming");
-        self.health.ready();
-        self.status.update(|view| view.phase = Phase::Streaming);
+        if initial {
+            self.health.not_ready("taking a snapshot");
+        } else {
+            self.health.ready();
+        }
+        self.status.update(|view| view.phase = if initial { Phase::Snapshot } else { Phase::Streaming });
         let drained = async {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -145,7 +165,37 @@ impl Session {
         ended
     }
 
-    fn encoder<'e>(&'e self, client: &'e Client, epoch: u32, last: Position, upto: Lsn) -> Encoder<'e> {
+    /// What is being read, and what is to be: tables that were published since the last time.
+    async fn snapshots(
+        &self,
+        client: &Client,
+        state: Option<&str>,
+        desired: watch::Receiver<Arc<Desired>>,
+    ) -> Result<(Coordinator, mpsc::Receiver<snapshot::Answer>), ConnectorError> {
+        let state = state.and_then(SnapshotState::parse).unwrap_or_default();
+        let xmax = client.query_one(XMAX, &[]).await.doing("asking for a snapshot")?;
+        let xmax: String = xmax.get(0);
+        let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);
+        let mut tables = catalogue::published(client, &self.settings.publication(), wanted).await?;
+        let floor = xmax.parse().unwrap_or(u64::MAX);
+        let (mut snapshots, answers) =
+            Coordinator::new(Arc::clone(&self.settings), state, floor, desired, tables.clone());
+        let running = snapshots.state.running.as_ref().map(Running::names).unwrap_or_default();
+        let known = |name: &String| snapshots.state.known.contains(name) || running.contains(name);
+        tables.retain(|table| !known(&table.to_string()));
+        if !tables.is_empty() {
+            snapshots.queue.push_back(Running::new(self.unique_id(), false, None, &tables));
+        }
+        Ok((snapshots, answers))
+    }
+
+    fn encoder<'e>(
+        &'e self,
+        client: &'e Client,
+        epoch: u32,
+        (last, upto): (Position, Lsn),
+        snapshots: Coordinator,
+    ) -> Encoder<'e> {
         Encoder {
             settings: &self.settings,
             origin: self.origin(),
@@ -157,7 +207,14 @@ impl Session {
             epoch,
             last,
             upto,
+            passed: upto,
+            snapshots,
+            read_relations: HashMap::new(),
+            difference: Difference::default(),
+            deferred: VecDeque::new(),
             meter: Meter::new(&self.settings.name, &self.status),
+            status: &self.status,
+            health: &self.health,
             state: State::default(),
         }
     }
@@ -197,6 +254,8 @@ impl Session {
         uuid::Uuid::now_v7().to_string()
     }
 }
+
+const XMAX: &str = "select pg_snapshot_xmax(pg_current_snapshot())::text";
 
 const SLOT: &str = "
     select plugin = 'pgoutput' and slot_type = 'logical' and database = current_database() and not temporary as ours,

@@ -39,6 +39,24 @@ pub struct Settings {
     /// How long a record waits for others to share its batch.
     #[serde(default = "linger_ms")]
     pub linger_ms: u16,
+    #[serde(default)]
+    pub snapshot: SnapshotSettings,
+}
+
+/// How tables are read.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct SnapshotSettings {
+    /// Connections that read at the same time.
+    pub workers: u8,
+    /// Rows a second at most, of all tables; 0 is as fast as it goes.
+    pub rows_per_s_max: u64,
+}
+
+impl Default for SnapshotSettings {
+    fn default() -> Self {
+        Self { workers: 2, rows_per_s_max: 0 }
+    }
 }
 
 /// A lost slot has skipped changes. Only an operator can say that a new snapshot makes up for it.
@@ -73,6 +91,7 @@ impl Settings {
             slot: None,
             when_lost: WhenLost::default(),
             linger_ms: linger_ms(),
+            snapshot: SnapshotSettings::default(),
         }
     }
 

@@ -49,7 +49,12 @@ pub struct SnapshotView {
     /// What the server's statistics expect, of all tables; never below `rows`.
     pub rows_estimated: u64,
     pub rows_per_s: f64,
+    /// At that rate.
+    pub seconds_left: Option<f64>,
     pub done: bool,
+    pub paused: bool,
+    /// Why a part of it has to be read again.
+    pub problem: Option<String>,
 }
 
 impl Status {

@@ -1,11 +1,25 @@
 //! The slot's stream as a source: frames in batches, and the place that the slot may forget up to.
 
-use crate::{connect::Pulse, encoder::now, error::ConnectorError, status::Status};
+use crate::{
+    connect::Pulse,
+    encoder::{Input, now},
+    error::ConnectorError,
+    signal::Desired,
+    snapshot::{Answer, Shared},
+    status::Status,
+};
 use boot::{Stop, failpoint};
 use change::{Batch, Durable, Lsn, Source};
 use futures_util::FutureExt;
 use pgwire_replication::{Lsn as WireLsn, ReplicationClient, ReplicationEvent};
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 /// Frames of one batch.
 pub(crate) const BATCH_FRAMES_MAX: usize = 1_024;
@@ -19,6 +33,23 @@ pub(crate) struct Stream<'a> {
     pub(crate) stop: Stop,
     pub(crate) status: &'a Status,
     pub(crate) lag: Lag,
+    /// From the workers of a snapshot.
+    pub(crate) answers: mpsc::Receiver<Answer>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) desired: watch::Receiver<Arc<Desired>>,
+    /// When the server last said something.
+    pub(crate) heard: Instant,
+}
+
+/// While a snapshot is taken, its pace is looked at so often.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The next thing that comes.
+enum First {
+    Event(ReplicationEvent),
+    Answer(Answer),
+    Tick,
+    End,
 }
 
 /// How far the log is behind the server.
@@ -31,21 +62,34 @@ pub(crate) struct Lag {
 }
 
 impl Stream<'_> {
-    async fn first(&mut self) -> Result<Option<ReplicationEvent>, ConnectorError> {
+    async fn first(&mut self) -> Result<First, ConnectorError> {
         let silence = self.pulse.silence_max.unwrap_or(Duration::MAX);
         let slot = || self.slot.clone();
+        let held = self.shared.hold.load(Ordering::Acquire);
+        if held {
+            // Nobody listens to the server.
+            self.heard = Instant::now();
+        }
+        let until = self.heard.checked_add(silence);
+        let silent = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => Ok(None),
-            received = self.client.recv() => match received {
-                Ok(Some(event)) => Ok(Some(event)),
+            () = self.stop.cancelled() => Ok(First::End),
+            Some(answer) = self.answers.recv() => Ok(First::Answer(answer)),
+            received = self.client.recv(), if !held => match received {
+                Ok(Some(event)) => Ok(First::Event(event)),
                 // The server ends the stream when it shuts down.
                 Ok(None) => Err(ended(slot())),
                 Err(source) => Err(ConnectorError::Stream { slot: slot(), source }),
             },
-            () = tokio::time::sleep(silence) => {
-                Err(ConnectorError::Silent { slot: slot(), seconds: silence.as_secs() })
-            }
+            Ok(()) = self.desired.changed() => Ok(First::Tick),
+            () = tokio::time::sleep(TICK), if self.shared.ticking.load(Ordering::Acquire) => Ok(First::Tick),
+            () = silent => Err(ConnectorError::Silent { slot: slot(), seconds: silence.as_secs() }),
         }
     }
 
@@ -90,11 +134,19 @@ fn ended(slot: String) -> ConnectorError {
     ConnectorError::Stream { slot, source }
 }
 
-impl Source<ReplicationEvent, Lsn> for Stream<'_> {
+impl Source<Input, Lsn> for Stream<'_> {
     type Error = ConnectorError;
 
-    async fn read(&mut self) -> Result<Option<Batch<ReplicationEvent, Lsn>>, ConnectorError> {
-        let Some(first) = self.first().await? else { return Ok(None) };
+    async fn read(&mut self) -> Result<Option<Batch<Input, Lsn>>, ConnectorError> {
+        let sent = self.lag.sent;
+        let one = |input| Ok(Some(Batch { items: vec![input], upto: sent }));
+        let first = match self.first().await? {
+            First::Event(first) => first,
+            First::Answer(answer) => return one(Input::Answer(Box::new(answer))),
+            First::Tick => return one(Input::Tick),
+            First::End => return Ok(None),
+        };
+        self.heard = Instant::now();
         let mut bytes = self.see(&first);
         let mut items = Vec::with_capacity(64);
         items.push(first);
@@ -109,7 +161,7 @@ impl Source<ReplicationEvent, Lsn> for Stream<'_> {
             }
         }
         failpoint::reached("stream.read");
-        Ok(Some(Batch { items, upto: self.lag.sent }))
+        Ok(Some(Batch { items: vec![Input::Frames(items)], upto: self.lag.sent }))
     }
 
     async fn confirm(&mut self, upto: Durable<Lsn>) -> Result<(), ConnectorError> {

@@ -189,16 +189,20 @@ impl Session<'_> {
 
     async fn control(&mut self, control: &Control) -> Result<(), NormaliserError> {
         match &control.body {
-            ControlBody::SnapshotBegin(snapshot) => self.fold.begin_snapshot(snapshot.table.as_deref()),
+            // One of some rows says nothing of the others.
+            ControlBody::SnapshotBegin(snapshot) if !snapshot.partial => self.fold.begin_snapshot(&snapshot.tables),
             ControlBody::SnapshotEnd(snapshot) => {
-                if let Some(position) = control.position {
-                    self.fold.end_snapshot(snapshot.table.as_deref(), position, control.offset, snapshot.at);
+                if let Some(position) = control.position.filter(|_| !snapshot.partial) {
+                    self.fold.end_snapshot(&snapshot.tables, position, control.offset, snapshot.at);
                 }
                 self.settle(control.offset + 1).await?;
             }
             // Nothing of a transaction is open between transactions.
             ControlBody::Progress(_) if self.unsettled == 0 => self.publisher.mark(control.offset + 1).await?,
-            ControlBody::Progress(_) | ControlBody::Session(_) | ControlBody::SnapshotChunk(_) => {}
+            ControlBody::Progress(_)
+            | ControlBody::Session(_)
+            | ControlBody::SnapshotBegin(_)
+            | ControlBody::SnapshotChunk(_) => {}
         }
         Ok(())
     }

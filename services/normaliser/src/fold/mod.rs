@@ -131,18 +131,18 @@ impl<S: Store> Fold<S> {
         !snapshot && (entry.commit_end.is_some() || self.changes >= TRANSACTION_CHANGES_MAX)
     }
 
-    /// A snapshot of all tables, or of one, begins: rows it does not show are gone when it ends.
-    pub fn begin_snapshot(&mut self, table: Option<&str>) {
-        for index in rows::tables(&self.mapping, table) {
+    /// A snapshot of these tables begins: rows it does not show are gone when it ends.
+    pub fn begin_snapshot(&mut self, tables: &[String]) {
+        for index in rows::tables(&self.mapping, tables) {
             let keys = self.store.keys(index);
             self.stale.extend(keys.into_iter().map(|key| (index, key)));
         }
     }
 
     /// The snapshot is over. Settle next.
-    pub fn end_snapshot(&mut self, table: Option<&str>, position: Position, offset: i64, committed_at: Micros) {
+    pub fn end_snapshot(&mut self, tables: &[String], position: Position, offset: i64, committed_at: Micros) {
         let touch = Touch { position, offset, committed_at, snapshot: true, traceparent: None };
-        let covered = rows::tables(&self.mapping, table);
+        let covered = rows::tables(&self.mapping, tables);
         let (gone, rest) = std::mem::take(&mut self.stale).into_iter().partition(|(index, _)| covered.contains(index));
         self.stale = rest;
         let gone: BTreeSet<(usize, Key)> = gone;

@@ -51,8 +51,8 @@ impl Layouts {
 }
 
 /// All tables, or the one called `schema.name`.
-pub fn tables(mapping: &Mapping, name: Option<&str>) -> Vec<usize> {
-    let wanted = |id: &TableId| name.is_none_or(|name| id.to_string() == name);
+pub fn tables(mapping: &Mapping, names: &[String]) -> Vec<usize> {
+    let wanted = |id: &TableId| names.contains(&id.to_string());
     mapping.tables.iter().enumerate().filter(|(_, table)| wanted(&table.id)).map(|(index, _)| index).collect()
 }
 

@@ -1,0 +1,424 @@
+//! Which part is read next, by whom; and what the stream does meanwhile to what is being read.
+
+use super::{
+    beside::Beside,
+    reader::{self, Answer, CHUNK_ROWS_MAX, Chunk, Found, Job, Planned, Range, What},
+    state::{Running, State},
+    window::{Bag, Difference, Superseded, Visible, Window},
+};
+use crate::{
+    catalogue::KeyColumn, decode::Cell, error::ConnectorError, relation::Relation, settings::Settings, signal::Desired,
+};
+use change::{Lsn, TableId};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+/// Transactions of the stream that are remembered, to tell those that are visible late.
+const RECENT_MAX: usize = 100_000;
+/// After a failure, or when what was read cannot be used.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+const FAILED_PAUSE: Duration = Duration::from_secs(2);
+/// Parts of tables without a key that are on the way.
+const ANSWERS_BUFFERED_MAX: usize = 2;
+
+/// Between the stream and the coordinator.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// The stream waits until a table without a key has been read.
+    pub(crate) hold: AtomicBool,
+    /// Something is to be done even if nothing comes.
+    pub(crate) ticking: AtomicBool,
+}
+
+/// How a table of the running snapshot is read.
+pub(crate) struct Reading {
+    pub(crate) oid: u32,
+    key: Arc<[KeyColumn]>,
+    rows_max: u64,
+    pub(crate) rows_estimated: u64,
+}
+
+/// One worker's job, and the stream beside it.
+pub(super) struct Open {
+    worker: usize,
+    table: usize,
+    segment: usize,
+    pub(super) oid: u32,
+    pub(super) beside: Beside,
+    /// How many transactions had begun before it opened.
+    opened: u64,
+    /// What waits to be placed.
+    chunk: Option<Box<Chunk>>,
+    /// The first part of a table without a key is in the log.
+    placing: bool,
+}
+
+/// A worker's task, by a number that no other has.
+struct Worker {
+    number: u64,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// What does not hold of a chunk.
+pub(crate) enum Changed {
+    Keyed(Superseded),
+    /// Of a table without a key; only with its first part.
+    Keyless(Option<Difference>),
+}
+
+/// A chunk that can be told now.
+pub(crate) struct Due {
+    pub(crate) table: usize,
+    pub(crate) segment: usize,
+    pub(crate) oid: u32,
+    pub(crate) chunk: Box<Chunk>,
+    pub(crate) changed: Changed,
+}
+
+pub(crate) struct Coordinator {
+    settings: Arc<Settings>,
+    pub(crate) state: State,
+    /// Snapshots that wait for the running one.
+    pub(crate) queue: VecDeque<Running>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) paused: bool,
+    /// What operators want.
+    desired: watch::Receiver<Arc<Desired>>,
+    published: Vec<TableId>,
+    workers: Vec<Option<Worker>>,
+    workers_started: u64,
+    busy: Vec<bool>,
+    answers: mpsc::Sender<Answer>,
+    pub(crate) plans: HashMap<usize, Reading>,
+    planning: HashMap<usize, usize>,
+    pub(super) open: Vec<Open>,
+    began: u64,
+    recent: VecDeque<u32>,
+    /// Transactions before it may have been told before this session.
+    floor: u64,
+    wait_until: Option<Instant>,
+    pub(crate) problem: Option<String>,
+    pub(crate) started: Instant,
+    pub(crate) rows_at_start: u64,
+}
+
+impl Coordinator {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        state: State,
+        floor: u64,
+        mut desired: watch::Receiver<Arc<Desired>>,
+        published: Vec<TableId>,
+    ) -> (Self, mpsc::Receiver<Answer>) {
+        desired.mark_changed();
+        let (answers, received) = mpsc::channel(ANSWERS_BUFFERED_MAX);
+        let workers = usize::from(settings.snapshot.workers.max(1));
+        let rows = state.running.as_ref().map_or(0, |running| running.rows);
+        let coordinator = Self {
+            settings,
+            state,
+            queue: VecDeque::new(),
+            shared: Arc::default(),
+            paused: false,
+            desired,
+            published,
+            workers: std::iter::repeat_with(|| None).take(workers).collect(),
+            workers_started: 0,
+            busy: vec![false; workers],
+            answers,
+            plans: HashMap::new(),
+            planning: HashMap::new(),
+            open: Vec::new(),
+            began: 0,
+            recent: VecDeque::new(),
+            floor,
+            wait_until: None,
+            problem: None,
+            started: Instant::now(),
+            rows_at_start: rows,
+        };
+        (coordinator, received)
+    }
+
+    pub(crate) fn start(&mut self, running: Running) {
+        self.plans.clear();
+        self.state.running = Some(running);
+        (self.started, self.rows_at_start) = (Instant::now(), 0);
+    }
+
+    pub(crate) fn begin_transaction(&mut self, xid: u32) {
+        self.began += 1;
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(xid);
+    }
+
+    /// The row took another key, and the stream left values out that only a reading can tell. True: a table that is
+    /// being read has to read it alone.
+    pub(crate) fn moved<'c>(&mut self, oid: u32, relation: &Relation, row: impl Iterator<Item = Cell<'c>>) -> bool {
+        let cells: Vec<Cell<'c>> = row.collect();
+        if !cells.contains(&Cell::Unchanged) {
+            return false;
+        }
+        let Some(table) = self.plans.iter().find(|(_, plan)| plan.oid == oid).map(|(table, _)| *table) else {
+            return false;
+        };
+        let Some(running) = self.state.running.as_mut() else { return false };
+        let (plan, state) = (&self.plans[&table], &mut running.tables[table]);
+        let value = |column: &KeyColumn| match cells.get(relation.schema.index_of(&column.name)?)? {
+            Cell::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            Cell::Null | Cell::Unchanged => None,
+        };
+        let key: Option<Vec<String>> = plan.key.iter().map(value).collect();
+        if state.done || key.is_none_or(|key| !state.single(key)) {
+            state.restart();
+            self.plans.remove(&table);
+            self.reshaped(oid);
+        }
+        true
+    }
+
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        let known = |worker: &Option<Worker>| worker.as_ref().is_some_and(|worker| worker.number == answer.worker);
+        // One that was given up may still speak.
+        let Some(worker) = self.workers.iter().position(known) else { return };
+        match answer.result {
+            Ok(Found::Planned(planned)) => self.planned(worker, planned),
+            Ok(Found::Chunk(chunk)) => {
+                let more = !chunk.complete;
+                if let Some(open) = self.open.iter_mut().find(|open| open.worker == worker) {
+                    self.busy[worker] = matches!(open.beside, Beside::Keyless(_)) && more;
+                    open.chunk = Some(chunk);
+                }
+                self.problem = None;
+            }
+            Err(error) => self.failed(worker, &error),
+        }
+    }
+
+    fn failed(&mut self, worker: usize, error: &ConnectorError) {
+        let problem = boot::restart::in_one_line(error);
+        tracing::warn!(source = self.settings.name, error = problem, "a part of the snapshot is read again");
+        self.problem = Some(problem);
+        self.wait_until = Some(Instant::now() + FAILED_PAUSE);
+        self.again(worker);
+    }
+
+    /// Gives up what the worker was doing.
+    fn again(&mut self, worker: usize) {
+        self.busy[worker] = false;
+        self.planning.remove(&worker);
+        if let Some(at) = self.open.iter().position(|open| open.worker == worker) {
+            let open = self.open.swap_remove(at);
+            if open.placing {
+                // Part of a table without a key is in the log: all of it comes again.
+                self.shared.hold.store(false, Ordering::Release);
+                if let Some(table) = self.state.running.as_mut().and_then(|r| r.tables.get_mut(open.table)) {
+                    table.restart();
+                }
+                self.plans.remove(&open.table);
+            }
+        }
+    }
+
+    fn planned(&mut self, worker: usize, planned: Planned) {
+        self.busy[worker] = false;
+        let Some(table) = self.planning.remove(&worker) else { return };
+        let Some(state) = self.state.running.as_mut().and_then(|running| running.tables.get_mut(table)) else { return };
+        match planned {
+            Planned::Gone => {
+                tracing::warn!(source = self.settings.name, table = state.name, "not published any more: not read");
+                state.done = true;
+            }
+            Planned::Table { oid, key, rows_estimated, rows_max, bounds } => {
+                state.plan(key.iter().map(|column| column.name.clone()).collect(), bounds);
+                self.plans.insert(table, Reading { oid, key, rows_max, rows_estimated });
+            }
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> bool {
+        self.open.iter().any(|open| open.chunk.is_some())
+    }
+
+    /// A chunk whose every visible transaction the stream has told.
+    pub(crate) fn due(&mut self, passed: Lsn) -> Option<Due> {
+        let ready = |open: &Open| open.chunk.as_ref().is_some_and(|chunk| chunk.high <= passed || open.placing);
+        let at = self.open.iter().position(ready)?;
+        let open = &mut self.open[at];
+        let chunk = open.chunk.take()?;
+        if !open.placing && (open.beside.spoilt() || !trusted(&self.recent, self.began, self.floor, open, &chunk)) {
+            let worker = open.worker;
+            if self.busy[worker] {
+                // The rest is still on its way: nobody takes it.
+                self.workers[worker] = None;
+            }
+            self.wait_until = Some(Instant::now() + AGAIN_AFTER);
+            self.again(worker);
+            return None;
+        }
+        let (table, segment, oid) = (open.table, open.segment, open.oid);
+        let changed = match &mut open.beside {
+            Beside::Keyed(window) => Changed::Keyed(std::mem::take(window).judge(&chunk.visible)),
+            Beside::Keyless(bag) => {
+                let first = !std::mem::replace(&mut open.placing, true);
+                Changed::Keyless(first.then(|| std::mem::take(bag).judge(&chunk.visible)))
+            }
+        };
+        let hold = open.placing && !chunk.complete;
+        if !hold {
+            self.open.swap_remove(at);
+        }
+        self.shared.hold.store(hold, Ordering::Release);
+        Some(Due { table, segment, oid, chunk, changed })
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        self.shared.hold.load(Ordering::Acquire)
+    }
+
+    /// Takes in what operators want now.
+    fn follow(&mut self) {
+        if !self.desired.has_changed().unwrap_or(false) {
+            return;
+        }
+        let desired = Arc::clone(&self.desired.borrow_and_update());
+        self.paused = desired.snapshots_paused;
+        for request in &desired.snapshots {
+            let id = &request.id;
+            let taken = self.state.finished.contains(id)
+                || self.state.running.iter().chain(&self.queue).any(|running| running.id == *id);
+            if taken {
+                continue;
+            }
+            let wanted = |table: &&TableId| request.tables.is_empty() || request.tables.contains(&table.to_string());
+            let tables: Vec<TableId> = self.published.iter().filter(wanted).cloned().collect();
+            if tables.is_empty() {
+                tracing::warn!(source = self.settings.name, request = id, "no table of this snapshot is published");
+            }
+            self.queue.push_back(Running::new(id.clone(), false, request.predicate.clone(), &tables));
+        }
+    }
+
+    /// Gives idle workers something to do.
+    pub(crate) fn dispatch(&mut self) {
+        self.follow();
+        let running = self.state.running.is_some();
+        self.shared.ticking.store(running || !self.queue.is_empty(), Ordering::Release);
+        if !running || self.paused || self.throttled() {
+            return;
+        }
+        // A worker whose last chunk waits for the stream waits with it.
+        let free = |this: &Self| {
+            let rests = |worker: &usize| !this.busy[*worker] && this.open.iter().all(|open| open.worker != *worker);
+            (0..this.busy.len()).find(rests)
+        };
+        while let Some(worker) = free(self) {
+            let Some((table, segment)) = self.next() else { return };
+            if !self.give(worker, table, segment) {
+                return;
+            }
+        }
+    }
+
+    fn throttled(&self) -> bool {
+        let now = Instant::now();
+        if self.wait_until.is_some_and(|until| now < until) {
+            return true;
+        }
+        let limit = self.settings.snapshot.rows_per_s_max;
+        let rows = self.state.running.as_ref().map_or(0, |running| running.rows - self.rows_at_start.min(running.rows));
+        limit > 0 && rows > limit.saturating_mul(now.duration_since(self.started).as_secs() + 1)
+    }
+
+    /// The next part that nobody reads: of a table that has begun, else of the next table.
+    fn next(&self) -> Option<(usize, Option<usize>)> {
+        let running = self.state.running.as_ref()?;
+        let taken = |table, segment| self.open.iter().any(|open| (open.table, open.segment) == (table, segment));
+        let mut unplanned = None;
+        for (at, table) in running.tables.iter().enumerate().filter(|(_, table)| !table.done) {
+            if self.plans.contains_key(&at) {
+                let free = (0..table.segments.len()).find(|n| !table.segments[*n].done && !taken(at, *n));
+                if let Some(segment) = free {
+                    return Some((at, Some(segment)));
+                }
+            } else if unplanned.is_none() && !self.planning.values().any(|planned| *planned == at) {
+                unplanned = Some((at, None));
+            }
+        }
+        unplanned
+    }
+
+    fn give(&mut self, worker: usize, table: usize, segment: Option<usize>) -> bool {
+        let Some(running) = &self.state.running else { return false };
+        let state = &running.tables[table];
+        let part = segment.and_then(|segment| Some((segment, self.plans.get(&table)?)));
+        let what = match part {
+            None => What::Plan,
+            Some((_, plan)) if plan.key.is_empty() => What::Whole,
+            Some((segment, plan)) => {
+                let part = &state.segments[segment];
+                let range = Range {
+                    from: part.from.clone(),
+                    upto: part.upto.clone(),
+                    after: part.after.clone(),
+                    only: part.only.clone(),
+                };
+                What::Chunk { key: Arc::clone(&plan.key), range, rows_max: plan.rows_max.min(CHUNK_ROWS_MAX) }
+            }
+        };
+        let beside = if matches!(what, What::Whole) {
+            Beside::Keyless(Bag::default())
+        } else {
+            Beside::Keyed(Window::default())
+        };
+        let id = state.id();
+        let job = Job { schema: id.schema, name: id.name, predicate: running.predicate.clone(), what };
+        match part {
+            None => drop(self.planning.insert(worker, table)),
+            Some((segment, plan)) => {
+                let (oid, opened) = (plan.oid, self.began);
+                self.open.push(Open { worker, table, segment, oid, beside, opened, chunk: None, placing: false });
+            }
+        }
+        self.busy[worker] = true;
+        let sent = self.worker(worker).try_send(job).is_ok();
+        if !sent {
+            self.workers[worker] = None;
+            self.again(worker);
+        }
+        sent
+    }
+
+    /// Starts the worker if it does not run.
+    fn worker(&mut self, worker: usize) -> &mpsc::Sender<Job> {
+        let started = &mut self.workers_started;
+        let running = self.workers[worker].get_or_insert_with(|| {
+            *started += 1;
+            let (jobs, received) = mpsc::channel(1);
+            tokio::spawn(reader::work(*started, Arc::clone(&self.settings), received, self.answers.clone()));
+            Worker { number: *started, jobs }
+        });
+        &running.jobs
+    }
+}
+
+/// Whether the window holds every transaction that the reader may have missed. One that began in the stream before the
+/// window opened must be visible.
+fn trusted(recent: &VecDeque<u32>, began: u64, floor: u64, open: &Open, chunk: &Chunk) -> bool {
+    let since = usize::try_from(began - open.opened).unwrap_or(usize::MAX);
+    let before = recent.len().saturating_sub(since);
+    let seen = |visible: &Visible| recent.iter().take(before).all(|xid| visible.sees(*xid));
+    seen(&chunk.visible) && !(chunk.waits_for_standby && chunk.visible.xmin() < floor)
+}

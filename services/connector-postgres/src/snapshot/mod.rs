@@ -1,0 +1,113 @@
+//! Reads tables while the stream goes on: in chunks, without a long transaction, so that a killed snapshot goes on.
+//!
+//! # How
+//! The slot comes first, and the stream with it. Beside it workers read chunks of tables by their keys, each in a short
+//! read-only transaction. A chunk waits until the stream has told every transaction that its reader saw; then those of
+//! its rows that no transaction touched which the reader did not see go into the log between two commits, and after
+//! them a record that says how far the reading is. A table without a key is read in one transaction, and the stream
+//! waits while its rows are told.
+
+mod beside;
+mod coordinator;
+mod place;
+mod reader;
+mod state;
+mod window;
+
+pub(crate) use beside::At;
+pub(crate) use coordinator::{Coordinator, Shared};
+pub(crate) use place::Output;
+pub(crate) use reader::Answer;
+pub(crate) use state::{Running, State};
+pub(crate) use window::Difference;
+
+use crate::{
+    catalogue,
+    connect::{self, Pulse},
+    encoder::now,
+    error::{ConnectorError, Doing},
+    session::Session,
+};
+use boot::failpoint;
+use change::{Batch, Lsn, Position, Sink};
+use change_log::{
+    Records,
+    control::{SNAPSHOT, Snapshot as SnapshotRecord},
+    frame,
+    header::Kind,
+};
+use std::time::Duration;
+use tokio_postgres::Client;
+
+/// A slot waits for the transactions that are open when it is made.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Makes the slot, and begins a new epoch of the log with a snapshot of all tables. False: stopped before.
+pub(crate) async fn begin(
+    session: &Session,
+    client: &Client,
+    pulse: Pulse,
+    epoch: u32,
+    drop_slot: bool,
+) -> Result<bool, ConnectorError> {
+    let slot = session.settings.slot();
+    let (mut writer, tail) = session.open_log::<Lsn>(epoch).await?;
+    if tail.last.is_some_and(|last| last.position.epoch >= epoch) {
+        return Err(ConnectorError::LogMoved);
+    }
+    if drop_slot {
+        client.execute("select pg_drop_replication_slot($1)", &[&slot]).await.doing("dropping the old slot")?;
+    }
+    let mut replication = connect::replication(&session.settings, pulse, Lsn(0)).await?;
+    let create = format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+    let creating = async {
+        let made = replication.simple_query(&create).await;
+        made.map_err(|source| ConnectorError::Stream { slot: slot.clone(), source })
+    };
+    let made = tokio::select! {
+        () = session.stop.cancelled() => return Ok(false),
+        made = connect::within(SLOT_TIMEOUT, creating) => made?,
+    };
+    let begins = consistent_point(&made).ok_or_else(|| ConnectorError::Stream {
+        slot: slot.clone(),
+        source: pgwire_replication::PgWireError::Protocol("the answer to CREATE_REPLICATION_SLOT is not one".into()),
+    })?;
+    failpoint::reached("snapshot.slot-created");
+    let wanted = |schema: &str, table: &str| session.settings.wants(schema, table);
+    let tables = catalogue::published(client, &session.settings.publication(), wanted).await?;
+    let finished = tail.state.as_deref().and_then(State::parse).unwrap_or_default().finished;
+    let running = Running::new(session.unique_id(), true, None, &tables);
+    let record = SnapshotRecord {
+        snapshot: running.id.clone(),
+        table: None,
+        rows: 0,
+        lsn: begins,
+        at: now(),
+        tables: running.names(),
+        partial: false,
+        state: Some(State { running: Some(running), finished, ..State::default() }.text()),
+    };
+    tracing::info!(source = session.settings.name, tables = tables.len(), epoch, %begins, "taking a snapshot");
+    let mut block = Records::default();
+    let id = session.registry.register(SNAPSHOT.name, SNAPSHOT.text).await?;
+    write_control(&mut block, id, Kind::SnapshotBegin, &record, Position::START.between(epoch, begins));
+    writer.enqueue(Batch { items: vec![block], upto: begins }).await?;
+    writer.durable().await?;
+    failpoint::reached("snapshot.begun");
+    Ok(true)
+}
+
+fn write_control(block: &mut Records, schema_id: u32, kind: Kind, record: &SnapshotRecord, position: Position) {
+    block.buffer().extend_from_slice(kind.name().as_bytes());
+    block.end_part();
+    frame::start(schema_id, block.buffer());
+    record.encode(block.buffer());
+    block.close(kind, position, false);
+    block.end_commit(record.lsn);
+}
+
+/// Where the slot's stream begins.
+fn consistent_point(rows: &[pgwire_replication::client::QueryRow]) -> Option<Lsn> {
+    let [row] = rows else { return None };
+    std::str::from_utf8(row.get(1)?.as_ref()?).ok()?.parse().ok()
+}

@@ -1,0 +1,403 @@
+//! Reads chunks of tables over connections of its own, read-only, each in a short transaction.
+
+use super::window::Visible;
+use crate::{
+    catalogue::{self, KeyColumn, Types},
+    connect,
+    decode::Cell,
+    encode::CopyRow,
+    error::{ConnectorError, Doing},
+    settings::Settings,
+};
+use bytes::Bytes;
+use change::{Lsn, TableSchema};
+use futures_util::TryStreamExt;
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_postgres::{Client, NoTls};
+
+/// A chunk ends after so many bytes, at a row's end, …
+pub(crate) const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// … or so many rows.
+pub(crate) const CHUNK_ROWS_MAX: u64 = 20_000;
+/// A table with fewer rows is one segment.
+const SEGMENT_ROWS_MIN: u64 = 100_000;
+pub(crate) const SEGMENTS_MAX: usize = 16;
+/// Rows of unknown size are asked for in no larger numbers.
+const FIRST_ROWS_MAX: u64 = 1_000;
+/// Reading a chunk, or planning a table, takes no longer.
+const READ_MAX: Duration = Duration::from_secs(300);
+/// PostgreSQL's page, and the headers that a place at its beginning lies behind.
+const PAGE_BYTES: u64 = 8192;
+const PAGE_HEADERS: [u64; 2] = [24, 40];
+
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) schema: Arc<str>,
+    pub(crate) name: Arc<str>,
+    /// SQL that the rows must fulfil.
+    pub(crate) predicate: Option<String>,
+    pub(crate) what: What,
+}
+
+#[derive(Clone)]
+pub(crate) enum What {
+    /// How to read the table.
+    Plan,
+    /// A part of it by its key.
+    Chunk { key: Arc<[KeyColumn]>, range: Range, rows_max: u64 },
+    /// All of it in one go.
+    Whole,
+}
+
+/// Keys are never shown.
+impl std::fmt::Debug for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plan => "plan",
+            Self::Chunk { .. } => "chunk",
+            Self::Whole => "whole",
+        })
+    }
+}
+
+/// As [`super::state::Segment`], with what else the rows must fulfil.
+#[derive(Clone, Default)]
+pub(crate) struct Range {
+    pub(crate) from: Option<String>,
+    pub(crate) upto: Option<String>,
+    pub(crate) after: Vec<String>,
+    pub(crate) only: Vec<String>,
+}
+
+/// What a reader found.
+pub(crate) struct Answer {
+    pub(crate) worker: u64,
+    pub(crate) result: Result<Found, ConnectorError>,
+}
+
+pub(crate) enum Found {
+    Planned(Planned),
+    Chunk(Box<Chunk>),
+}
+
+pub(crate) enum Planned {
+    /// It is not published any more.
+    Gone,
+    Table {
+        oid: u32,
+        key: Arc<[KeyColumn]>,
+        rows_estimated: u64,
+        rows_max: u64,
+        bounds: Vec<String>,
+    },
+}
+
+/// Rows as `COPY` printed them, and who was visible.
+pub(crate) struct Chunk {
+    pub(crate) schema: Arc<TableSchema>,
+    pub(crate) visible: Visible,
+    /// Once the stream has passed it, it has told every transaction that is visible.
+    pub(crate) high: Lsn,
+    pub(crate) rows: Vec<Bytes>,
+    pub(crate) bytes: usize,
+    /// The last row's key.
+    pub(crate) last: Option<Vec<String>>,
+    /// The range has no more rows.
+    pub(crate) complete: bool,
+    /// Commits that are visible only once a standby has them may be told before they are visible.
+    pub(crate) waits_for_standby: bool,
+}
+
+/// Works until nobody asks any more.
+pub(crate) async fn work(
+    worker: u64,
+    settings: Arc<Settings>,
+    mut jobs: mpsc::Receiver<Job>,
+    answers: mpsc::Sender<Answer>,
+) {
+    let mut reader = Reader { worker, settings, client: None, types: Types::default() };
+    while let Some(job) = jobs.recv().await {
+        let result = match tokio::time::timeout(READ_MAX, reader.read(&job, &answers)).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectorError::Slow { seconds: READ_MAX.as_secs() }),
+        };
+        if result.is_err() {
+            reader.client = None;
+        }
+        if answers.send(Answer { worker, result }).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Reader {
+    worker: u64,
+    settings: Arc<Settings>,
+    client: Option<Client>,
+    types: Types,
+}
+
+impl Reader {
+    async fn read(&mut self, job: &Job, answers: &mpsc::Sender<Answer>) -> Result<Found, ConnectorError> {
+        let client = match self.client.take().filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => connect::sql(&self.settings).await?,
+        };
+        let found = match &job.what {
+            What::Plan => plan(&client, &self.settings, job).await.map(Found::Planned),
+            What::Chunk { key, range, rows_max } => self.chunk(&client, job, (key, range, *rows_max)).await,
+            What::Whole => self.whole(&client, job, answers).await,
+        };
+        self.client = Some(client);
+        found
+    }
+
+    async fn chunk(
+        &mut self,
+        client: &Client,
+        job: &Job,
+        (key, range, rows_max): (&[KeyColumn], &Range, u64),
+    ) -> Result<Found, ConnectorError> {
+        let (mut chunk, filters, only) = self.begin(client, job).await?;
+        let select = Self::select((&chunk.schema, only), job, filters, ranged(key, range, rows_max));
+        let cut = copy(client, &select, &mut chunk).await?;
+        chunk.complete = !cut && (chunk.rows.len() as u64) < rows_max;
+        chunk.last = last_key(&chunk, key);
+        finish(client, cut).await?;
+        Ok(Found::Chunk(Box::new(chunk)))
+    }
+
+    /// One transaction for all of the table: its rows have no names by which to go on.
+    async fn whole(
+        &mut self,
+        client: &Client,
+        job: &Job,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<Found, ConnectorError> {
+        let (mut chunk, filters, only) = self.begin(client, job).await?;
+        let select = Self::select((&chunk.schema, only), job, filters, Ranged::default());
+        let rows = client.copy_out(select.as_str()).await.doing("reading a table")?;
+        let mut rows = pin!(rows);
+        while let Some(row) = rows.try_next().await.doing("reading a table")? {
+            chunk.bytes += row.len();
+            chunk.rows.push(row);
+            if chunk.bytes >= CHUNK_BYTES_MAX {
+                let next = Chunk {
+                    rows: Vec::new(),
+                    bytes: 0,
+                    schema: Arc::clone(&chunk.schema),
+                    visible: chunk.visible.clone(),
+                    last: None,
+                    ..chunk
+                };
+                let part = std::mem::replace(&mut chunk, next);
+                let part = Answer { worker: self.worker, result: Ok(Found::Chunk(Box::new(part))) };
+                // Nobody waits any more: the next send tells.
+                let _ = answers.send(part).await;
+            }
+        }
+        chunk.complete = true;
+        finish(client, false).await?;
+        Ok(Found::Chunk(Box::new(chunk)))
+    }
+
+    /// Opens the transaction: an empty chunk, what its rows must fulfil, and whether only the table itself is read. The
+    /// table's shape cannot change before its end.
+    async fn begin(&mut self, client: &Client, job: &Job) -> Result<(Chunk, Vec<String>, &'static str), ConnectorError> {
+        let table = format!("{}.{}", identifier(&job.schema), identifier(&job.name));
+        let begin = format!(
+            "begin transaction isolation level repeatable read read only; lock table {table} in access share mode"
+        );
+        client.batch_execute(&begin).await.doing("locking a table against changes of its shape")?;
+        let row = client.query_one(SEEN, &[]).await.doing("asking for a snapshot")?;
+        let (visible, high): (String, String) = (row.get("visible"), row.get("high"));
+        let unclear = || ConnectorError::SnapshotRow { table: table.clone() };
+        let published =
+            catalogue::table(client, &self.settings.publication(), &mut self.types, &job.schema, &job.name).await?;
+        let published = published.ok_or_else(unclear)?;
+        let chunk = Chunk {
+            schema: Arc::new(published.schema),
+            visible: visible.parse().map_err(|()| unclear())?,
+            high: end_of_record(high.parse().map_err(|_| unclear())?),
+            rows: Vec::new(),
+            bytes: 0,
+            last: None,
+            complete: false,
+            waits_for_standby: row.get("waits"),
+        };
+        // Otherwise rows of tables that inherit from this one would be read twice, once as its own.
+        let only = if published.without_heirs { "only " } else { "" };
+        Ok((chunk, published.filter.into_iter().chain(job.predicate.clone()).collect(), only))
+    }
+
+    fn select((schema, only): (&TableSchema, &str), job: &Job, filters: Vec<String>, range: Ranged) -> String {
+        let columns: Vec<String> = schema.columns.iter().map(|column| identifier(&column.name)).collect();
+        let mut conditions = range.conditions;
+        conditions.extend(filters.into_iter().map(|filter| format!("({filter}\n)")));
+        let condition =
+            if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+        format!(
+            "copy (select {} from {only}{}.{}{condition}{}) to stdout",
+            columns.join(", "),
+            identifier(&job.schema),
+            identifier(&job.name),
+            range.tail,
+        )
+    }
+}
+
+const SEEN: &str = "select pg_current_snapshot()::text as visible, pg_current_wal_insert_lsn()::text as high,
+    current_setting('synchronous_standby_names') <> '' as waits";
+
+const SIZE: &str = "select c.oid, greatest(c.reltuples, 0)::bigint as rows, pg_total_relation_size(c.oid) as bytes
+    from pg_publication_tables p
+    join pg_namespace n on n.nspname = p.schemaname
+    join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+    where p.pubname = $1 and p.schemaname = $2 and p.tablename = $3";
+
+/// The statistics' own cuts of a column into parts of about as many rows.
+const BOUNDS: &str =
+    "select bound from pg_stats, unnest(histogram_bounds::text::text[]) with ordinality as b (bound, n)
+    where schemaname = $1 and tablename = $2 and attname = $3 and histogram_bounds is not null order by n";
+
+async fn plan(client: &Client, settings: &Settings, job: &Job) -> Result<Planned, ConnectorError> {
+    let publication = settings.publication();
+    let size = client.query_opt(SIZE, &[&publication, &&*job.schema, &&*job.name]).await.doing("measuring a table")?;
+    let Some(size) = size else { return Ok(Planned::Gone) };
+    let (oid, rows, bytes): (u32, i64, i64) = (size.get("oid"), size.get("rows"), size.get("bytes"));
+    let (rows, bytes) = (u64::try_from(rows).unwrap_or(0), u64::try_from(bytes).unwrap_or(0));
+    let key = catalogue::key(client, oid).await?;
+    let rows_max = match bytes.checked_div(rows) {
+        Some(each) => (CHUNK_BYTES_MAX as u64 / each.max(1)).clamp(1, CHUNK_ROWS_MAX),
+        None => FIRST_ROWS_MAX,
+    };
+    let mut bounds: Vec<String> = Vec::new();
+    if let Some(first) = key.first().filter(|_| rows >= 2 * SEGMENT_ROWS_MIN) {
+        let found = client.query(BOUNDS, &[&&*job.schema, &&*job.name, &first.name]).await;
+        let found = found.doing("reading a table's statistics")?;
+        let parts = usize::try_from(rows / SEGMENT_ROWS_MIN).unwrap_or(SEGMENTS_MAX).min(SEGMENTS_MAX);
+        // The first and the last bound are the column's ends.
+        let inner = found.get(1..found.len().saturating_sub(1)).unwrap_or_default();
+        bounds = (1..parts).filter_map(|part| inner.get(part * inner.len() / parts)).map(|row| row.get(0)).collect();
+        bounds.dedup();
+    }
+    Ok(Planned::Table { oid, key: key.into(), rows_estimated: rows, rows_max, bounds })
+}
+
+/// Up to the byte limit. True: there was more.
+async fn copy(client: &Client, select: &str, chunk: &mut Chunk) -> Result<bool, ConnectorError> {
+    let rows = client.copy_out(select).await.doing("reading a chunk")?;
+    let mut rows = pin!(rows);
+    while let Some(row) = rows.try_next().await.doing("reading a chunk")? {
+        chunk.bytes += row.len();
+        chunk.rows.push(row);
+        if chunk.bytes >= CHUNK_BYTES_MAX {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn finish(client: &Client, cut: bool) -> Result<(), ConnectorError> {
+    if cut {
+        // The server need not send the rest. It answers the statement with an error, which nobody reads.
+        let _ = client.cancel_token().cancel_query(NoTls).await;
+    }
+    client.batch_execute("rollback").await.doing("ending a chunk")
+}
+
+/// A range as SQL.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Ranged {
+    conditions: Vec<String>,
+    tail: String,
+}
+
+fn ranged(key: &[KeyColumn], range: &Range, rows_max: u64) -> Ranged {
+    let columns: Vec<String> = key.iter().map(|column| identifier(&column.name)).collect();
+    let columns = columns.join(", ");
+    let row = |values: &[String]| -> String {
+        let typed = key.iter().zip(values).map(|(column, value)| format!("{}::{}", literal(value), column.type_name));
+        typed.collect::<Vec<_>>().join(", ")
+    };
+    let mut conditions = Vec::new();
+    if let Some(first) = key.first() {
+        let bound = |value: &String| format!("{}::{}", literal(value), first.type_name);
+        match (&range.from, range.after.is_empty()) {
+            (Some(from), true) => conditions.push(format!("{} > {}", identifier(&first.name), bound(from))),
+            (_, false) => conditions.push(format!("({columns}) > ({})", row(&range.after))),
+            (None, true) => {}
+        }
+        conditions.extend(range.upto.iter().map(|upto| format!("{} <= {}", identifier(&first.name), bound(upto))));
+    }
+    if !range.only.is_empty() {
+        conditions.push(format!("({columns}) = ({})", row(&range.only)));
+    }
+    Ranged { conditions, tail: format!(" order by {columns} limit {rows_max}") }
+}
+
+fn last_key(chunk: &Chunk, key: &[KeyColumn]) -> Option<Vec<String>> {
+    let columns = &chunk.schema.columns;
+    let mut row = CopyRow::default();
+    if !row.parse(chunk.rows.last()?, columns.len()) {
+        return None;
+    }
+    let cells: Vec<Cell<'_>> = row.cells().collect();
+    let value = |column: &KeyColumn| match cells.get(chunk.schema.index_of(&column.name)?)? {
+        Cell::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        Cell::Null | Cell::Unchanged => None,
+    };
+    key.iter().map(value).collect()
+}
+
+/// Where the last record ends: at the beginning of a page the insert position lies behind its header.
+const fn end_of_record(insert: Lsn) -> Lsn {
+    let into = insert.0 % PAGE_BYTES;
+    if into == PAGE_HEADERS[0] || into == PAGE_HEADERS[1] { Lsn(insert.0 - into) } else { insert }
+}
+
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_sql() {
+        let key = [
+            KeyColumn { name: "Practice".into(), type_name: "text".into() },
+            KeyColumn { name: "id".into(), type_name: "bigint".into() },
+        ];
+        let check = |range: Range, want: &str| {
+            let ranged = ranged(&key, &range, 9);
+            assert_eq!(ranged.conditions.join(" and "), want);
+            assert_eq!(ranged.tail, " order by \"Practice\", \"id\" limit 9");
+        };
+        check(Range::default(), "");
+        check(
+            Range { from: Some("a'\\".into()), upto: Some("b".into()), ..Range::default() },
+            "\"Practice\" > E'a''\\\\'::text and \"Practice\" <= E'b'::text",
+        );
+        check(
+            Range { from: Some("a".into()), after: vec!["a".into(), "7".into()], ..Range::default() },
+            "(\"Practice\", \"id\") > (E'a'::text, E'7'::bigint)",
+        );
+        check(
+            Range { only: vec!["a".into(), "7".into()], ..Range::default() },
+            "(\"Practice\", \"id\") = (E'a'::text, E'7'::bigint)",
+        );
+    }
+
+    #[test]
+    fn a_record_ends_before_the_next_pages_header() {
+        assert_eq!(end_of_record(Lsn(3 * PAGE_BYTES + 24)), Lsn(3 * PAGE_BYTES));
+        assert_eq!(end_of_record(Lsn(3 * PAGE_BYTES + 100)), Lsn(3 * PAGE_BYTES + 100));
+    }
+}

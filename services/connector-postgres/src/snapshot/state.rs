@@ -1,0 +1,201 @@
+//! What is read, what is being read and what is not: kept in the log itself, so that a killed snapshot goes on.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use change::TableId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Requests that are remembered as done.
+const FINISHED_MAX: usize = 256;
+/// Rows that took another key while their table was read, and wait to be read alone.
+pub(crate) const SINGLES_MAX: usize = 10_000;
+
+/// All of it, as JSON in the log's control records. It holds keys of rows, and is never shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct State {
+    pub(crate) running: Option<Running>,
+    /// Requests that are done.
+    pub(crate) finished: VecDeque<String>,
+    /// Tables that were read whole in this epoch.
+    pub(crate) known: BTreeSet<String>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Running {
+    pub(crate) id: String,
+    /// The first of its epoch: the source is not ready before it is over.
+    pub(crate) initial: bool,
+    /// Only rows for which this SQL is true.
+    pub(crate) predicate: Option<String>,
+    pub(crate) rows: u64,
+    pub(crate) tables: Vec<TableState>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct TableState {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) done: bool,
+    pub(crate) rows: u64,
+    /// The columns whose ranges the segments are. Empty: not planned yet, or without a key.
+    pub(crate) key: Vec<String>,
+    pub(crate) segments: Vec<Segment>,
+}
+
+/// A range of keys, as the server prints them.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Segment {
+    pub(crate) done: bool,
+    /// Bounds of the key's first column: after this, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    /// … and up to this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upto: Option<String>,
+    /// The last key that was read. Empty: none yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) after: Vec<String>,
+    /// Not a range, but this one row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) only: Vec<String>,
+}
+
+impl State {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        // Strings and numbers in structs: this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The running snapshot is over.
+    pub(crate) fn finish(&mut self) -> Option<Running> {
+        let running = self.running.take()?;
+        if running.predicate.is_none() {
+            self.known.extend(running.names());
+        }
+        self.finished.push_back(running.id.clone());
+        while self.finished.len() > FINISHED_MAX {
+            self.finished.pop_front();
+        }
+        Some(running)
+    }
+}
+
+impl Running {
+    pub(crate) fn new(id: String, initial: bool, predicate: Option<String>, tables: &[TableId]) -> Self {
+        let tables = tables.iter().map(TableState::new);
+        Self { id, initial, predicate, rows: 0, tables: tables.collect() }
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.tables.iter().map(|table| table.id().to_string()).collect()
+    }
+
+    pub(crate) fn done(&self) -> bool {
+        self.tables.iter().all(|table| table.done)
+    }
+
+    pub(crate) fn tables_done(&self) -> usize {
+        self.tables.iter().filter(|table| table.done).count()
+    }
+}
+
+impl TableState {
+    fn new(table: &TableId) -> Self {
+        Self { schema: table.schema.to_string(), name: table.name.to_string(), ..Self::default() }
+    }
+
+    pub(crate) fn id(&self) -> TableId {
+        TableId { schema: self.schema.as_str().into(), name: self.name.as_str().into() }
+    }
+
+    /// Cuts the key's range at these values of its first column.
+    pub(crate) fn plan(&mut self, key: Vec<String>, bounds: Vec<String>) {
+        if self.key == key && !self.segments.is_empty() {
+            return;
+        }
+        let from = std::iter::once(None).chain(bounds.iter().cloned().map(Some));
+        let upto = bounds.iter().cloned().map(Some).chain(std::iter::once(None));
+        self.segments = from.zip(upto).map(|(from, upto)| Segment { from, upto, ..Segment::default() }).collect();
+        self.key = key;
+        self.rows = 0;
+    }
+
+    /// A chunk of a segment is in the log.
+    pub(crate) fn advance(&mut self, segment: usize, rows: u64, last: Option<Vec<String>>, complete: bool) {
+        self.rows += rows;
+        if let Some(segment) = self.segments.get_mut(segment) {
+            segment.after = last.unwrap_or_else(|| std::mem::take(&mut segment.after));
+            segment.done = complete;
+        }
+        self.done = self.segments.iter().all(|segment| segment.done);
+        if self.done {
+            self.segments.clear();
+        }
+    }
+
+    /// The row took this key from one that was not read yet. False: there are too many.
+    pub(crate) fn single(&mut self, key: Vec<String>) -> bool {
+        if self.segments.iter().filter(|segment| !segment.only.is_empty()).count() >= SINGLES_MAX {
+            return false;
+        }
+        self.segments.push(Segment { only: key, ..Segment::default() });
+        true
+    }
+
+    /// Everything of it is to be read again.
+    pub(crate) fn restart(&mut self) {
+        *self = Self::new(&self.id());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_table_is_cut_read_and_done() {
+        let mut table = TableState { name: "lims.result".into(), ..TableState::default() };
+        table.plan(words(&["id"]), words(&["10", "20"]));
+        let ranges: Vec<_> = table.segments.iter().map(|s| (s.from.as_deref(), s.upto.as_deref())).collect();
+        assert_eq!(ranges, [(None, Some("10")), (Some("10"), Some("20")), (Some("20"), None)]);
+        table.advance(0, 5, Some(words(&["5"])), false);
+        assert_eq!(table.segments[0].after, ["5"]);
+        table.plan(words(&["id"]), words(&["11"]));
+        assert_eq!(table.segments.len(), 3, "a plan that has begun is kept");
+        table.advance(0, 0, None, true);
+        assert_eq!(table.segments[0].after, ["5"]);
+        assert!(table.single(words(&["3"])));
+        for segment in 1..4 {
+            assert!(!table.done);
+            table.advance(segment, 1, None, true);
+        }
+        assert!(table.done && table.rows == 8);
+        table.plan(words(&["other"]), Vec::new());
+        assert_eq!((table.segments.len(), table.rows), (1, 0), "another key starts over");
+    }
+
+    #[test]
+    fn the_state_survives_its_text() {
+        let table = TableId { schema: "a".into(), name: "b".into() };
+        let mut state = State { running: Some(Running::new("r".into(), true, None, &[table])), ..State::default() };
+        if let Some(table) = state.running.as_mut().and_then(|running| running.tables.first_mut()) {
+            table.plan(words(&["id"]), words(&["'quoted\""]));
+        }
+        assert!(State::parse(&state.text()).as_ref() == Some(&state));
+        assert!(state.finish().is_some_and(|running| running.initial));
+        assert_eq!((state.finished.len(), state.known.len()), (1, 1));
+        assert!(State::parse(&state.text()).as_ref() == Some(&state));
+    }
+}
