@@ -17,7 +17,7 @@ const SCHEMA: &str = "
 /// What a change does to which row, as both the witness and the log can tell it.
 type Step = (&'static str, i64);
 
-fn id_of(row: &Row) -> i64 {
+pub fn id_of(row: &Row) -> i64 {
     match row.get("id") {
         Some(Cell::Value(Value::Int(id))) => *id,
         other => panic!("no id: {other:?}"),
@@ -33,7 +33,7 @@ fn results(items: &[Item]) -> impl Iterator<Item = &Entry> {
     entries(&items[from..]).into_iter().filter(is_result)
 }
 
-fn entries(items: &[Item]) -> Vec<&Entry> {
+pub fn entries(items: &[Item]) -> Vec<&Entry> {
     items
         .iter()
         .filter_map(|item| match item {
@@ -99,7 +99,7 @@ fn folded(items: &[Item]) -> BTreeMap<i64, Row> {
     rows
 }
 
-fn text(row: &Row, column: &str) -> Option<String> {
+pub fn text(row: &Row, column: &str) -> Option<String> {
     match row.get(column)? {
         Cell::Value(Value::Text(text) | Value::Numeric(text) | Value::Exact(text)) => Some(text.clone()),
         Cell::Null => None,

@@ -5,5 +5,6 @@ mod capture_edges;
 mod capture_edges_rows;
 mod capture_edges_tables;
 mod capture_idle;
+mod capture_snapshot;
 mod capture_stack;
 mod capture_types;
