@@ -204,7 +204,11 @@ impl Reader {
 
     /// Opens the transaction: an empty chunk, what its rows must fulfil, and whether only the table itself is read. The
     /// table's shape cannot change before its end.
-    async fn begin(&mut self, client: &Client, job: &Job) -> Result<(Chunk, Vec<String>, &'static str), ConnectorError> {
+    async fn begin(
+        &mut self,
+        client: &Client,
+        job: &Job,
+    ) -> Result<(Chunk, Vec<String>, &'static str), ConnectorError> {
         let table = format!("{}.{}", identifier(&job.schema), identifier(&job.name));
         let begin = format!(
             "begin transaction isolation level repeatable read read only; lock table {table} in access share mode"
