@@ -2,7 +2,7 @@
 
 use crate::{
     Config,
-    settings::{Settings, SourceSettings},
+    settings::{Settings, SourceSettings, Topics},
 };
 use anyhow::Context;
 use boot::{Stop, failpoint, health::Health, ops, restart};
@@ -54,8 +54,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for service in &wanted {
         region.start(*service, &mut services)?;
     }
-    let statuses = region.connectors.clone();
-    let status = Arc::new(move || json!({ "sources": sources(&statuses) }));
+    let (statuses, topics) = (region.connectors.clone(), region.topics.clone());
+    let status = Arc::new(move || {
+        json!({
+            "sources": views(&statuses, connector_postgres::Status::view),
+            "topics": views(&topics, sink_topics::Status::view),
+        })
+    });
     let address = ops::serve(&region.settings.ops, region.health.clone(), metrics, status, stop.clone()).await?;
     tracing::info!(%address, services = ?wanted, "running");
     let mut outcome = Ok(());
@@ -88,6 +93,7 @@ struct Region {
     health: Health,
     stop: Stop,
     connectors: BTreeMap<String, Arc<connector_postgres::Status>>,
+    topics: BTreeMap<String, Arc<sink_topics::Status>>,
 }
 
 impl Region {
@@ -95,7 +101,9 @@ impl Region {
         let registry = Registry::new(&settings.registry)?;
         let pool = boot::database::pool(&settings.database, DATABASE_CONNECTIONS_MAX)?;
         let connectors = settings.sources.iter().map(|source| (source.name.clone(), Arc::default())).collect();
-        Ok(Self { settings, registry, pool, health: Health::new(), stop, connectors })
+        let per_table = settings.sources.iter().filter(|source| source.topics == Topics::PerTable);
+        let topics = per_table.map(|source| (source.name.clone(), Arc::default())).collect();
+        Ok(Self { settings, registry, pool, health: Health::new(), stop, connectors, topics })
     }
 
     fn start(&self, service: Service, services: &mut Services) -> anyhow::Result<()> {
@@ -112,6 +120,7 @@ impl Region {
                         connector_postgres::run(settings, kafka, registry, status, part, stop)
                     });
                 }
+                self.start_topics(services);
             }
             Service::Normaliser => {
                 let sources = self.settings.sources.iter().map(SourceSettings::normaliser).collect();
@@ -167,6 +176,18 @@ impl Region {
         Ok(())
     }
 
+    /// Debezium's topics, of the sources that have them.
+    fn start_topics(&self, services: &mut Services) {
+        for (name, status) in &self.topics {
+            let (source, status) = (name.clone(), Arc::clone(status));
+            let (kafka, registry) = (self.settings.kafka.clone(), self.registry.clone());
+            let (part, stop) = (self.health.part(&format!("topics-{name}")), self.stop.clone());
+            spawn(services, format!("the topics of {name}"), move || {
+                sink_topics::run(source, kafka, registry, status, part, stop)
+            });
+        }
+    }
+
     fn site(&self) -> anyhow::Result<gateway::Site> {
         let site = &self.settings.site;
         Ok(gateway::Site { teams: site.read_teams()?, agreements: gateway::agreements(&site.agreements)? })
@@ -184,7 +205,7 @@ where
 }
 
 /// What `/status` tells of each source.
-fn sources(statuses: &BTreeMap<String, Arc<connector_postgres::Status>>) -> Value {
-    let view = |status: &connector_postgres::Status| serde_json::to_value(status.view()).unwrap_or_default();
-    statuses.iter().map(|(name, status)| (name.clone(), view(status))).collect::<serde_json::Map<_, _>>().into()
+fn views<S, V: serde::Serialize>(statuses: &BTreeMap<String, Arc<S>>, view: impl Fn(&S) -> V) -> Value {
+    let told = |status: &S| serde_json::to_value(view(status)).unwrap_or_default();
+    statuses.iter().map(|(name, status)| (name.clone(), told(status))).collect::<serde_json::Map<_, _>>().into()
 }

@@ -72,6 +72,19 @@ pub struct SourceSettings {
     /// `refuse` (default) or, said outright, `snapshot`: what to do when the slot no longer continues the log.
     #[serde(default)]
     pub when_lost: connector_postgres::WhenLost,
+    /// `log` (default): `changes.<name>` only. `per-table`: Debezium's own topics too.
+    #[serde(default)]
+    pub topics: Topics,
+}
+
+/// Which topics a source's changes are written to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topics {
+    #[default]
+    Log,
+    /// The log, and from it `<source>.<schema>.<table>`.
+    PerTable,
 }
 
 impl SourceSettings {

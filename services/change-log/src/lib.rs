@@ -16,6 +16,7 @@ pub mod records;
 pub mod registry;
 pub mod tail;
 pub mod topics;
+pub mod whole;
 pub mod writer;
 
 pub use kafka::{KafkaSettings, SaslMechanism, SaslSettings, SecuritySettings};
@@ -24,4 +25,5 @@ pub use records::{RecordRef, Records};
 pub use registry::{Registry, RegistryError, RegistrySettings};
 pub use tail::{LastRecord, LogTail, TailError};
 pub use topics::{Kept, TopicError, TopicSpec};
+pub use whole::{Whole, WholeReader};
 pub use writer::{LogWriter, WriteError, WriterSettings};

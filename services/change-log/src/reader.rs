@@ -126,6 +126,8 @@ pub struct LogReader {
     /// A record that waits for its schema.
     stash: Option<OwnedMessage>,
     items: Vec<Item>,
+    /// The messages of `items`, for whoever passes their bytes on.
+    pub(crate) messages: Option<Vec<OwnedMessage>>,
     bytes: usize,
 }
 
@@ -175,6 +177,7 @@ impl LogReader {
             point,
             stash: None,
             items: Vec::new(),
+            messages: None,
             bytes: 0,
         })
     }
@@ -285,7 +288,15 @@ impl LogReader {
         };
         self.point.offset = offset + 1;
         self.items.push(item);
+        if let Some(messages) = &mut self.messages {
+            messages.push(message);
+        }
         Ok(())
+    }
+
+    /// How a message's schema is read, if it is known.
+    pub(crate) fn plan_of(&self, message: &OwnedMessage) -> Option<&Arc<EnvelopePlan>> {
+        self.plans.get(&schema_id(message)?)?.as_ref().ok()
     }
 
     fn item(&self, message: &OwnedMessage, headers: &Headers<'_>) -> Item {

@@ -10,7 +10,7 @@ use crate::{
     row::{Cell, Row, Value},
     table::{Column, TableId, TableSchema},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 /// A schema that is no envelope of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +148,24 @@ impl EnvelopePlan {
         reader.finish()?;
         let committed_at = parts.committed_at;
         Ok(Decoded { table: self.table.clone(), change: self.change(parts, folded)?, committed_at })
+    }
+
+    /// Where the row `after` lies in the datum, for whoever puts another in its place. None where there is none.
+    pub fn after_in(&self, datum: &[u8]) -> Result<Option<Range<usize>>, DecodeError> {
+        let mut reader = Reader::new(datum);
+        for step in &self.steps {
+            match step {
+                Step::Before(branch) => drop(self.optional_row(&mut reader, *branch)?),
+                Step::After(branch) => {
+                    let mut row = reader.clone();
+                    let there = row.index()? == *branch;
+                    drop(self.optional_row(&mut reader, *branch)?);
+                    return Ok(there.then(|| datum.len() - row.left()..datum.len() - reader.left()));
+                }
+                Step::Source(_) | Step::Operation | Step::Message | Step::Skip(_) => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     fn optional_row(&self, reader: &mut Reader<'_>, branch: usize) -> Result<Option<Vec<Cell>>, DecodeError> {

@@ -1,0 +1,36 @@
+//! How the projector is doing, for whoever shows it.
+
+use serde::Serialize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Shared by the projector, which writes it, and anyone, who reads it.
+#[derive(Debug, Default)]
+pub struct Status(Mutex<View>);
+
+/// One moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// Topics written to since the start.
+    pub topics: usize,
+    /// Records handed to Kafka since the start, tombstones among them.
+    pub records: u64,
+    pub in_flight: usize,
+    /// The offset of `changes.<source>` up to which everything is in the topics.
+    pub settled: i64,
+    /// Commit time of the last change that was read, microseconds since the epoch.
+    pub committed_at: i64,
+}
+
+impl Status {
+    pub fn view(&self) -> View {
+        self.lock().clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut View)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, View> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
