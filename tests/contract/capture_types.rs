@@ -56,6 +56,9 @@ fn told(value: &Avro, scale: Option<u32>) -> Option<String> {
             let bytes: Vec<u8> = decimal.try_into().expect("bytes");
             Some(decimal_text(&bytes, scale.expect("a scale")))
         }
+        Avro::Record(fields) if fields[0].0 == "x" => {
+            Some(format!("({},{})", told(&fields[0].1, None)?, told(&fields[1].1, None)?))
+        }
         Avro::Record(fields) => {
             let (Avro::Int(scale), Avro::Bytes(bytes)) = (&fields[0].1, &fields[1].1) else { panic!("{fields:?}") };
             Some(decimal_text(bytes, u32::try_from(*scale).expect("a scale")))
@@ -109,7 +112,9 @@ const WANTED: &str = r#"select id::text, small::text, big::text, real4::text, re
     case when array_ndims(tags) is distinct from 2 then array_to_string(tags, '|', '∅') end,
     case when numbers::text <> '{NaN}' then array_to_string(numbers, '|', '∅') end,
     case when counts::text !~ '[[]|{{' then array_to_string(counts, '|', '∅') end,
-    case when address is not null then format('%s', address) end, span::text, shape::text
+    case when address is not null then format('%s', address) end, case when span is not null then format('P%sY%sM%sDT%sH%sM%sS', extract(year from span),
+        extract(month from span), extract(day from span), extract(hour from span), extract(minute from span),
+        trim_scale(extract(second from span))) end, shape::text
     from every_type order by id"#;
 
 /// What stands in the header of values that their type cannot hold.

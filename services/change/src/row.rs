@@ -19,7 +19,8 @@ pub enum Value {
     Float(f64),
     /// Digits as the server prints them: `6.70`, `NaN`, `-Infinity`.
     Numeric(String),
-    /// Text, uuid, json, enum labels, and types that travel as flagged text.
+    /// Text, uuid, json, enum labels, intervals and times with an offset in ISO form, bits, points, hstore as JSON, and
+    /// types that travel as flagged text.
     Text(String),
     Bytes(Vec<u8>),
     /// Days since 1970-01-01.

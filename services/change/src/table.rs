@@ -31,14 +31,33 @@ pub enum ColumnType {
     },
     /// `numeric` without a scale: Debezium `VariableScaleDecimal`.
     Numeric,
+    /// `money`, with as many digits after the point as the database's currency has: Connect `Decimal`.
+    Money {
+        scale: u16,
+    },
+    /// `bit(n)`: Debezium `Bits`.
+    Bits {
+        length: u32,
+    },
     Text,
     Bytes,
     Date,
     Time,
+    /// `timetz`: ISO text that keeps the offset.
+    TimeTz,
     Timestamp,
     TimestampTz,
+    /// ISO text that keeps months, days and microseconds apart.
+    Interval,
     Uuid,
     Json,
+    /// As a JSON object of texts.
+    Hstore,
+    Xml,
+    Ltree,
+    Tsvector,
+    /// Two coordinates.
+    Point,
     Enum {
         allowed: Arc<[Arc<str>]>,
     },

@@ -30,6 +30,15 @@ fn kinds() -> impl Strategy<Value = ColumnType> {
         Just(ColumnType::Uuid),
         Just(ColumnType::Json),
         Just(ColumnType::Numeric),
+        Just(ColumnType::Hstore),
+        Just(ColumnType::Xml),
+        Just(ColumnType::Ltree),
+        Just(ColumnType::Tsvector),
+        Just(ColumnType::TimeTz),
+        Just(ColumnType::Interval),
+        Just(ColumnType::Point),
+        (0_u16..4).prop_map(|scale| ColumnType::Money { scale }),
+        (1_u32..40).prop_map(|length| ColumnType::Bits { length }),
         (1_u16..60, 0_u16..20)
             .prop_map(|(precision, scale)| ColumnType::Decimal { precision: precision + scale, scale }),
         Just(ColumnType::Enum { allowed: ["prelim".into(), "final".into()].into() }),
@@ -51,6 +60,17 @@ fn value_of(kind: &ColumnType) -> BoxedStrategy<Value> {
             let digits = format!("-?[1-9][0-9]{{0,{}}}\\.[0-9]{{{scale}}}", whole - 1);
             let text = if *scale == 0 { format!("-?[1-9][0-9]{{0,{}}}", whole - 1) } else { digits };
             proptest::string::string_regex(&text).unwrap().prop_map(Value::Numeric).boxed()
+        }
+        ColumnType::Money { scale: 0 } => "-?[1-9][0-9]{0,14}".prop_map(Value::Numeric).boxed(),
+        ColumnType::Money { scale } => {
+            let text = format!("-?[1-9][0-9]{{0,14}}\\.[0-9]{{{scale}}}");
+            proptest::string::string_regex(&text).unwrap().prop_map(Value::Numeric).boxed()
+        }
+        ColumnType::Bits { length } => {
+            proptest::string::string_regex(&format!("[01]{{{length}}}")).unwrap().prop_map(Value::Text).boxed()
+        }
+        ColumnType::Point => {
+            (any::<f64>(), any::<f64>()).prop_map(|(x, y)| Value::Text(format!("({x:?},{y:?})"))).boxed()
         }
         ColumnType::Numeric => "-?[1-9][0-9]{0,50}(\\.[0-9]{1,20})?".prop_map(Value::Numeric).boxed(),
         ColumnType::Bytes => any::<Vec<u8>>().prop_map(Value::Bytes).boxed(),

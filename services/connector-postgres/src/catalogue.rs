@@ -18,10 +18,24 @@ const PRECISION_MAX: i32 = 1_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TypeFact {
-    Enum { labels: Arc<[Arc<str>]> },
-    Domain { base: u32, modifier: i32 },
-    Array { element: u32 },
-    Other { name: Arc<str> },
+    Enum {
+        labels: Arc<[Arc<str>]>,
+    },
+    Domain {
+        base: u32,
+        modifier: i32,
+    },
+    Array {
+        element: u32,
+        name: Arc<str>,
+    },
+    /// A type that the server does not have built in, or not in the same way everywhere.
+    Known {
+        kind: ColumnType,
+    },
+    Other {
+        name: Arc<str>,
+    },
 }
 
 /// Types by their oid.
@@ -53,8 +67,8 @@ impl Types {
                 let fact = fact(&row);
                 match &fact {
                     TypeFact::Domain { base, .. } => drop(wanted.insert(*base)),
-                    TypeFact::Array { element } => drop(wanted.insert(*element)),
-                    TypeFact::Enum { .. } | TypeFact::Other { .. } => {}
+                    TypeFact::Array { element, .. } => drop(wanted.insert(*element)),
+                    TypeFact::Enum { .. } | TypeFact::Known { .. } | TypeFact::Other { .. } => {}
                 }
                 self.facts.insert(oid, fact);
             }
@@ -83,11 +97,12 @@ impl Types {
         match self.facts.get(&oid)? {
             TypeFact::Enum { labels } => Some(ColumnType::Enum { allowed: Arc::clone(labels) }),
             TypeFact::Domain { base, modifier } => self.resolve(*base, *modifier, depth + 1),
-            TypeFact::Array { element } => {
-                let element = self.resolve(*element, modifier, depth + 1)?;
-                // An array of arrays (a domain over one) has no Avro form of ours.
-                (!matches!(element, ColumnType::Array(_))).then(|| ColumnType::Array(Arc::new(element)))
-            }
+            TypeFact::Array { element, name } => Some(match self.resolve(*element, modifier, depth + 1)? {
+                // An array of arrays (of a domain over one) has no Avro form of ours.
+                ColumnType::Array(_) => ColumnType::Flagged { type_name: Arc::clone(name) },
+                element => ColumnType::Array(Arc::new(element)),
+            }),
+            TypeFact::Known { kind } => Some(kind.clone()),
             TypeFact::Other { name } => Some(ColumnType::Flagged { type_name: Arc::clone(name) }),
         }
     }
@@ -95,23 +110,49 @@ impl Types {
 
 const TYPES: &str = "
     select t.oid, format_type(t.oid, null) as name, t.typtype::text as type, t.typbasetype as base,
-           t.typtypmod as modifier, t.typelem as element, t.typcategory::text as category, t.typlen as length,
+           t.typtypmod as modifier,
+           case when t.typinput = 'array_in'::regproc
+               and exists (select from pg_type e where e.oid = t.typelem and e.typdelim = ',')
+               then t.typelem else 0 end as element,
+           case when t.oid = 790 then scale(1::money::numeric) end as money_scale,
+           (select x.extname || '.' || t.typname from pg_depend d join pg_extension x on x.oid = d.refobjid
+               where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e'
+               and d.refclassid = 'pg_extension'::regclass limit 1) as extension,
            array(select e.enumlabel::text from pg_enum e where e.enumtypid = t.oid order by e.enumsortorder) as labels
     from pg_type t where t.oid = any ($1)";
 
 fn fact(row: &tokio_postgres::Row) -> TypeFact {
-    let (kind, category): (String, String) = (row.get("type"), row.get("category"));
-    let (element, length): (u32, i16) = (row.get("element"), row.get("length"));
-    match (&*kind, &*category) {
-        ("e", _) => {
+    let kind: String = row.get("type");
+    let name = || Arc::<str>::from(row.get::<_, String>("name"));
+    // Only what is printed as arrays are: not a vector of oids, nor an array that another mark than a comma divides.
+    let element: u32 = row.get("element");
+    let money: Option<i32> = row.get("money_scale");
+    let extension: Option<String> = row.get("extension");
+    if let Some(kind) = money.and_then(|scale| Some(ColumnType::Money { scale: u16::try_from(scale).ok()? })) {
+        return TypeFact::Known { kind };
+    }
+    if let Some(kind) = extension.as_deref().and_then(of_extension) {
+        return TypeFact::Known { kind };
+    }
+    match &*kind {
+        "e" => {
             let labels: Vec<String> = row.get("labels");
             TypeFact::Enum { labels: labels.into_iter().map(Arc::from).collect() }
         }
-        ("d", _) => TypeFact::Domain { base: row.get("base"), modifier: row.get("modifier") },
-        // Fixed-length types with elements (point, box) are no arrays of rows' making.
-        (_, "A") if element != 0 && length == -1 => TypeFact::Array { element },
-        _ => TypeFact::Other { name: row.get::<_, String>("name").into() },
+        "d" => TypeFact::Domain { base: row.get("base"), modifier: row.get("modifier") },
+        _ if element != 0 => TypeFact::Array { element, name: name() },
+        _ => TypeFact::Other { name: name() },
     }
+}
+
+/// The types of extensions that Debezium has names for, by extension and type.
+fn of_extension(name: &str) -> Option<ColumnType> {
+    Some(match name {
+        "citext.citext" => ColumnType::Text,
+        "hstore.hstore" => ColumnType::Hstore,
+        "ltree.ltree" => ColumnType::Ltree,
+        _ => return None,
+    })
 }
 
 /// The types that every PostgreSQL has under the same oid.
@@ -120,36 +161,58 @@ fn built_in(oid: u32, modifier: i32) -> Option<ColumnType> {
     Some(match oid {
         16 => ColumnType::Bool,
         17 => ColumnType::Bytes,
-        20 | 26 => ColumnType::Int64,
+        // oid, xid, cid and xid8 have no sign; what exceeds an i64 travels as text.
+        20 | 26 | 28 | 29 | 5069 => ColumnType::Int64,
         21 => ColumnType::Int16,
         23 => ColumnType::Int32,
         18 | 19 | 25 | 1042 | 1043 => ColumnType::Text,
         114 | 3802 => ColumnType::Json,
+        142 => ColumnType::Xml,
+        600 => ColumnType::Point,
         700 => ColumnType::Float32,
         701 => ColumnType::Float64,
         1082 => ColumnType::Date,
         1083 => ColumnType::Time,
         1114 => ColumnType::Timestamp,
         1184 => ColumnType::TimestampTz,
+        1186 => ColumnType::Interval,
+        1266 => ColumnType::TimeTz,
+        1560 => return bits(modifier),
+        3614 => ColumnType::Tsvector,
         1700 => numeric(modifier),
         2950 => ColumnType::Uuid,
         1000 => return array(16),
         1001 => return array(17),
-        1016 | 1028 => return array(20),
+        271 | 1011 | 1012 | 1016 | 1028 => return array(20),
         1005 => return array(21),
         1007 => return array(23),
         1002 | 1003 | 1009 | 1014 | 1015 => return array(25),
         199 | 3807 => return array(114),
+        143 => return array(142),
+        1017 => return array(600),
         1021 => return array(700),
         1022 => return array(701),
         1182 => return array(1082),
         1183 => return array(1083),
         1115 => return array(1114),
         1185 => return array(1184),
+        1187 => return array(1186),
+        1270 => return array(1266),
+        1561 => return array(1560),
+        3643 => return array(3614),
         1231 => return array(1700),
         2951 => return array(2950),
         _ => return None,
     })
+}
+
+/// A single bit is a truth value, as Debezium has it. Without a length (in a table made from a query), rows may differ.
+fn bits(modifier: i32) -> Option<ColumnType> {
+    match u32::try_from(modifier).ok()? {
+        0 => None,
+        1 => Some(ColumnType::Bool),
+        length => Some(ColumnType::Bits { length }),
+    }
 }
 
 /// Scales beyond the precision, and negative ones, have no `Decimal`.
@@ -280,13 +343,18 @@ mod tests {
         let mut types = Types::default();
         let labels: Arc<[Arc<str>]> = ["prelim".into(), "final".into()].into();
         types.facts.insert(20_000, TypeFact::Enum { labels: Arc::clone(&labels) });
-        types.facts.insert(20_001, TypeFact::Array { element: 20_000 });
+        types.facts.insert(20_001, TypeFact::Array { element: 20_000, name: "status[]".into() });
+        types.facts.insert(20_005, TypeFact::Domain { base: 20_001, modifier: -1 });
+        types.facts.insert(20_006, TypeFact::Array { element: 20_005, name: "statuses[]".into() });
         types.facts.insert(20_002, TypeFact::Domain { base: 1043, modifier: 24 });
         types.facts.insert(20_003, TypeFact::Domain { base: 20_003, modifier: -1 });
         types.name(20_004, "ext", "hstore");
         let status = ColumnType::Enum { allowed: labels };
         assert_eq!(types.column_type(20_001, -1), ColumnType::Array(Arc::new(status)));
+        assert_eq!(types.column_type(20_006, -1), ColumnType::Flagged { type_name: "statuses[]".into() });
         assert_eq!(types.column_type(20_002, -1), ColumnType::Text);
+        assert_eq!(types.column_type(1560, 1), ColumnType::Bool);
+        assert_eq!(types.column_type(1561, 12), ColumnType::Array(Arc::new(ColumnType::Bits { length: 12 })));
         assert_eq!(types.column_type(20_003, -1), ColumnType::Flagged { type_name: "oid 20003".into() });
         assert_eq!(types.column_type(20_004, -1), ColumnType::Flagged { type_name: "ext.hstore".into() });
         assert_eq!(

@@ -44,13 +44,16 @@ pub fn write_variable(out: &mut Vec<u8>, text: &[u8]) -> bool {
     true
 }
 
+/// Appends the unscaled number itself.
+pub fn write_integer(out: &mut Vec<u8>, unscaled: i128) {
+    wire::bytes(out, shortest(&unscaled.to_be_bytes()));
+}
+
 fn write_unscaled(out: &mut Vec<u8>, digits: &Digits<'_>, zeros: usize) {
     let all = digits.whole.iter().chain(digits.fraction).copied().chain(std::iter::repeat_n(b'0', zeros));
     if digits.whole.len() + digits.fraction.len() + zeros <= DIGITS_OF_I128 {
         let magnitude = all.fold(0_i128, |sum, digit| sum * 10 + i128::from(digit - b'0'));
-        let value = if digits.negative { -magnitude } else { magnitude };
-        let bytes = value.to_be_bytes();
-        wire::bytes(out, shortest(&bytes));
+        write_integer(out, if digits.negative { -magnitude } else { magnitude });
     } else {
         wire::bytes(out, shortest(&large(all, digits.negative)));
     }

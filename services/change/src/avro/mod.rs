@@ -1,16 +1,18 @@
 //! The Avro form of changes, as Debezium's PostgreSQL connector gives it through the Confluent
 //! converter: schemas ([`schema`]), an encoder of primitives into a reused buffer ([`wire`],
-//! [`decimal`], [`envelope`]), and a decoder compiled from a writer's schema ([`plan`]).
+//! [`decimal`], [`point`], [`envelope`]), and a decoder compiled from a writer's schema ([`plan`]).
 //!
 //! # Why
 //! Written by hand: rows are encoded straight from the server's text without a value in between,
 //! and read without one allocation more than the row needs. Property tests hold both sides to
 //! apache-avro.
 
+pub mod bits;
 pub mod decimal;
 pub mod envelope;
 mod node;
 pub mod plan;
+pub mod point;
 pub mod schema;
 pub mod value;
 pub mod wire;
@@ -28,8 +30,19 @@ pub(crate) const TIMESTAMP_NAME: &str = "io.debezium.time.MicroTimestamp";
 pub(crate) const ZONED_NAME: &str = "io.debezium.time.ZonedTimestamp";
 pub(crate) const UUID_NAME: &str = "io.debezium.data.Uuid";
 pub(crate) const JSON_NAME: &str = "io.debezium.data.Json";
+pub(crate) const XML_NAME: &str = "io.debezium.data.Xml";
+pub(crate) const LTREE_NAME: &str = "io.debezium.data.Ltree";
+pub(crate) const TSVECTOR_NAME: &str = "io.debezium.data.Tsvector";
+pub(crate) const BITS_NAME: &str = "io.debezium.data.Bits";
+pub(crate) const POINT_NAME: &str = "io.debezium.data.geometry.Point";
+pub(crate) const TIME_TZ_NAME: &str = "io.debezium.time.ZonedTime";
+pub(crate) const INTERVAL_NAME: &str = "io.debezium.time.Interval";
 pub(crate) const ENUM_NAME: &str = "io.debezium.data.Enum";
 /// Properties that keep the database's own spelling where Avro's names cannot.
 pub(crate) const COLUMN_PROPERTY: &str = "causeway.column";
+/// Tells types apart that share an Avro form and a `connect.name`.
+pub(crate) const TYPE_PROPERTY: &str = "causeway.type";
+pub(crate) const MONEY: &str = "money";
+pub(crate) const HSTORE: &str = "hstore";
 pub(crate) const TABLE_PROPERTY: &str = "causeway.table";
 pub(crate) const SCHEMA_PROPERTY: &str = "causeway.schema";

@@ -1,8 +1,9 @@
 //! A writer's schema as a tree: enough to skip what is not ours and to read what is.
 
 use super::{
-    COLUMN_PROPERTY, DATE_NAME, DECIMAL_NAME, ENUM_NAME, FLAGGED_NAME, JSON_NAME, PlanError, SCHEMA_PROPERTY,
-    TABLE_PROPERTY, TIME_NAME, TIMESTAMP_NAME, UUID_NAME, VARIABLE_SCALE_NAME, ZONED_NAME,
+    BITS_NAME, COLUMN_PROPERTY, DATE_NAME, DECIMAL_NAME, ENUM_NAME, FLAGGED_NAME, HSTORE, INTERVAL_NAME, JSON_NAME,
+    LTREE_NAME, MONEY, POINT_NAME, PlanError, SCHEMA_PROPERTY, TABLE_PROPERTY, TIME_NAME, TIME_TZ_NAME, TIMESTAMP_NAME,
+    TSVECTOR_NAME, TYPE_PROPERTY, UUID_NAME, VARIABLE_SCALE_NAME, XML_NAME, ZONED_NAME, point,
     value::ELEMENTS_MAX,
     wire::{DecodeError, Reader},
 };
@@ -187,12 +188,23 @@ fn column_type(json: &Value, node: &Node) -> Option<ColumnType> {
         (Node::Double, ..) => ColumnType::Float64,
         (Node::Bytes, "bytes", DECIMAL_NAME) => {
             let number = |name: &str| u16::try_from(json.get(name)?.as_u64()?).ok();
-            ColumnType::Decimal { precision: number("precision")?, scale: number("scale")? }
+            let scale = number("scale")?;
+            if property(TYPE_PROPERTY) == Some(MONEY) {
+                return Some(ColumnType::Money { scale });
+            }
+            ColumnType::Decimal { precision: number("precision")?, scale }
         }
+        (Node::Bytes, "bytes", BITS_NAME) => ColumnType::Bits { length: parameter("length")?.parse().ok()? },
         (Node::Bytes, "bytes", _) => ColumnType::Bytes,
         (Node::Bytes, "string", ZONED_NAME) => ColumnType::TimestampTz,
         (Node::Bytes, "string", UUID_NAME) => ColumnType::Uuid,
+        (Node::Bytes, "string", JSON_NAME) if property(TYPE_PROPERTY) == Some(HSTORE) => ColumnType::Hstore,
         (Node::Bytes, "string", JSON_NAME) => ColumnType::Json,
+        (Node::Bytes, "string", XML_NAME) => ColumnType::Xml,
+        (Node::Bytes, "string", LTREE_NAME) => ColumnType::Ltree,
+        (Node::Bytes, "string", TSVECTOR_NAME) => ColumnType::Tsvector,
+        (Node::Bytes, "string", TIME_TZ_NAME) => ColumnType::TimeTz,
+        (Node::Bytes, "string", INTERVAL_NAME) => ColumnType::Interval,
         (Node::Bytes, "string", ENUM_NAME) => {
             let allowed = parameter("allowed")?.split(',').filter(|label| !label.is_empty()).map(Arc::from);
             ColumnType::Enum { allowed: allowed.collect() }
@@ -200,6 +212,10 @@ fn column_type(json: &Value, node: &Node) -> Option<ColumnType> {
         (Node::Bytes, "string", FLAGGED_NAME) => ColumnType::Flagged { type_name: parameter("type")?.into() },
         (Node::Bytes, "string", _) => ColumnType::Text,
         (Node::Record(record), ..) if record.full_name == VARIABLE_SCALE_NAME => ColumnType::Numeric,
+        (Node::Record(record), ..) if record.full_name == POINT_NAME => {
+            let same = record.fields.iter().map(|field| &*field.name).eq(point::FIELDS);
+            same.then_some(ColumnType::Point)?
+        }
         (Node::Array(element), ..) => ColumnType::Array(Arc::new(column_type(json.get("items")?, element)?)),
         _ => return None,
     })

@@ -1,12 +1,16 @@
 //! Avro schemas for a table, named and shaped as Debezium's are.
 
 use super::{
-    COLUMN_PROPERTY, DATE_NAME, DECIMAL_NAME, ENUM_NAME, FLAGGED_NAME, JSON_NAME, SCHEMA_PROPERTY, TABLE_PROPERTY,
-    TIME_NAME, TIMESTAMP_NAME, UUID_NAME, VARIABLE_SCALE_NAME, ZONED_NAME,
+    BITS_NAME, COLUMN_PROPERTY, DATE_NAME, DECIMAL_NAME, ENUM_NAME, FLAGGED_NAME, HSTORE, INTERVAL_NAME, JSON_NAME,
+    LTREE_NAME, MONEY, POINT_NAME, SCHEMA_PROPERTY, TABLE_PROPERTY, TIME_NAME, TIME_TZ_NAME, TIMESTAMP_NAME,
+    TSVECTOR_NAME, TYPE_PROPERTY, UUID_NAME, VARIABLE_SCALE_NAME, XML_NAME, ZONED_NAME,
 };
 use crate::table::{Column, ColumnType, TableId, TableSchema};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
+
+/// As many digits as a `money` can have.
+const MONEY_DIGITS: u16 = 19;
 
 /// The schemas of one shape of one table, with the subjects they are registered under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,10 +121,10 @@ fn own_names(record: &mut Map<String, Value>, table: &TableId) {
 
 fn fields(columns: &[&Column]) -> Value {
     let mut names = HashSet::new();
-    let mut variable_scale_known = false;
+    let mut known = HashSet::new();
     let fields = columns.iter().map(|column| {
         let name = unique(sanitised(&column.name), &mut names);
-        let kind = avro_type(&column.kind, &mut variable_scale_known);
+        let kind = avro_type(&column.kind, &mut known);
         let mut field = Map::new();
         field.insert("name".into(), name.clone().into());
         if column.key {
@@ -137,7 +141,13 @@ fn fields(columns: &[&Column]) -> Value {
     Value::Array(fields.collect())
 }
 
-fn avro_type(kind: &ColumnType, variable_scale_known: &mut bool) -> Value {
+/// A column's type, on its own.
+pub fn of_type(kind: &ColumnType) -> Value {
+    avro_type(kind, &mut HashSet::new())
+}
+
+/// `known`: the named types that are defined already, and go by their names from there on.
+fn avro_type(kind: &ColumnType, known: &mut HashSet<&'static str>) -> Value {
     let semantic = |base: &str, name: &str| json!({"type": base, "connect.version": 1, "connect.name": name});
     match kind {
         ColumnType::Bool => "boolean".into(),
@@ -154,25 +164,53 @@ fn avro_type(kind: &ColumnType, variable_scale_known: &mut bool) -> Value {
         ColumnType::TimestampTz => semantic("string", ZONED_NAME),
         ColumnType::Uuid => semantic("string", UUID_NAME),
         ColumnType::Json => semantic("string", JSON_NAME),
-        ColumnType::Decimal { precision, scale } => json!({"type": "bytes", "scale": scale, "precision": precision,
-            "connect.version": 1,
-            "connect.parameters": {"scale": scale.to_string(), "connect.decimal.precision": precision.to_string()},
-            "connect.name": DECIMAL_NAME, "logicalType": "decimal"}),
+        ColumnType::Hstore => {
+            let mut json = semantic("string", JSON_NAME);
+            json[TYPE_PROPERTY] = HSTORE.into();
+            json
+        }
+        ColumnType::Xml => semantic("string", XML_NAME),
+        ColumnType::Ltree => semantic("string", LTREE_NAME),
+        ColumnType::Tsvector => semantic("string", TSVECTOR_NAME),
+        ColumnType::TimeTz => semantic("string", TIME_TZ_NAME),
+        ColumnType::Interval => semantic("string", INTERVAL_NAME),
+        ColumnType::Bits { length } => json!({"type": "bytes", "connect.version": 1,
+            "connect.parameters": {"length": length.to_string()}, "connect.name": BITS_NAME}),
+        ColumnType::Decimal { precision, scale } => decimal(*precision, *scale),
+        ColumnType::Money { scale } => {
+            let mut money = decimal(MONEY_DIGITS, *scale);
+            money[TYPE_PROPERTY] = MONEY.into();
+            money
+        }
         ColumnType::Enum { allowed } => json!({"type": "string", "connect.version": 1,
             "connect.parameters": {"allowed": allowed.join(",")}, "connect.name": ENUM_NAME}),
         ColumnType::Flagged { type_name } => json!({"type": "string", "connect.version": 1,
             "connect.parameters": {"type": &**type_name}, "connect.name": FLAGGED_NAME}),
         ColumnType::Array(element) => {
-            json!({"type": "array", "items": ["null", avro_type(element, variable_scale_known)]})
+            json!({"type": "array", "items": ["null", avro_type(element, known)]})
         }
-        // A named type is defined once and then goes by its name.
-        ColumnType::Numeric if std::mem::replace(variable_scale_known, true) => VARIABLE_SCALE_NAME.into(),
+        ColumnType::Point if !known.insert(POINT_NAME) => POINT_NAME.into(),
+        ColumnType::Point => json!({"type": "record", "name": "Point", "namespace": "io.debezium.data.geometry",
+            "fields": [
+                {"name": "x", "type": "double"},
+                {"name": "y", "type": "double"},
+                {"name": "wkb", "type": ["null", "bytes"], "default": null},
+                {"name": "srid", "type": ["null", "int"], "default": null},
+            ],
+            "connect.doc": "Geometry (POINT)", "connect.version": 1, "connect.name": POINT_NAME}),
+        ColumnType::Numeric if !known.insert(VARIABLE_SCALE_NAME) => VARIABLE_SCALE_NAME.into(),
         ColumnType::Numeric => {
             json!({"type": "record", "name": "VariableScaleDecimal", "namespace": "io.debezium.data",
             "fields": [{"name": "scale", "type": "int"}, {"name": "value", "type": "bytes"}],
             "connect.doc": "Variable scaled decimal", "connect.version": 1, "connect.name": VARIABLE_SCALE_NAME})
         }
     }
+}
+
+fn decimal(precision: u16, scale: u16) -> Value {
+    json!({"type": "bytes", "scale": scale, "precision": precision, "connect.version": 1,
+        "connect.parameters": {"scale": scale.to_string(), "connect.decimal.precision": precision.to_string()},
+        "connect.name": DECIMAL_NAME, "logicalType": "decimal"})
 }
 
 /// `<source>.<schema>.<table>` in Avro's alphabet.

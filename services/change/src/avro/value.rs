@@ -1,7 +1,7 @@
 //! Values to Avro and back, by column type.
 
 use super::{
-    decimal,
+    bits, decimal, point,
     wire::{self, DecodeError, Reader},
 };
 use crate::{
@@ -47,7 +47,8 @@ pub fn write_nothing(out: &mut Vec<u8>, kind: &ColumnType) {
     match kind {
         ColumnType::Float32 => wire::float(out, 0.0),
         ColumnType::Float64 => wire::double(out, 0.0),
-        ColumnType::Decimal { .. } => wire::bytes(out, &[0]),
+        ColumnType::Decimal { .. } | ColumnType::Money { .. } => wire::bytes(out, &[0]),
+        ColumnType::Point => point::write(out, 0.0, 0.0),
         ColumnType::Numeric => {
             wire::long(out, 0);
             wire::bytes(out, &[0]);
@@ -65,18 +66,16 @@ pub fn write(out: &mut Vec<u8>, kind: &ColumnType, value: &Value) -> bool {
         #[expect(clippy::cast_possible_truncation, reason = "the column is a float4")]
         (ColumnType::Float32, Value::Float(value)) => wire::float(out, *value as f32),
         (ColumnType::Float64, Value::Float(value)) => wire::double(out, *value),
-        (ColumnType::Decimal { scale, .. }, Value::Numeric(text)) => {
+        (ColumnType::Decimal { scale, .. } | ColumnType::Money { scale }, Value::Numeric(text)) => {
             return decimal::write_scaled(out, text.as_bytes(), *scale);
         }
         (ColumnType::Numeric, Value::Numeric(text)) => return decimal::write_variable(out, text.as_bytes()),
-        (
-            ColumnType::Text
-            | ColumnType::Uuid
-            | ColumnType::Json
-            | ColumnType::Enum { .. }
-            | ColumnType::Flagged { .. },
-            Value::Text(text),
-        ) => wire::string(out, text),
+        (ColumnType::Bits { length }, Value::Text(text)) => return bits::write(out, text.as_bytes(), *length),
+        (ColumnType::Point, Value::Text(text)) => {
+            let Some((x, y)) = point::of_text(text.as_bytes()) else { return false };
+            point::write(out, x, y);
+        }
+        (kind, Value::Text(text)) if is_text(kind) => wire::string(out, text),
         (ColumnType::Bytes, Value::Bytes(value)) => wire::bytes(out, value),
         (ColumnType::Date, Value::Date(days)) => wire::long(out, i64::from(*days)),
         (ColumnType::Time, Value::Time(micros)) | (ColumnType::Timestamp, Value::Timestamp(micros)) => {
@@ -87,6 +86,24 @@ pub fn write(out: &mut Vec<u8>, kind: &ColumnType, value: &Value) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Whether the Avro form is the text itself.
+const fn is_text(kind: &ColumnType) -> bool {
+    matches!(
+        kind,
+        ColumnType::Text
+            | ColumnType::Uuid
+            | ColumnType::Json
+            | ColumnType::Hstore
+            | ColumnType::Xml
+            | ColumnType::Ltree
+            | ColumnType::Tsvector
+            | ColumnType::TimeTz
+            | ColumnType::Interval
+            | ColumnType::Enum { .. }
+            | ColumnType::Flagged { .. }
+    )
 }
 
 fn write_array(out: &mut Vec<u8>, element: &ColumnType, values: &[Option<Value>]) -> bool {
@@ -116,7 +133,9 @@ pub fn read(reader: &mut Reader<'_>, kind: &ColumnType) -> Result<Value, DecodeE
         ColumnType::Int64 => Value::Int(reader.long()?),
         ColumnType::Float32 => Value::Float(f64::from(reader.float()?)),
         ColumnType::Float64 => Value::Float(reader.double()?),
-        ColumnType::Decimal { scale, .. } => Value::Numeric(decimal::text_of(reader.bytes()?, u32::from(*scale))?),
+        ColumnType::Decimal { scale, .. } | ColumnType::Money { scale } => {
+            Value::Numeric(decimal::text_of(reader.bytes()?, u32::from(*scale))?)
+        }
         ColumnType::Numeric => {
             let scale = u32::try_from(reader.long()?).map_err(|_| DecodeError::Malformed("scale"))?;
             Value::Numeric(decimal::text_of(reader.bytes()?, scale)?)
@@ -124,8 +143,16 @@ pub fn read(reader: &mut Reader<'_>, kind: &ColumnType) -> Result<Value, DecodeE
         ColumnType::Text
         | ColumnType::Uuid
         | ColumnType::Json
+        | ColumnType::Hstore
+        | ColumnType::Xml
+        | ColumnType::Ltree
+        | ColumnType::Tsvector
+        | ColumnType::TimeTz
+        | ColumnType::Interval
         | ColumnType::Enum { .. }
         | ColumnType::Flagged { .. } => Value::Text(reader.string()?.to_owned()),
+        ColumnType::Bits { length } => Value::Text(bits::text_of(reader.bytes()?, *length)?),
+        ColumnType::Point => Value::Text(point::read(reader)?),
         ColumnType::Bytes => Value::Bytes(reader.bytes()?.to_vec()),
         ColumnType::Date => Value::Date(reader.int()?),
         ColumnType::Time => Value::Time(reader.long()?),
@@ -163,13 +190,14 @@ fn read_array(reader: &mut Reader<'_>, element: &ColumnType) -> Result<Vec<Optio
     }
 }
 
-/// `2026-11-23T00:18:51.5Z`, as Debezium's `ZonedTimestamp` has it.
+/// `2026-11-23T00:18:51.5Z`, as Debezium's `ZonedTimestamp` has it: ISO 8601 marks years of more than four digits by a sign.
 pub fn zoned(micros: i64) -> String {
     let (days, of_day) = (micros.div_euclid(MICROS_PER_DAY), micros.rem_euclid(MICROS_PER_DAY));
     let (year, month, day) = civil_of_days(days);
     let (seconds, fraction) = (of_day / MICROS_PER_SECOND, of_day % MICROS_PER_SECOND);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    let sign = if year > 9_999 { "+" } else { "" };
+    let mut text = format!("{sign}{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
     if fraction != 0 {
         text.push('.');
         text.push_str(format!("{fraction:06}").trim_end_matches('0'));
@@ -181,13 +209,14 @@ pub fn zoned(micros: i64) -> String {
 /// The inverse of [`zoned`]; other offsets than `Z` are not ours.
 pub fn micros_of_zoned(text: &str) -> Option<i64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let date = date.strip_prefix('+').unwrap_or(date);
     days_of_text(date.as_bytes())?.checked_mul(MICROS_PER_DAY)?.checked_add(micros_of_time(time.as_bytes())?)
 }
 
 /// Days since 1970-01-01 of `2026-11-23`; years have four digits or more.
 pub fn days_of_text(date: &[u8]) -> Option<i64> {
     let [year @ .., b'-', m1, m2, b'-', d1, d2] = date else { return None };
-    if !(4..=6).contains(&year.len()) {
+    if !(4..=7).contains(&year.len()) {
         return None;
     }
     let (year, month, day) = (number(year)?, number(&[*m1, *m2])?, number(&[*d1, *d2])?);
@@ -246,12 +275,17 @@ mod tests {
 
     #[test]
     fn dates_are_the_calendars() {
-        for (text, days) in
-            [("1970-01-01", 0), ("2000-02-29", 11_016), ("1900-03-01", -25_508), ("9999-12-31", 2_932_896)]
-        {
+        for (text, days) in [
+            ("1970-01-01", 0),
+            ("2000-02-29", 11_016),
+            ("1900-03-01", -25_508),
+            ("9999-12-31", 2_932_896),
+            ("5874897-12-31", 2_145_042_905),
+        ] {
             assert_eq!(days_of_text(text.as_bytes()), Some(days), "{text}");
         }
         assert_eq!(zoned(1_500_000), "1970-01-01T00:00:01.5Z");
+        assert_eq!(zoned(253_402_300_800_000_000), "+10000-01-01T00:00:00Z");
         assert_eq!(zoned(-1), "1969-12-31T23:59:59.999999Z");
         assert_eq!(micros_of_time(b"24:00:00"), Some(MICROS_PER_DAY));
         assert_eq!(micros_of_time(b"12:00"), None);

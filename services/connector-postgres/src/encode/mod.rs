@@ -3,6 +3,7 @@
 
 mod array;
 mod copy;
+mod prose;
 mod text;
 
 pub use copy::CopyRow;

@@ -1,10 +1,15 @@
 //! One column's text to Avro.
 
-use super::array;
+use super::{array, prose};
 use change::{
     ColumnType,
-    avro::{decimal, value, value::MICROS_PER_DAY, value::MICROS_PER_SECOND, wire},
+    avro::{bits, decimal, point, value, value::MICROS_PER_DAY, value::MICROS_PER_SECOND, wire},
 };
+
+/// As many as the server keeps: 64 bits.
+const MONEY_DIGITS_MAX: usize = 19;
+/// Some locales' minus.
+const MINUS: &[u8] = "−".as_bytes();
 
 /// Appends the value. False when the type cannot hold it; what was appended then is for the caller to cut off.
 #[inline]
@@ -13,14 +18,17 @@ pub fn write(out: &mut Vec<u8>, kind: &ColumnType, text: &[u8]) -> bool {
         ColumnType::Text
         | ColumnType::Json
         | ColumnType::Uuid
+        | ColumnType::Xml
+        | ColumnType::Ltree
+        | ColumnType::Tsvector
         | ColumnType::Enum { .. }
         | ColumnType::Flagged { .. } => {
             wire::bytes(out, text);
             std::str::from_utf8(text).is_ok()
         }
         ColumnType::Bool => match text {
-            b"t" => push(out, 1),
-            b"f" => push(out, 0),
+            b"t" | b"1" => push(out, 1),
+            b"f" | b"0" => push(out, 0),
             _ => false,
         },
         ColumnType::Int64 => long(out, integer(text)),
@@ -41,6 +49,15 @@ pub fn write(out: &mut Vec<u8>, kind: &ColumnType, text: &[u8]) -> bool {
         ColumnType::Time => long(out, value::micros_of_time(text)),
         ColumnType::Timestamp => long(out, timestamp(text)),
         ColumnType::TimestampTz => zoned(out, text),
+        ColumnType::TimeTz => prose::time_with_zone(out, text),
+        ColumnType::Interval => prose::interval(out, text),
+        ColumnType::Hstore => prose::hstore(out, text),
+        ColumnType::Money { .. } => money(out, text),
+        ColumnType::Bits { length } => bits::write(out, text, *length),
+        ColumnType::Point => point::of_text(text).is_some_and(|(x, y)| {
+            point::write(out, x, y);
+            true
+        }),
         ColumnType::Array(element) => array::write(out, element, text),
     }
 }
@@ -59,7 +76,7 @@ fn long(out: &mut Vec<u8>, value: Option<i64>) -> bool {
 }
 
 #[inline]
-fn integer(text: &[u8]) -> Option<i64> {
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
@@ -81,6 +98,18 @@ fn integer(text: &[u8]) -> Option<i64> {
 /// `NaN` and `Infinity` are numbers of a float.
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// `-$1,234.56`: the currency's marks and their places are the locale's; the digits are all that there are.
+fn money(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    let digits = || text.iter().filter(|byte| byte.is_ascii_digit());
+    let negative = text.contains(&b'-') || text.contains(&b'(') || text.windows(3).any(|mark| mark == MINUS);
+    if !(1..=MONEY_DIGITS_MAX).contains(&digits().count()) {
+        return false;
+    }
+    let unscaled = digits().fold(0_i128, |sum, digit| sum * 10 + i128::from(digit - b'0'));
+    decimal::write_integer(out, if negative { -unscaled } else { unscaled });
+    true
 }
 
 /// The hexadecimal form: `\x6f6b`.
@@ -118,8 +147,8 @@ fn zoned(out: &mut Vec<u8>, text: &[u8]) -> bool {
     let Some(at) = text.iter().rposition(|byte| matches!(byte, b'+' | b'-')) else { return false };
     let (local, offset) = text.split_at(at);
     let Some(micros) = timestamp(local) else { return false };
-    if offset == b"+00" {
-        // The session's zone is UTC: the text is right but for two marks.
+    if offset == b"+00" && text.get(4) == Some(&b'-') {
+        // The session's zone is UTC and the year has four digits: the text is right but for two marks.
         let start = out.len();
         wire::long(out, local.len() as i64 + 1);
         let body = out.len();
