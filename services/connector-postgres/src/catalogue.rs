@@ -70,7 +70,7 @@ impl Types {
                     TypeFact::Array { element, .. } => drop(wanted.insert(*element)),
                     TypeFact::Enum { .. } | TypeFact::Known { .. } | TypeFact::Other { .. } => {}
                 }
-                self.facts.insert(oid, fact);
+                self.insert(oid, fact);
             }
         }
         Ok(())
@@ -80,6 +80,10 @@ impl Types {
     pub(crate) fn name(&mut self, oid: u32, schema: &str, name: &str) {
         let name = if schema.is_empty() { name.into() } else { format!("{schema}.{name}").into() };
         self.facts.entry(oid).or_insert(TypeFact::Other { name });
+    }
+
+    pub(crate) fn insert(&mut self, oid: u32, fact: TypeFact) {
+        self.facts.insert(oid, fact);
     }
 
     /// How a column of the type travels.
@@ -146,7 +150,7 @@ fn fact(row: &tokio_postgres::Row) -> TypeFact {
 }
 
 /// The types of extensions that Debezium has names for, by extension and type.
-fn of_extension(name: &str) -> Option<ColumnType> {
+pub(crate) fn of_extension(name: &str) -> Option<ColumnType> {
     Some(match name {
         "citext.citext" => ColumnType::Text,
         "hstore.hstore" => ColumnType::Hstore,

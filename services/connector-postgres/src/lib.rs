@@ -10,6 +10,7 @@
 mod aside;
 mod catalogue;
 mod connect;
+pub mod contract;
 pub mod decode;
 pub mod encode;
 mod encoder;
