@@ -37,6 +37,9 @@ pub struct Arguments {
     /// How long `capture-latency` measures.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub seconds: u32,
+    /// The connector's `linger_ms`, to try another than its own.
+    #[arg(long, value_name = "N")]
+    pub linger_ms: Option<u16>,
     /// With `capture`: what stays resident while one transaction of millions of rows and a row of 50 MB pass.
     #[arg(long)]
     pub large: bool,
@@ -44,8 +47,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Measure this product in the same run, too.
-    #[arg(long, value_name = "NAME")]
-    pub peer: Option<String>,
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub peer: Option<Peer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Peer {
+    /// Debezium's connector in a Kafka Connect worker, which `./run` then fetches. Not with `--large` or `latency`.
+    Debezium,
 }
 
 impl Arguments {
@@ -60,15 +69,16 @@ impl Arguments {
             repeat: usize::from(self.repeat.unwrap_or(repeat)),
             rate: self.rate.unwrap_or(rate),
             seconds: self.seconds,
+            linger_ms: self.linger_ms,
+            debezium: self.peer == Some(Peer::Debezium),
         }
     }
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if let Some(peer) = &arguments.peer {
-        anyhow::bail!("the peer `{peer}` cannot be measured: no peer is built in yet");
-    }
     anyhow::ensure!(!arguments.large || arguments.name == Name::Capture, "--large goes with `capture`");
+    let alone = arguments.large || arguments.name == Name::Latency;
+    anyhow::ensure!(!alone || arguments.peer.is_none(), "no peer does this");
     if let Some(file) = &arguments.report {
         checks::writable(file)?;
     }

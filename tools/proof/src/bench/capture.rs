@@ -3,6 +3,7 @@
 
 use super::{
     Options, median,
+    peer::{self, Work},
     stage::{Arrived, DATABASE, Stage},
 };
 use crate::report::Report;
@@ -15,9 +16,9 @@ const DRAIN_WAIT_MAX: Duration = Duration::from_secs(300);
 
 pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
     say("starting PostgreSQL, Kafka and the registry");
-    let stage = Stage::start(&options.folder).await?;
+    let stage = Stage::start(options).await?;
     let changes = options.rows.unwrap_or(CHANGES).next_multiple_of(ROWS_PER_TRANSACTION);
-    let report = Bench { stage: &stage, changes }.rounds(options.repeat, &mut say).await;
+    let report = Bench { stage: &stage, changes, debezium: options.debezium }.rounds(options.repeat, &mut say).await;
     stage.stop().await?;
     report
 }
@@ -25,13 +26,26 @@ pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> anyhow::Result
 struct Bench<'a> {
     stage: &'a Stage,
     changes: u64,
+    debezium: bool,
+}
+
+struct Round {
+    floor: f64,
+    ours: Arrived,
+    peer: Option<Arrived>,
 }
 
 impl Bench<'_> {
     async fn rounds(&self, repeat: usize, say: &mut impl FnMut(&str)) -> anyhow::Result<Report> {
         let cluster = &self.stage.cluster;
         say("creating the slots, while the table is empty");
+        if self.debezium {
+            peer::publish(self.stage).await?;
+        }
         for round in 0..repeat {
+            if self.debezium {
+                peer::hold(self.stage, &format!("peer_{round}")).await?;
+            }
             let mut connector = self.stage.connector(&format!("bench_{round}"))?;
             connector.start().await?;
             connector.stop().await?;
@@ -41,23 +55,22 @@ impl Bench<'_> {
         say(&format!("writing {} rows in transactions of {ROWS_PER_TRANSACTION}", self.changes));
         cluster.execute(DATABASE, &self.backlog()).await?;
         let end = self.stage.text("select pg_current_wal_flush_lsn()::text").await?;
-        let (mut floors, mut drains) = (Vec::new(), Vec::new());
+        let mut rounds = Vec::new();
         for round in 0..repeat {
             let floor = self.floor(round, &end).await?;
-            let drain = self.drain(round).await?;
-            say(&format!(
-                "round {}: pg_recvlogical {floor:.0}/s, capture {:.0}/s ({:.2}), {:.1} µs of CPU a change ({:.1} of them the Kafka client's), {:.0} MB",
-                round + 1,
-                drain.per_s,
-                drain.per_s / floor,
-                drain.cpu_us,
-                drain.client_us,
-                drain.resident_mb
-            ));
-            floors.push(floor);
-            drains.push(drain);
+            say(&format!("round {}: pg_recvlogical {floor:.0}/s", round + 1));
+            let ours = self.drain(round).await?;
+            say(&format!("round {}: capture {}, {:.2} of pg_recvlogical", round + 1, ours.told(), ours.per_s / floor));
+            let peer = match self.debezium {
+                true => Some(peer::arrival(self.stage, &format!("peer_{round}"), Work::Backlog, self.changes).await?),
+                false => None,
+            };
+            if let Some(peer) = &peer {
+                say(&format!("round {}: Debezium {}", round + 1, peer.told()));
+            }
+            rounds.push(Round { floor, ours, peer });
         }
-        Ok(report(&floors, &drains))
+        Ok(report(&rounds))
     }
 
     fn backlog(&self) -> String {
@@ -98,31 +111,36 @@ impl Bench<'_> {
     async fn drain(&self, round: usize) -> anyhow::Result<Arrived> {
         let name = format!("bench_{round}");
         let mut connector = self.stage.connector(&name)?;
+        let topic = format!("changes.{name}");
         // It begins with a session record.
-        let records = (1, i64::try_from(self.changes)?);
-        let arrived = self.stage.arrival(&mut connector, &format!("changes.{name}"), records, DRAIN_WAIT_MAX).await?;
+        let from = self.stage.ends(&topic)?.now() + 1;
+        connector.launch()?;
+        let records = (from, i64::try_from(self.changes)?);
+        let arrived = self.stage.arrival(&mut connector, &topic, records, DRAIN_WAIT_MAX).await?;
         connector.stop().await?;
         Ok(arrived)
     }
 }
 
-fn report(floors: &[f64], drains: &[Arrived]) -> Report {
-    let middle = |figure: fn(&Arrived) -> f64| median(drains.iter().map(figure).collect());
-    let floor = median(floors.to_vec());
+fn report(rounds: &[Round]) -> Report {
+    let middle = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
     // Neighbours in time share the machine's mood.
-    let ratio = median(floors.iter().zip(drains).map(|(floor, drain)| drain.per_s / floor).collect());
-    let (cpu_us, resident) =
-        (middle(|drain| drain.cpu_us), drains.iter().map(|drain| drain.resident_mb).fold(0.0, f64::max));
+    let ratio = middle(|round| round.ours.per_s / round.floor);
+    let cpu_us = middle(|round| round.ours.cpu_us);
+    let resident = rounds.iter().map(|round| round.ours.resident_mb).fold(0.0, f64::max);
     let mut report = Report::new("capture");
-    report.figure("changes_per_s", middle(|drain| drain.per_s));
-    report.figure("floor_per_s", floor);
+    report.figure("changes_per_s", middle(|round| round.ours.per_s));
+    report.figure("floor_per_s", middle(|round| round.floor));
     report.figure("ratio_to_floor", ratio);
     report.figure("cpu_us_per_change", cpu_us);
-    report.figure("kafka_client_cpu_us_per_change", middle(|drain| drain.client_us));
+    report.figure("kafka_client_cpu_us_per_change", middle(|round| round.ours.client_us));
     report.figure("rss_mb", resident);
-    report.figure("rounds", drains.len() as f64);
+    report.figure("rounds", rounds.len() as f64);
     report.check("ratio_to_floor", ratio >= 0.85, &format!("{ratio:.2} of pg_recvlogical; at least 0.85"));
     report.check("cpu_us_per_change", cpu_us <= 8.0, &format!("{cpu_us:.1} µs; at most 8"));
     report.check("rss_mb", resident <= 64.0, &format!("{resident:.0} MB; at most 64"));
+    let pairs: Vec<(&Arrived, &Arrived)> =
+        rounds.iter().filter_map(|round| Some((&round.ours, round.peer.as_ref()?))).collect();
+    super::against(&mut report, &pairs, 6.0);
     report
 }

@@ -4,18 +4,16 @@
 use super::{
     Options,
     commits::{Commit, Direct, commit},
-    median, quantile,
+    median,
+    peer::{self, Work},
+    quantile,
     sighting::Sightings,
     stage::Stage,
     usage::{Usage, resident_max_mb},
 };
 use crate::report::Report;
-use anyhow::{Context, ensure};
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-};
+use anyhow::Context;
+use stack::Part;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -35,7 +33,7 @@ struct Round {
     sent_p99: f64,
 }
 
-struct Ours {
+struct Live {
     round: Round,
     cpu_us: f64,
     client_us: f64,
@@ -44,7 +42,7 @@ struct Ours {
 
 pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
     say("starting PostgreSQL, Kafka and the registry");
-    let stage = Stage::start(&options.folder).await?;
+    let stage = Stage::start(options).await?;
     let report = rounds(&stage, options, &mut say).await;
     stage.stop().await?;
     report
@@ -59,23 +57,26 @@ struct Numbers {
 
 async fn rounds(stage: &Stage, options: &Options, say: &mut impl FnMut(&str)) -> anyhow::Result<Report> {
     let mut numbers = Numbers { next: 0, rate: options.rate.max(1), seconds: u64::from(options.seconds.max(1)) };
-    let (mut floors, mut all) = (Vec::new(), Vec::new());
+    let (mut floors, mut all, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    if options.debezium {
+        peer::publish(stage).await?;
+    }
     for round in 0..options.repeat {
         let floor = direct(stage, &format!("direct_{round}"), &mut numbers).await?;
         say(&told(round, "a client that tells Kafka itself", &floor));
         let ours = ours(stage, &format!("bench_{round}"), &mut numbers).await?;
         say(&told(round, "capture", &ours.round));
-        say(&format!(
-            "round {}: {:.0} µs of CPU a change ({:.0} of them the Kafka client's), {:.0} MB",
-            round + 1,
-            ours.cpu_us,
-            ours.client_us,
-            ours.resident_mb
-        ));
+        say(&used(round, &ours));
+        if options.debezium {
+            let peer = debezium(stage, &format!("peer_{round}"), &mut numbers).await?;
+            say(&told(round, "Debezium", &peer.round));
+            say(&used(round, &peer));
+            peers.push(peer);
+        }
         floors.push(floor);
         all.push(ours);
     }
-    Ok(report(&numbers, &floors, &all))
+    Ok(report(&numbers, &floors, &all, &peers))
 }
 
 fn told(round: usize, who: &str, found: &Round) -> String {
@@ -86,9 +87,17 @@ fn told(round: usize, who: &str, found: &Round) -> String {
     )
 }
 
-fn report(numbers: &Numbers, floors: &[Round], all: &[Ours]) -> Report {
+fn used(round: usize, live: &Live) -> String {
+    let Live { cpu_us, client_us, resident_mb, .. } = live;
+    format!(
+        "round {}: {cpu_us:.0} µs of CPU a change (the Kafka client's {client_us:.0}), {resident_mb:.0} MB",
+        round + 1
+    )
+}
+
+fn report(numbers: &Numbers, floors: &[Round], all: &[Live], peers: &[Live]) -> Report {
     let floor = |figure: fn(&Round) -> f64| median(floors.iter().map(figure).collect());
-    let ours = |figure: fn(&Ours) -> f64| median(all.iter().map(figure).collect());
+    let ours = |figure: fn(&Live) -> f64| median(all.iter().map(figure).collect());
     let (p50, p99) = (ours(|ours| ours.round.p50), ours(|ours| ours.round.p99));
     let mut report = Report::new("capture-latency");
     report.figure("rate_per_s", f64::from(numbers.rate));
@@ -102,6 +111,12 @@ fn report(numbers: &Numbers, floors: &[Round], all: &[Ours]) -> Report {
     report.figure("cpu_us_per_change", ours(|ours| ours.cpu_us));
     report.figure("kafka_client_cpu_us_per_change", ours(|ours| ours.client_us));
     report.figure("rss_mb", all.iter().map(|ours| ours.resident_mb).fold(0.0, f64::max));
+    let peer = |figure: fn(&Live) -> f64| median(peers.iter().map(figure).collect());
+    // Without a peer they are no numbers, and left out.
+    report.figure("peer_p50_ms", peer(|peer| peer.round.p50));
+    report.figure("peer_p99_ms", peer(|peer| peer.round.p99));
+    report.figure("peer_cpu_us", peer(|peer| peer.cpu_us));
+    report.figure("peer_rss_mb", peer(|peer| peer.resident_mb));
     report.check("p50_ms", p50 <= 5.0, &format!("{p50:.1} ms; at most 5"));
     report.check("p99_ms", p99 <= 25.0, &format!("{p99:.1} ms; at most 25"));
     report
@@ -109,11 +124,7 @@ fn report(numbers: &Numbers, floors: &[Round], all: &[Ours]) -> Report {
 
 /// What Kafka alone takes, behind the same commits.
 async fn direct(stage: &Stage, topic: &str, numbers: &mut Numbers) -> anyhow::Result<Round> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", stage.brokers()).create()?;
-    let created =
-        admin.create_topics([&NewTopic::new(topic, 1, TopicReplication::Fixed(1))], &AdminOptions::new()).await?;
-    ensure!(created.iter().all(Result::is_ok), "cannot make the topic {topic}");
+    stage.create_topic(topic).await?;
     let client = Direct::new(stage, topic)?;
     let sightings = Sightings::of(stage.brokers(), topic, 0)?;
     numbers.commits(stage, WARM_UP_S, Some(&client)).await?;
@@ -123,20 +134,35 @@ async fn direct(stage: &Stage, topic: &str, numbers: &mut Numbers) -> anyhow::Re
     latencies(&commits, &seen)
 }
 
-async fn ours(stage: &Stage, name: &str, numbers: &mut Numbers) -> anyhow::Result<Ours> {
-    let topic = format!("changes.{name}");
+async fn ours(stage: &Stage, name: &str, numbers: &mut Numbers) -> anyhow::Result<Live> {
     let mut connector = stage.connector(name)?;
     connector.start().await?;
-    let pid = connector.pid().context("the connector is gone")?;
-    let sightings = Sightings::of(stage.brokers(), &topic, stage.ends(&topic)?.now())?;
+    let live = live(stage, &mut connector, &format!("changes.{name}"), numbers).await?;
+    connector.stop().await?;
+    Ok(live)
+}
+
+async fn debezium(stage: &Stage, name: &str, numbers: &mut Numbers) -> anyhow::Result<Live> {
+    let topic = peer::topic(name);
+    stage.create_topic(&topic).await?;
+    peer::hold(stage, name).await?;
+    let mut connect = peer::start(stage, name, Work::Live).await?;
+    let live = live(stage, &mut connect, &topic, numbers).await?;
+    connect.stop().await?;
+    Ok(live)
+}
+
+/// What the process makes of commits, once it is warm.
+async fn live(stage: &Stage, part: &mut Part, topic: &str, numbers: &mut Numbers) -> anyhow::Result<Live> {
+    let pid = part.pid().context("the process is gone")?;
+    let sightings = Sightings::of(stage.brokers(), topic, stage.ends(topic)?.now())?;
     numbers.commits(stage, WARM_UP_S, None).await?;
     let used = Usage::of(pid)?;
     let commits = numbers.commits(stage, numbers.seconds, None).await?;
     let (cpu_us, client_us) = Usage::of(pid)?.since(used).micros_per(commits.len() as f64);
     let seen = sightings.wait(commits.len() + numbers.of(WARM_UP_S), LATE_MAX).await?;
-    let resident_mb = resident_max_mb(pid)?;
-    connector.stop().await?;
-    Ok(Ours { round: latencies(&commits, &seen)?, cpu_us, client_us, resident_mb })
+    let round = latencies(&commits, &seen)?;
+    Ok(Live { round, cpu_us, client_us, resident_mb: resident_max_mb(pid)? })
 }
 
 impl Numbers {

@@ -9,11 +9,14 @@ pub mod capture_latency;
 mod commits;
 pub mod large;
 pub mod latency;
+mod peer;
 mod sighting;
 pub mod snapshot;
 mod stage;
 mod usage;
 
+use crate::report::Report;
+use stage::Arrived;
 use std::path::PathBuf;
 
 /// Rounds of one run. Each needs a slot of its own for each contestant.
@@ -32,6 +35,24 @@ pub struct Options {
     pub rate: u32,
     /// How long latencies are measured.
     pub seconds: u32,
+    /// The connector's `linger_ms`, where its own is not wanted.
+    pub linger_ms: Option<u16>,
+    /// Measure Debezium in the same run, too.
+    pub debezium: bool,
+}
+
+/// Ours beside the peer's, of each round, and how many times as fast ours is to be.
+fn against(report: &mut Report, rounds: &[(&Arrived, &Arrived)], goal: f64) {
+    if rounds.is_empty() {
+        return;
+    }
+    let middle = |figure: fn(&Arrived) -> f64| median(rounds.iter().map(|(_, peer)| figure(peer)).collect());
+    let times = median(rounds.iter().map(|(ours, peer)| ours.per_s / peer.per_s).collect());
+    report.figure("peer_per_s", middle(|peer| peer.per_s));
+    report.figure("peer_cpu_us", middle(|peer| peer.cpu_us));
+    report.figure("peer_rss_mb", middle(|peer| peer.resident_mb));
+    report.figure("times_the_peer", times);
+    report.check("times_the_peer", times >= goal, &format!("{times:.1} times Debezium; at least {goal:.0}"));
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -3,7 +3,8 @@
 
 use super::{
     Options, median,
-    stage::{DATABASE, POLL, Stage, insert},
+    peer::{self, Work},
+    stage::{Arrived, DATABASE, POLL, Stage, insert},
     usage::{Usage, resident_max_mb},
 };
 use crate::report::Report;
@@ -24,60 +25,75 @@ pub const ROWS: u64 = 1_500_000;
 const SNAPSHOT_WAIT_MAX: Duration = Duration::from_secs(600);
 const END: &[u8] = b"snapshot-end";
 
-struct Taken {
+struct Round {
+    floor: f64,
     /// Between the snapshot's first record and its last.
-    per_s: f64,
+    ours: Arrived,
     seconds_from_launch: f64,
-    cpu_us: f64,
-    client_us: f64,
-    resident_mb: f64,
+    peer: Option<Arrived>,
 }
 
 pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
     say("starting PostgreSQL, Kafka and the registry");
-    let stage = Stage::start(&options.folder).await?;
-    let report = rounds(&stage, options.rows.unwrap_or(ROWS), options.repeat, &mut say).await;
+    let stage = Stage::start(options).await?;
+    let report = rounds(&stage, options, &mut say).await;
     stage.stop().await?;
     report
 }
 
-async fn rounds(stage: &Stage, rows: u64, repeat: usize, say: &mut impl FnMut(&str)) -> anyhow::Result<Report> {
+async fn rounds(stage: &Stage, options: &Options, say: &mut impl FnMut(&str)) -> anyhow::Result<Report> {
+    let rows = options.rows.unwrap_or(ROWS);
     say(&format!("writing {rows} rows"));
     stage.cluster.execute(DATABASE, &insert(0, rows)).await?;
     // Neither hint bits nor the statistics are made on the clock.
-    stage.cluster.execute(DATABASE, "vacuum analyze lims.result").await?;
-    let (mut floors, mut taken) = (Vec::new(), Vec::new());
-    for round in 0..repeat {
-        let floor = copy(stage, rows).await?;
-        let ours = take(stage, &format!("bench_{round}"), rows).await?;
-        say(&format!(
-            "round {}: COPY {floor:.0} rows/s, snapshot {:.0} ({:.2}), {:.1} s from its start, {:.1} µs of CPU a row ({:.1} of them the Kafka client's), {:.0} MB",
-            round + 1,
-            ours.per_s,
-            ours.per_s / floor,
-            ours.seconds_from_launch,
-            ours.cpu_us,
-            ours.client_us,
-            ours.resident_mb
-        ));
-        floors.push(floor);
-        taken.push(ours);
+    let client = stage.cluster.connect(DATABASE).await?;
+    client.batch_execute("vacuum analyze lims.result").await?;
+    if options.debezium {
+        peer::publish(stage).await?;
     }
-    let middle = |figure: fn(&Taken) -> f64| median(taken.iter().map(figure).collect());
-    let ratio = median(floors.iter().zip(&taken).map(|(floor, ours)| ours.per_s / floor).collect());
-    let resident = taken.iter().map(|ours| ours.resident_mb).fold(0.0, f64::max);
+    let mut rounds = Vec::new();
+    for round in 0..options.repeat {
+        let floor = copy(stage, rows).await?;
+        say(&format!("round {}: COPY {floor:.0} rows/s", round + 1));
+        let (ours, seconds_from_launch) = take(stage, &format!("bench_{round}"), rows).await?;
+        let ratio = ours.per_s / floor;
+        say(&format!(
+            "round {}: snapshot {}, {ratio:.2} of COPY; {seconds_from_launch:.1} s from its start",
+            round + 1,
+            ours.told()
+        ));
+        let peer = match options.debezium {
+            true => Some(peer::arrival(stage, &format!("peer_{round}"), Work::Snapshot, rows).await?),
+            false => None,
+        };
+        if let Some(peer) = &peer {
+            say(&format!("round {}: Debezium {}", round + 1, peer.told()));
+        }
+        rounds.push(Round { floor, ours, seconds_from_launch, peer });
+    }
+    Ok(report(rows, &rounds))
+}
+
+fn report(rows: u64, rounds: &[Round]) -> Report {
+    let middle = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
+    let ratio = middle(|round| round.ours.per_s / round.floor);
+    let resident = rounds.iter().map(|round| round.ours.resident_mb).fold(0.0, f64::max);
     let mut report = Report::new("snapshot");
     report.figure("rows", rows as f64);
-    report.figure("rows_per_s", middle(|ours| ours.per_s));
-    report.figure("copy_per_s", median(floors));
+    report.figure("rounds", rounds.len() as f64);
+    report.figure("rows_per_s", middle(|round| round.ours.per_s));
+    report.figure("copy_per_s", middle(|round| round.floor));
     report.figure("ratio_to_copy", ratio);
-    report.figure("seconds_from_launch", middle(|ours| ours.seconds_from_launch));
-    report.figure("cpu_us_per_row", middle(|ours| ours.cpu_us));
-    report.figure("kafka_client_cpu_us_per_row", middle(|ours| ours.client_us));
+    report.figure("seconds_from_launch", middle(|round| round.seconds_from_launch));
+    report.figure("cpu_us_per_row", middle(|round| round.ours.cpu_us));
+    report.figure("kafka_client_cpu_us_per_row", middle(|round| round.ours.client_us));
     report.figure("rss_mb", resident);
     report.check("ratio_to_copy", ratio >= 0.2, &format!("{ratio:.2} of COPY; at least 0.20"));
     report.check("rss_mb", resident <= 64.0, &format!("{resident:.0} MB; at most 64"));
-    Ok(report)
+    let pairs: Vec<(&Arrived, &Arrived)> =
+        rounds.iter().filter_map(|round| Some((&round.ours, round.peer.as_ref()?))).collect();
+    super::against(&mut report, &pairs, 8.0);
+    report
 }
 
 /// `COPY … TO STDOUT`, thrown away: rows a second.
@@ -94,7 +110,7 @@ async fn copy(stage: &Stage, rows: u64) -> anyhow::Result<f64> {
 }
 
 /// A new connector's first snapshot, until its last record is durable.
-async fn take(stage: &Stage, name: &str, rows: u64) -> anyhow::Result<Taken> {
+async fn take(stage: &Stage, name: &str, rows: u64) -> anyhow::Result<(Arrived, f64)> {
     let topic = format!("changes.{name}");
     let mut connector = stage.connector(name)?;
     let ends = stage.ends(&topic)?;
@@ -108,23 +124,24 @@ async fn take(stage: &Stage, name: &str, rows: u64) -> anyhow::Result<Taken> {
         tokio::time::sleep(POLL).await;
     }
     let (started, used) = (Instant::now(), Usage::of(pid)?);
-    end(stage, &mut connector, &topic, i64::try_from(rows)?, deadline).await?;
-    let (cpu_us, client_us) = Usage::of(pid)?.since(used).micros_per(rows as f64);
-    let taken = Taken {
-        per_s: rows as f64 / started.elapsed().as_secs_f64(),
-        seconds_from_launch: launched.elapsed().as_secs_f64(),
-        cpu_us,
-        client_us,
-        resident_mb: resident_max_mb(pid)?,
-    };
+    let client_s = end(stage, &mut connector, &topic, i64::try_from(rows)?, deadline).await?;
+    let (cpu_us, _) = Usage::of(pid)?.since(used).micros_per(rows as f64);
+    let client_us = client_s * 1e6 / rows as f64;
+    let per_s = rows as f64 / started.elapsed().as_secs_f64();
+    let seconds_from_launch = launched.elapsed().as_secs_f64();
+    let taken = Arrived { per_s, cpu_us, client_us, resident_mb: resident_max_mb(pid)? };
     connector.stop().await?;
-    Ok(taken)
+    Ok((taken, seconds_from_launch))
 }
 
-/// Waits for the snapshot's last record, which cannot stand before as many records as there are rows.
-async fn end(stage: &Stage, part: &mut Part, topic: &str, rows: i64, deadline: Instant) -> anyhow::Result<()> {
+/// Waits for the snapshot's last record, which cannot stand before as many records as there are rows. Returns what the
+/// Kafka client's threads had used just before: they end with the snapshot.
+async fn end(stage: &Stage, part: &mut Part, topic: &str, rows: i64, deadline: Instant) -> anyhow::Result<f64> {
     let ends = stage.ends(topic)?;
+    let pid = part.pid().context("the connector is gone")?;
+    let mut client_s = 0.0_f64;
     while ends.now() <= rows {
+        client_s = client_s.max(Usage::of(pid)?.client_s);
         stage.alive(part, deadline)?;
         tokio::time::sleep(POLL).await;
     }
@@ -144,7 +161,7 @@ async fn end(stage: &Stage, part: &mut Part, topic: &str, rows: i64, deadline: I
                     headers.iter().any(|header| header.key == "causeway.kind" && header.value == Some(END))
                 };
                 if message.headers().is_some_and(is_end) {
-                    return Ok(());
+                    return Ok(client_s);
                 }
             }
             None => {

@@ -1,16 +1,21 @@
 //! PostgreSQL, Kafka and the registry with one table to capture, and connectors on it.
 
-use super::usage::{Usage, resident_max_mb};
+use super::{
+    Options,
+    usage::{Usage, resident_max_mb},
+};
 use crate::running::tail;
 use anyhow::{Context, ensure};
 use rdkafka::{
     ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
 };
 use stack::{Causeway, Kafka, Lifetime, Part, Postgres, Registry};
 use std::{
     fmt::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -32,6 +37,7 @@ pub(super) struct Stage {
     kafka: Kafka,
     registry: Registry,
     pub(super) folder: PathBuf,
+    linger_ms: Option<u16>,
 }
 
 /// How a number of records came into a topic, and what the process used meanwhile.
@@ -44,9 +50,17 @@ pub(super) struct Arrived {
     pub(super) resident_mb: f64,
 }
 
+impl Arrived {
+    pub(super) fn told(&self) -> String {
+        let Self { per_s, cpu_us, client_us, resident_mb } = self;
+        format!("{per_s:.0}/s, {cpu_us:.1} µs of CPU each (the Kafka client's {client_us:.1}), {resident_mb:.0} MB")
+    }
+}
+
 impl Stage {
     /// Starts the components in an empty `folder`, and makes the empty tables.
-    pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn start(options: &Options) -> anyhow::Result<Self> {
+        let folder = options.folder.as_path();
         if folder.exists() {
             std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
         }
@@ -66,7 +80,7 @@ impl Stage {
              alter table lims.result owner to {ROLE}; alter table lims.document owner to {ROLE}"
         );
         cluster.execute(DATABASE, &grants).await?;
-        Ok(Self { cluster, kafka, registry, folder: folder.to_owned() })
+        Ok(Self { cluster, kafka, registry, folder: folder.to_owned(), linger_ms: options.linger_ms })
     }
 
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
@@ -97,6 +111,9 @@ impl Stage {
         writeln!(text, "password_file = \"{}\"", self.cluster.password_file(ROLE).display())?;
         writeln!(text, "tables = [\"lims.*\"]")?;
         writeln!(text, "mapping = \"{}\"", repository.join("mappings/stmarys.toml").display())?;
+        if let Some(linger_ms) = self.linger_ms {
+            writeln!(text, "linger_ms = {linger_ms}")?;
+        }
         let config = self.folder.join(format!("{name}.toml"));
         std::fs::write(&config, text)?;
         Causeway::prepare(&config, &["connector"], &ops, &self.folder.join(format!("{name}.log")))
@@ -106,31 +123,26 @@ impl Stage {
         Ok(self.cluster.connect(DATABASE).await?.query_one(query, &[]).await?.get(0))
     }
 
-    /// Starts the process and waits until the topic holds so many records more than it does now, of which the first
-    /// `preamble` are the process's own.
+    /// Waits until the topic holds so many records from an offset on, which the process writes.
     pub(super) async fn arrival(
         &self,
         part: &mut Part,
         topic: &str,
-        (preamble, records): (i64, i64),
+        (from, records): (i64, i64),
         wait_max: Duration,
     ) -> anyhow::Result<Arrived> {
-        let ends = self.ends(topic)?;
-        let before = ends.now();
-        let launched = Instant::now();
-        part.launch()?;
+        let (ends, deadline) = (self.ends(topic)?, Instant::now() + wait_max);
         let pid = part.pid().context("the process is gone")?;
-        let wanted = before + preamble + records;
         let mut first = None;
         let last = loop {
             let at = ends.now();
-            if at > before + preamble && first.is_none() {
+            if at > from && first.is_none() {
                 first = Some((Instant::now(), at, Usage::of(pid)?));
             }
-            if at >= wanted {
+            if at >= from + records {
                 break at;
             }
-            self.alive(part, launched + wait_max)?;
+            self.alive(part, deadline)?;
             tokio::time::sleep(POLL).await;
         };
         let (started, at_first, used) = first.context("it was too fast to see")?;
@@ -143,6 +155,15 @@ impl Stage {
     pub(super) fn ends(&self, topic: &str) -> anyhow::Result<Ends> {
         let consumer = ClientConfig::new().set("bootstrap.servers", self.brokers()).create()?;
         Ok(Ends { consumer, topic: topic.to_owned() })
+    }
+
+    pub(super) async fn create_topic(&self, topic: &str) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.brokers()).create()?;
+        let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        let created = admin.create_topics([&new], &AdminOptions::new()).await?;
+        ensure!(created.iter().all(Result::is_ok), "cannot make the topic {topic}");
+        Ok(())
     }
 
     /// Neither late nor ended.
