@@ -49,8 +49,8 @@ pub(super) async fn start(stage: &Stage, name: &str, work: Work) -> anyhow::Resu
         ("producer.batch.size", "262144"),
     ]);
     let folder = stage.folder.join(name);
-    let connector = connector(stage, name, work)?;
-    let started = Connect::start_with(&folder, Lifetime::WithParent, &JAVA, stage.brokers(), &worker, &[connector]);
+    let connectors = [connector(stage, name, work)?];
+    let started = Connect::start_with(&folder, Lifetime::WithParent, &JAVA, stage.brokers(), &worker, &connectors);
     started.await.context("the peer did not start")
 }
 
