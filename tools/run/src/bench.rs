@@ -37,9 +37,6 @@ pub struct Arguments {
     /// How long `capture-latency` measures.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub seconds: u32,
-    /// The connector's `linger_ms`, to try another than its own.
-    #[arg(long, value_name = "N")]
-    pub linger_ms: Option<u16>,
     /// With `capture`: what stays resident while one transaction of millions of rows and a row of 50 MB pass.
     #[arg(long)]
     pub large: bool,
@@ -69,7 +66,6 @@ impl Arguments {
             repeat: usize::from(self.repeat.unwrap_or(repeat)),
             rate: self.rate.unwrap_or(rate),
             seconds: self.seconds,
-            linger_ms: self.linger_ms,
             debezium: self.peer == Some(Peer::Debezium),
         }
     }

@@ -16,7 +16,7 @@ const DRAIN_WAIT_MAX: Duration = Duration::from_secs(300);
 
 pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
     say("starting PostgreSQL, Kafka and the registry");
-    let stage = Stage::start(options).await?;
+    let stage = Stage::start(&options.folder).await?;
     let changes = options.rows.unwrap_or(CHANGES).next_multiple_of(ROWS_PER_TRANSACTION);
     let report = Bench { stage: &stage, changes, debezium: options.debezium }.rounds(options.repeat, &mut say).await;
     stage.stop().await?;

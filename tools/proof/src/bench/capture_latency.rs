@@ -42,7 +42,7 @@ struct Live {
 
 pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
     say("starting PostgreSQL, Kafka and the registry");
-    let stage = Stage::start(options).await?;
+    let stage = Stage::start(&options.folder).await?;
     let report = rounds(&stage, options, &mut say).await;
     stage.stop().await?;
     report

@@ -17,7 +17,7 @@ const WAIT_MAX: Duration = Duration::from_secs(900);
 
 pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
     say("starting PostgreSQL, Kafka and the registry");
-    let stage = Stage::start(options).await?;
+    let stage = Stage::start(&options.folder).await?;
     let report = measure(&stage, options.rows.unwrap_or(ROWS), &mut say).await;
     stage.stop().await?;
     report

@@ -35,8 +35,6 @@ pub struct Options {
     pub rate: u32,
     /// How long latencies are measured.
     pub seconds: u32,
-    /// The connector's `linger_ms`, where its own is not wanted.
-    pub linger_ms: Option<u16>,
     /// Measure Debezium in the same run, too.
     pub debezium: bool,
 }

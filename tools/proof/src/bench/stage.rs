@@ -1,9 +1,6 @@
 //! PostgreSQL, Kafka and the registry with one table to capture, and connectors on it.
 
-use super::{
-    Options,
-    usage::{Usage, resident_max_mb},
-};
+use super::usage::{Usage, resident_max_mb};
 use crate::running::tail;
 use anyhow::{Context, ensure};
 use rdkafka::{
@@ -15,7 +12,7 @@ use rdkafka::{
 use stack::{Causeway, Kafka, Lifetime, Part, Postgres, Registry};
 use std::{
     fmt::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -37,7 +34,6 @@ pub(super) struct Stage {
     kafka: Kafka,
     registry: Registry,
     pub(super) folder: PathBuf,
-    linger_ms: Option<u16>,
 }
 
 /// How a number of records came into a topic, and what the process used meanwhile.
@@ -59,8 +55,7 @@ impl Arrived {
 
 impl Stage {
     /// Starts the components in an empty `folder`, and makes the empty tables.
-    pub(super) async fn start(options: &Options) -> anyhow::Result<Self> {
-        let folder = options.folder.as_path();
+    pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
         }
@@ -80,7 +75,7 @@ impl Stage {
              alter table lims.result owner to {ROLE}; alter table lims.document owner to {ROLE}"
         );
         cluster.execute(DATABASE, &grants).await?;
-        Ok(Self { cluster, kafka, registry, folder: folder.to_owned(), linger_ms: options.linger_ms })
+        Ok(Self { cluster, kafka, registry, folder: folder.to_owned() })
     }
 
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
@@ -111,9 +106,6 @@ impl Stage {
         writeln!(text, "password_file = \"{}\"", self.cluster.password_file(ROLE).display())?;
         writeln!(text, "tables = [\"lims.*\"]")?;
         writeln!(text, "mapping = \"{}\"", repository.join("mappings/stmarys.toml").display())?;
-        if let Some(linger_ms) = self.linger_ms {
-            writeln!(text, "linger_ms = {linger_ms}")?;
-        }
         let config = self.folder.join(format!("{name}.toml"));
         std::fs::write(&config, text)?;
         Causeway::prepare(&config, &["connector"], &ops, &self.folder.join(format!("{name}.log")))
