@@ -3,7 +3,7 @@
 use super::capture_stack::{Bench, Connector, SOURCE};
 use change::{Cell, Change, Entry, Row, Value};
 use change_log::{ControlBody, Item};
-use connector_postgres::{ConnectorError, WhenLost};
+use connector_postgres::WhenLost;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use stack::witness::Witness;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -277,8 +277,9 @@ async fn a_lost_slot_is_refused_until_an_operator_allows_a_new_snapshot() -> any
     complete(&bench, 1).await?;
     connector.stop().await?;
     drop_slot(&bench).await?;
-    let refused = bench.connector(bench.settings()).task.await?;
-    assert!(matches!(refused, Err(ConnectorError::SlotGone { .. })), "{refused:?}");
+    let refused = bench.connector(bench.settings());
+    refused.wait(|connector| connector.unready().is_some_and(|why| why.contains("it is gone"))).await?;
+    refused.stop().await?;
 
     let mut settings = bench.settings();
     settings.when_lost = WhenLost::Snapshot;

@@ -4,7 +4,7 @@
 use crate::{
     Config,
     output::{self, Format},
-    settings::Settings,
+    settings::{Settings, SourceSettings},
 };
 use boot::settings::Mistakes;
 use rdkafka::{
@@ -121,6 +121,9 @@ async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
         }
         Err(error) => findings.push(Finding { kind: "mistake", what: format!("registry.url: no answer: {error}") }),
     }
+    for source in &settings.sources {
+        findings.extend(source_answers(source).await);
+    }
     let own = match boot::database::pool(&settings.database, 1) {
         Ok(pool) => pool.get().await.map(|_| ()).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -128,6 +131,26 @@ async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
     if let Err(error) = own {
         findings.push(Finding { kind: "mistake", what: format!("database.url: {error}") });
     }
+}
+
+/// Whether a source's database can be reached, and what its tables' replica identities cost.
+async fn source_answers(source: &SourceSettings) -> Vec<Finding> {
+    let published = match connector_postgres::published(&source.connector()).await {
+        Ok(published) => published,
+        Err(error) => {
+            let what = format!("source {}: {}", source.name, boot::restart::in_one_line(&error));
+            return vec![Finding { kind: "mistake", what }];
+        }
+    };
+    if published.is_empty() {
+        let what = format!(
+            "source {}: no wanted table is published yet; the connector publishes them at its start if its role may",
+            source.name
+        );
+        return vec![Finding { kind: "advice", what }];
+    }
+    let advice = published.iter().filter_map(|published| published.identity.advice(&published.table));
+    advice.map(|advice| Finding { kind: "advice", what: format!("source {}: {advice}", source.name) }).collect()
 }
 
 fn brokers(kafka: &change_log::KafkaSettings) -> Result<usize, rdkafka::error::KafkaError> {

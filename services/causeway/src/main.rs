@@ -41,7 +41,7 @@ enum Verb {
     /// What could not be put into the record.
     #[command(subcommand)]
     Quarantine(quarantine::Verb),
-    /// Set up source databases.
+    /// Set up, watch, pause and resume source databases, and read them again.
     #[command(subcommand)]
     Source(source::Verb),
     /// Check mapping files.
@@ -82,7 +82,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Check(arguments) => check::run(arguments, format).await,
             Verb::Status(arguments) => status::run(arguments, format).await,
             Verb::Quarantine(verb) => quarantine::run(verb, format).await,
-            Verb::Source(verb) => source::run(verb),
+            Verb::Source(verb) => source::run(verb, format).await,
             Verb::Mapping(verb) => mapping::run(verb, format),
             Verb::Views(verb) => views::run(verb, format).await,
         }

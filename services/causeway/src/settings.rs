@@ -72,6 +72,11 @@ pub struct SourceSettings {
     /// `refuse` (default) or, said outright, `snapshot`: what to do when the slot no longer continues the log.
     #[serde(default)]
     pub when_lost: connector_postgres::WhenLost,
+    /// How much WAL the slot may keep, in bytes.
+    pub wal_budget: Option<u64>,
+    /// `warn` (default) or `throttle`: what to do when it keeps more.
+    #[serde(default)]
+    pub when_over: connector_postgres::WhenOver,
     /// `log` (default): `changes.<name>` only. `per-table`: Debezium's own topics too.
     #[serde(default)]
     pub topics: Topics,
@@ -97,6 +102,8 @@ impl SourceSettings {
             publication: self.publication.clone(),
             slot: self.slot.clone(),
             when_lost: self.when_lost,
+            wal_budget: self.wal_budget,
+            when_over: self.when_over,
             ..connector_postgres::Settings::new(self.name.clone(), self.url.clone())
         }
     }
@@ -131,6 +138,25 @@ impl Settings {
         let text =
             std::fs::read_to_string(&config.config).with_context(|| format!("cannot read the settings file {path}"))?;
         Self::parse(&text, std::env::vars()).with_context(|| format!("{path}"))
+    }
+
+    /// The sources alone, for what is printed and connects to nothing: secrets and certificates need not be here.
+    pub fn sources_to_print(config: &Config) -> anyhow::Result<Vec<SourceSettings>> {
+        const NAMES: [&str; 4] = ["name", "tables", "publication", "slot"];
+        let path = config.config.display();
+        let text =
+            std::fs::read_to_string(&config.config).with_context(|| format!("cannot read the settings file {path}"))?;
+        let mut document = Document::parse(&text, std::env::vars())?;
+        let sources: Vec<SourceSettings> = document.sections("source");
+        for (index, source) in sources.iter().enumerate() {
+            for (key, what) in source.connector().mistakes().into_iter().filter(|(key, _)| NAMES.contains(key)) {
+                document.mistake("source", index, key, what);
+            }
+        }
+        let Mistakes(mut mistakes) = document.finish().err().unwrap_or(Mistakes(Vec::new()));
+        mistakes.retain(|mistake| mistake.key == "source" || mistake.key.starts_with("source."));
+        anyhow::ensure!(mistakes.is_empty(), "{path}: {}", Mistakes(mistakes));
+        Ok(sources)
     }
 
     pub fn parse(text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Mistakes> {

@@ -1,7 +1,15 @@
-//! `causeway source`: what a source database must grant.
+//! `causeway source`: what a source database must grant, and what operators want of each source.
 
-use crate::{Config, settings::Settings};
-use anyhow::Context;
+mod list;
+
+use crate::{
+    Config,
+    output::Format,
+    settings::{Settings, SourceSettings},
+};
+use anyhow::{Context, bail, ensure};
+use change_log::LogTail;
+use connector_postgres::signal::{self, Desired, SignalError, SnapshotRequest, TABLES_MAX};
 
 #[derive(clap::Subcommand)]
 pub enum Verb {
@@ -16,14 +24,148 @@ pub enum Verb {
         #[arg(long, required = true)]
         print_sql: bool,
     },
+    /// Every source: what it is doing, how far behind it is, what its slot keeps and for how long that goes well.
+    List(list::Arguments),
+    /// Stop reading a source, across restarts, until it is resumed. Its slot is kept, and keeps WAL.
+    Pause(Named),
+    /// Go on reading a source, and try again what waits for an operator.
+    Resume(Named),
+    /// Read tables again while the stream goes on.
+    Snapshot(Snapshot),
 }
 
-pub fn run(verb: Verb) -> anyhow::Result<()> {
-    let Verb::Setup { config, source, print_sql: _ } = verb;
-    let settings = Settings::load(&config)?;
-    let names = || settings.sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
-    let found = settings.sources.iter().find(|s| s.name == source);
-    let found = found.with_context(|| format!("no [[source]] is named `{source}`; there are: {}", names()))?;
-    print!("{}", connector_postgres::setup_sql(&found.connector()));
+#[derive(clap::Args)]
+pub struct Named {
+    #[command(flatten)]
+    config: Config,
+    /// The source's name in the settings.
+    source: String,
+}
+
+#[derive(clap::Args)]
+pub struct Snapshot {
+    #[command(flatten)]
+    named: Named,
+    /// Only this table, as schema.table; may be given several times.
+    #[arg(long)]
+    table: Vec<String>,
+    /// Only the rows of one table for which this SQL condition holds.
+    #[arg(long, value_name = "SQL")]
+    r#where: Option<String>,
+    /// Ask for nothing, and let the source's snapshots wait.
+    #[arg(long, conflicts_with_all = ["table", "where", "resume", "recreate_slot"])]
+    pause: bool,
+    /// Ask for nothing, and let the source's snapshots go on.
+    #[arg(long, conflicts_with_all = ["table", "where", "recreate_slot"])]
+    resume: bool,
+    /// Give up the slot and this epoch of the log: make a new slot and read all tables anew into the next epoch.
+    /// Changes that the log does not hold yet are not told one by one; what they left behind is.
+    #[arg(long, conflicts_with_all = ["table", "where"])]
+    recreate_slot: bool,
+}
+
+pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
+    match verb {
+        Verb::Setup { config, source, print_sql: _ } => {
+            let sources = Settings::sources_to_print(&config)?;
+            print!("{}", connector_postgres::setup_sql(&find(&sources, &source)?.connector()));
+            Ok(())
+        }
+        Verb::List(arguments) => list::run(arguments, format).await,
+        Verb::Pause(named) => {
+            want(&named, |desired| desired.paused = true).await?;
+            println!("{} is paused. Its slot is kept, and keeps WAL: see `causeway source list`", named.source);
+            Ok(())
+        }
+        Verb::Resume(named) => {
+            want(&named, |desired| desired.paused = false).await?;
+            println!("{} goes on", named.source);
+            Ok(())
+        }
+        Verb::Snapshot(asked) => snapshot(asked).await,
+    }
+}
+
+fn find<'a>(sources: &'a [SourceSettings], name: &str) -> anyhow::Result<&'a SourceSettings> {
+    let names = || sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
+    let found = sources.iter().find(|source| source.name == name);
+    found.with_context(|| format!("no [[source]] is named `{name}`; there are: {}", names()))
+}
+
+/// Changes what is wanted of a source that the settings name.
+async fn want(named: &Named, change: impl Fn(&mut Desired)) -> anyhow::Result<Desired> {
+    let settings = Settings::load(&named.config)?;
+    find(&settings.sources, &named.source)?;
+    let change = |desired: &mut Desired| {
+        change(desired);
+        Ok(())
+    };
+    Ok(signal::change(&settings.kafka, &named.source, change).await?)
+}
+
+async fn snapshot(asked: Snapshot) -> anyhow::Result<()> {
+    let source = &asked.named.source;
+    if asked.pause || asked.resume {
+        want(&asked.named, |desired| desired.snapshots_paused = asked.pause).await?;
+        println!("snapshots of {source} {}", if asked.pause { "wait" } else { "go on" });
+        return Ok(());
+    }
+    let settings = Settings::load(&asked.named.config)?;
+    let found = find(&settings.sources, source)?;
+    if asked.recreate_slot {
+        return recreate_slot(&settings, source).await;
+    }
+    let request = request(&found.connector(), &asked).await?;
+    let done = LogTail::read(&settings.kafka, source, None).await;
+    let done = done.map(|tail| connector_postgres::finished_snapshots(&tail)).unwrap_or_default();
+    let desired = signal::change(&settings.kafka, source, |desired| desired.request(request.clone(), &done)).await?;
+    let what = if request.tables.is_empty() { "all tables".to_owned() } else { request.tables.join(", ") };
+    println!("snapshot {} of {what} of {source} is asked for", request.id);
+    if desired.snapshots_paused {
+        println!("snapshots of {source} are paused: `causeway source snapshot --resume` lets them go on");
+    }
+    if desired.paused {
+        println!("{source} is paused: `causeway source resume` lets it go on");
+    }
+    Ok(())
+}
+
+/// Refuses what the connector could not do, before it is asked for.
+async fn request(settings: &connector_postgres::Settings, asked: &Snapshot) -> anyhow::Result<SnapshotRequest> {
+    ensure!(asked.table.len() <= TABLES_MAX, "at most {TABLES_MAX} tables at a time");
+    let published = connector_postgres::published(settings).await?;
+    for table in &asked.table {
+        if !published.iter().any(|published| published.table == *table) {
+            let names: Vec<&str> = published.iter().map(|published| published.table.as_str()).collect();
+            bail!(
+                "{table} is not captured from {}: publication `{}` and the setting `tables` give {}",
+                settings.name,
+                settings.publication(),
+                names.join(", ")
+            );
+        }
+    }
+    if let Some(predicate) = &asked.r#where {
+        let [table] = asked.table.as_slice() else { bail!("--where needs exactly one --table") };
+        let checked = connector_postgres::check_predicate(settings, table, predicate).await;
+        checked.with_context(|| format!("the database does not take the condition for {table}"))?;
+    }
+    Ok(SnapshotRequest {
+        id: uuid::Uuid::now_v7().to_string(),
+        tables: asked.table.clone(),
+        predicate: asked.r#where.clone(),
+        requested_at: jiff::Timestamp::now().as_microsecond(),
+    })
+}
+
+async fn recreate_slot(settings: &Settings, source: &str) -> anyhow::Result<()> {
+    let tail = LogTail::read(&settings.kafka, source, None).await?;
+    let epoch = tail.last.map_or(0, |last| last.position.epoch);
+    let give_up = |desired: &mut Desired| -> Result<(), SignalError> {
+        desired.replace_epoch = Some(epoch);
+        Ok(())
+    };
+    signal::change(&settings.kafka, source, give_up).await?;
+    println!("{source} gives up epoch {epoch} of its log, and reads all tables anew into epoch {}", epoch + 1);
     Ok(())
 }

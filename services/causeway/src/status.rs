@@ -16,17 +16,19 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().timeout(ANSWER_TIMEOUT).build()?;
-    let ask = async |path: &str| -> anyhow::Result<Value> {
-        let url = format!("{}{path}", arguments.url.trim_end_matches('/'));
-        let answer = client.get(&url).send().await.with_context(|| {
-            format!("no answer from {url}: is `causeway run` up, and is this its [ops] listen address? (--url)")
-        })?;
-        Ok(answer.json().await?)
-    };
-    let (ready, status) = (ask("/readyz").await?, ask("/status").await?);
+    let (ready, status) = (ask(&arguments.url, "/readyz").await?, ask(&arguments.url, "/status").await?);
     let all = json!({ "ready": ready, "status": status });
     output::one(format, &all, |_| as_text(&ready, &status))
+}
+
+/// What a running process answers at a path of its ops port.
+pub async fn ask(base: &str, path: &str) -> anyhow::Result<Value> {
+    let client = reqwest::Client::builder().timeout(ANSWER_TIMEOUT).build()?;
+    let url = format!("{}{path}", base.trim_end_matches('/'));
+    let answer = client.get(&url).send().await.with_context(|| {
+        format!("no answer from {url}: is `causeway run` up, and is this its [ops] listen address? (--url)")
+    })?;
+    Ok(answer.json().await?)
 }
 
 fn as_text(ready: &Value, status: &Value) -> String {

@@ -34,30 +34,21 @@ pub enum ConnectorError {
     Privilege { name: String, what: String, source: tokio_postgres::Error },
     #[error("no table of the source matches the setting `tables`")]
     NoTables,
-    #[error("slot `{slot}` is in use by another connection (process {pid} of the server)")]
-    SlotInUse { slot: String, pid: i32 },
-    #[error("slot `{slot}` is not a logical slot of pgoutput in this database; name another slot")]
-    ForeignSlot { slot: String },
     #[error(
-        "slot `{slot}` is gone, but the log has history: changes since {last} may be missing. To take a new \
-         snapshot into a new epoch of the log, set when_lost = \"snapshot\" and start again"
+        "slot `{slot}` is in use by another connection (process {pid} of the server, which calls itself `{name}`). Stop \
+         whoever that is, or let the source's administrator run `select pg_terminate_backend({pid})`"
     )]
-    SlotGone { slot: String, last: String },
+    SlotInUse { slot: String, pid: i32, name: String },
     #[error(
-        "slot `{slot}` was invalidated by the server ({status}): changes since {last} are missing. To take a new \
-         snapshot into a new epoch of the log, set when_lost = \"snapshot\" and start again"
+        "slot `{slot}` is not a logical slot of pgoutput in this database: name another `slot` in the settings of \
+         source `{source_name}`, or let its administrator run `select pg_drop_replication_slot('{slot}')`"
     )]
-    SlotLost { slot: String, status: String, last: String },
+    ForeignSlot { source_name: String, slot: String },
     #[error(
-        "slot `{slot}` stands at {confirmed}, ahead of its log, which ends at {log}: changes between are missing \
-         from the log. Restore the log, or set when_lost = \"snapshot\" to take a new snapshot"
+        "slot `{slot}` does not continue the log, which ends at {last}: {why}. To read all tables anew into a new epoch \
+         of the log: `causeway source snapshot {source_name} --recreate-slot`"
     )]
-    SlotAhead { slot: String, confirmed: Lsn, log: Lsn },
-    #[error(
-        "the log belongs to the server with system id {log} on timeline {log_timeline}; this is {found} on timeline \
-         {timeline}. Point the source at the right server, or set when_lost = \"snapshot\" to take a new snapshot"
-    )]
-    OtherServer { log: String, log_timeline: u32, found: String, timeline: u32 },
+    Broken { source_name: String, slot: String, last: String, why: Break },
     #[error("the log was changed by another connector while this one was starting")]
     LogMoved,
     #[error(transparent)]
@@ -78,7 +69,37 @@ pub enum ConnectorError {
     Quarantine(#[source] rdkafka::error::KafkaError),
 }
 
+/// Why a slot does not continue its log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Break {
+    #[error("it is gone, so changes since then may be missing")]
+    SlotGone,
+    #[error("the server has invalidated it ({reason}), so changes since then are missing")]
+    SlotLost { reason: String },
+    #[error(
+        "it stands at {confirmed}, ahead of its log ({log}), so changes between are missing from the log. Bring the log \
+         back if it can be"
+    )]
+    SlotAhead { confirmed: Lsn, log: Lsn },
+    #[error(
+        "the log is of the server with system id {log}, and this one has {found}. If it is the wrong one, mend `url`"
+    )]
+    OtherServer { log: String, found: String },
+    #[error(
+        "the log is of timeline {log} of this server, which is on timeline {found} now: it was promoted or restored, and \
+         may have lost what the log holds"
+    )]
+    OtherTimeline { log: u32, found: u32 },
+    #[error("the log stands at {log}, and the server's WAL ends at {server}: it has lost what the log holds")]
+    ServerBehind { log: Lsn, server: Lsn },
+}
+
 impl ConnectorError {
+    /// A command of an operator lets the connector go on; until then there is nothing to do.
+    pub const fn waits_for_operator(&self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::ForeignSlot { .. })
+    }
+
     pub fn worth_retrying(&self) -> bool {
         match self {
             Self::Database { .. }
@@ -105,10 +126,7 @@ impl ConnectorError {
             | Self::Privilege { .. }
             | Self::NoTables
             | Self::ForeignSlot { .. }
-            | Self::SlotGone { .. }
-            | Self::SlotLost { .. }
-            | Self::SlotAhead { .. }
-            | Self::OtherServer { .. } => false,
+            | Self::Broken { .. } => false,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! decoded here, from borrowed bytes, and encoded to Avro without a value in between.
 
 mod aside;
+mod budget;
 mod catalogue;
 mod connect;
 pub mod contract;
@@ -15,6 +16,7 @@ pub mod decode;
 pub mod encode;
 mod encoder;
 mod error;
+mod look;
 mod meter;
 mod plan;
 mod quarantine;
@@ -27,10 +29,14 @@ mod snapshot;
 mod status;
 mod stream;
 mod trace;
+mod watch;
 
-pub use error::ConnectorError;
-pub use settings::{Settings, SnapshotSettings, WhenLost};
+pub use budget::SlotView;
+pub use error::{Break, ConnectorError};
+pub use look::{Published, ReplicaIdentity, check_predicate, published};
+pub use settings::{Settings, SnapshotSettings, WhenLost, WhenOver};
 pub use setup::setup_sql;
+pub use snapshot::finished_snapshots;
 pub use status::{Phase, SnapshotView, Status, View};
 
 use boot::{Stop, health::Part, restart};
@@ -54,6 +60,7 @@ pub async fn run(
         return Err(ConnectorError::Settings { name: settings.name.clone(), what: format!("{key}: {what}") });
     }
     let registry = Registry::new(&registry)?;
+    let (over, throttle) = tokio::sync::watch::channel(false);
     let session = Session {
         settings: Arc::new(settings),
         kafka,
@@ -63,12 +70,13 @@ pub async fn run(
         stop,
         identity: Identity::default(),
         signals: Arc::new(OnceCell::new()),
+        throttle,
     };
-    on_own_thread(session).await
+    on_own_thread(session, over).await
 }
 
 /// Transport, decoding and encoding share one thread: frames pass from one to the next without waking another.
-async fn on_own_thread(session: Session) -> Result<(), ConnectorError> {
+async fn on_own_thread(session: Session, over: tokio::sync::watch::Sender<bool>) -> Result<(), ConnectorError> {
     let (mut done, ended) = tokio::sync::oneshot::channel();
     let name = session.settings.name.clone();
     let body = move || {
@@ -80,6 +88,7 @@ async fn on_own_thread(session: Session) -> Result<(), ConnectorError> {
         let outcome = runtime.block_on(async {
             tokio::select! {
                 outcome = until_stopped(&session) => Some(outcome),
+                () = watch::run(Arc::clone(&session.settings), Arc::clone(&session.status), over) => None,
                 // Nobody waits any more.
                 () = done.closed() => None,
             }

@@ -1,7 +1,10 @@
 //! What to do with a source, from what its log and its slot say. Decided without IO.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use crate::{error::ConnectorError, settings::WhenLost};
+use crate::{
+    error::{Break, ConnectorError},
+    settings::WhenLost,
+};
 use change::Lsn;
 use change_log::LogTail;
 
@@ -11,9 +14,13 @@ pub(crate) struct Slot {
     /// It is a logical slot of pgoutput in this database.
     pub(crate) ours: bool,
     pub(crate) active_pid: Option<i32>,
+    /// What the other connection calls itself.
+    pub(crate) active_name: Option<String>,
     pub(crate) confirmed: Option<Lsn>,
     /// `lost` when the server has removed WAL that it needs.
     pub(crate) wal_status: Option<String>,
+    /// Why the server gave it up; servers before 17 do not say.
+    pub(crate) invalidated: Option<String>,
 }
 
 /// Which server answers.
@@ -21,6 +28,16 @@ pub(crate) struct Slot {
 pub(crate) struct Identity {
     pub(crate) system_id: String,
     pub(crate) timeline: u32,
+    /// The end of its WAL on disk.
+    pub(crate) written: Lsn,
+}
+
+/// What an operator has said beforehand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    pub(crate) when_lost: WhenLost,
+    /// This epoch of the log is to be given up.
+    pub(crate) replace_epoch: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,56 +48,70 @@ pub(crate) enum Plan {
     Stream { start: Lsn, epoch: u32 },
 }
 
-/// The names that errors carry.
-pub(crate) fn decide(
-    slot_name: &str,
-    tail: &LogTail,
-    slot: Option<&Slot>,
-    server: &Identity,
-    when_lost: WhenLost,
-) -> Result<Plan, ConnectorError> {
-    if let Some(pid) = slot.and_then(|slot| slot.active_pid) {
-        return Err(ConnectorError::SlotInUse { slot: slot_name.into(), pid });
+/// What is asked about: the names that errors carry, and what the two ends say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) slot_name: &'a str,
+    pub(crate) tail: &'a LogTail,
+    pub(crate) slot: Option<&'a Slot>,
+    pub(crate) server: &'a Identity,
+}
+
+pub(crate) fn decide(ends: &Ends<'_>, allowed: Allowed) -> Result<Plan, ConnectorError> {
+    let Ends { slot_name, tail, slot, .. } = *ends;
+    if let Some((slot, pid)) = slot.and_then(|slot| slot.active_pid.map(|pid| (slot, pid))) {
+        let name = slot.active_name.clone().unwrap_or_default();
+        return Err(ConnectorError::SlotInUse { slot: slot_name.into(), pid, name });
     }
     if slot.is_some_and(|slot| !slot.ours) {
-        return Err(ConnectorError::ForeignSlot { slot: slot_name.into() });
+        return Err(ConnectorError::ForeignSlot { source_name: ends.source.into(), slot: slot_name.into() });
     }
     let epoch = tail.last.map_or(0, |last| last.position.epoch);
     let anew = Plan::Snapshot { epoch: epoch.saturating_add(1), drop_slot: slot.is_some() };
     let only_sessions = tail.last.is_none() && tail.high > 0;
-    if only_sessions || (tail.last.is_none() && slot.is_none()) {
+    let wanted = allowed.replace_epoch.is_some_and(|given_up| given_up == epoch);
+    if wanted || only_sessions || (tail.last.is_none() && slot.is_none()) {
         return Ok(anew);
     }
-    match continues(slot_name, tail, slot, server) {
+    match continues(ends) {
         Ok(start) => Ok(Plan::Stream { start, epoch }),
-        Err(_) if when_lost == WhenLost::Snapshot => Ok(anew),
+        Err(_) if allowed.when_lost == WhenLost::Snapshot => Ok(anew),
         Err(error) => Err(error),
     }
 }
 
 /// Where the stream goes on, if the slot continues the log.
-fn continues(slot_name: &str, tail: &LogTail, slot: Option<&Slot>, server: &Identity) -> Result<Lsn, ConnectorError> {
-    let name = || slot_name.to_owned();
+fn continues(ends: &Ends<'_>) -> Result<Lsn, ConnectorError> {
+    let Ends { tail, server, .. } = *ends;
     let last = tail.last.map(|last| last.position);
-    let told = || last.map(|last| last.to_string()).unwrap_or_default();
-    if let Some(session) = &tail.session
-        && (session.system_id != server.system_id || session.timeline != server.timeline)
-    {
-        return Err(ConnectorError::OtherServer {
-            log: session.system_id.clone(),
-            log_timeline: session.timeline,
-            found: server.system_id.clone(),
-            timeline: server.timeline,
-        });
-    }
-    let slot = slot.ok_or_else(|| ConnectorError::SlotGone { slot: name(), last: told() })?;
-    if let Some(status) = slot.wal_status.as_deref().filter(|status| *status == "lost") {
-        return Err(ConnectorError::SlotLost { slot: name(), status: status.into(), last: told() });
+    let refused = |why: Break| ConnectorError::Broken {
+        source_name: ends.source.to_owned(),
+        slot: ends.slot_name.to_owned(),
+        last: last.map(|last| last.to_string()).unwrap_or_default(),
+        why,
+    };
+    if let Some(session) = &tail.session {
+        if session.system_id != server.system_id {
+            let (log, found) = (session.system_id.clone(), server.system_id.clone());
+            return Err(refused(Break::OtherServer { log, found }));
+        }
+        if session.timeline != server.timeline {
+            return Err(refused(Break::OtherTimeline { log: session.timeline, found: server.timeline }));
+        }
     }
     let log = tail.committed.unwrap_or_default().max(last.unwrap_or_default().commit);
+    if log > server.written {
+        return Err(refused(Break::ServerBehind { log, server: server.written }));
+    }
+    let slot = ends.slot.ok_or_else(|| refused(Break::SlotGone))?;
+    if slot.wal_status.as_deref() == Some("lost") {
+        let reason = slot.invalidated.clone().unwrap_or_else(|| "wal_removed".into());
+        return Err(refused(Break::SlotLost { reason }));
+    }
     let confirmed = slot.confirmed.unwrap_or_default();
     if confirmed > log {
-        return Err(ConnectorError::SlotAhead { slot: name(), confirmed, log });
+        return Err(refused(Break::SlotAhead { confirmed, log }));
     }
     Ok(tail.committed.unwrap_or_default())
 }
@@ -92,7 +123,7 @@ mod tests {
     use change_log::{LastRecord, control::Session};
 
     fn server(system_id: &str, timeline: u32) -> Identity {
-        Identity { system_id: system_id.into(), timeline }
+        Identity { system_id: system_id.into(), timeline, written: Lsn(1_000) }
     }
 
     fn log(commit: u64, committed: Option<u64>) -> LogTail {
@@ -115,7 +146,11 @@ mod tests {
     }
 
     fn planned(tail: &LogTail, slot: Option<&Slot>) -> Result<Plan, String> {
-        decide("slot", tail, slot, &server("42", 1), WhenLost::Refuse).map_err(|error| error.to_string())
+        asked(tail, slot, &server("42", 1), Allowed::default()).map_err(|error| error.to_string())
+    }
+
+    fn asked(tail: &LogTail, slot: Option<&Slot>, server: &Identity, allowed: Allowed) -> Result<Plan, ConnectorError> {
+        decide(&Ends { source: "clinic", slot_name: "slot", tail, slot, server }, allowed)
     }
 
     #[test]
@@ -137,22 +172,42 @@ mod tests {
     #[test]
     fn a_slot_that_does_not_continue_the_log_is_refused() {
         #[track_caller]
-        fn refused(tail: &LogTail, slot: Option<&Slot>, words: &str) {
-            let error = planned(tail, slot).expect_err("refused");
-            assert!(error.contains(words) && error.contains("when_lost"), "{error}");
-            let server = server("42", 1);
-            let again = decide("slot", tail, slot, &server, WhenLost::Snapshot).expect("allowed");
-            assert!(matches!(again, Plan::Snapshot { .. }));
+        fn refused(tail: &LogTail, slot: Option<&Slot>, server: &Identity, words: &str) {
+            let error = asked(tail, slot, server, Allowed::default()).expect_err("refused");
+            assert!(error.waits_for_operator() && !error.worth_retrying());
+            let told = error.to_string();
+            assert!(told.contains(words) && told.contains("source snapshot clinic --recreate-slot"), "{told}");
+            let epoch = tail.last.map_or(0, |last| last.position.epoch);
+            let anew = Plan::Snapshot { epoch: epoch + 1, drop_slot: slot.is_some() };
+            let by_setting = Allowed { when_lost: WhenLost::Snapshot, replace_epoch: None };
+            let by_command = Allowed { when_lost: WhenLost::Refuse, replace_epoch: Some(epoch) };
+            for allowed in [by_setting, by_command] {
+                assert_eq!(asked(tail, slot, server, allowed).expect("allowed"), anew);
+            }
+            let used_up = Allowed { replace_epoch: Some(epoch + 1), ..Allowed::default() };
+            assert!(asked(tail, slot, server, used_up).is_err(), "what was said of another epoch");
         }
-        refused(&log(100, Some(120)), Some(&slot(121)), "ahead of its log");
-        refused(&log(100, Some(120)), None, "gone");
-        let lost = Slot { wal_status: Some("lost".into()), ..slot(90) };
-        refused(&log(100, Some(120)), Some(&lost), "invalidated");
-        refused(&LogTail::default(), Some(&slot(5)), "ahead of its log");
-        for other in [server("43", 1), server("42", 2)] {
-            let error = decide("slot", &log(100, Some(120)), Some(&slot(90)), &other, WhenLost::Refuse);
-            assert!(matches!(error, Err(ConnectorError::OtherServer { .. })));
-        }
+        let here = server("42", 1);
+        let whole = log(100, Some(120));
+        refused(&whole, Some(&slot(121)), &here, "ahead of its log");
+        refused(&whole, None, &here, "gone");
+        let lost = Slot { wal_status: Some("lost".into()), invalidated: Some("idle_timeout".into()), ..slot(90) };
+        refused(&whole, Some(&lost), &here, "invalidated it (idle_timeout)");
+        refused(&LogTail::default(), Some(&slot(5)), &here, "ahead of its log");
+        refused(&whole, Some(&slot(90)), &server("43", 1), "system id 42");
+        refused(&whole, Some(&slot(90)), &server("42", 2), "timeline 1");
+        let behind = Identity { written: Lsn(110), ..here };
+        refused(&whole, Some(&slot(90)), &behind, "ends at 0/6E");
+    }
+
+    #[test]
+    fn an_operator_can_give_up_an_epoch_that_is_well_once() {
+        let allowed = Allowed { replace_epoch: Some(3), ..Allowed::default() };
+        let again = asked(&log(100, Some(120)), Some(&slot(90)), &server("42", 1), allowed);
+        assert!(matches!(again, Ok(Plan::Snapshot { epoch: 4, drop_slot: true })));
+        let allowed = Allowed { replace_epoch: Some(2), ..Allowed::default() };
+        let past = asked(&log(100, Some(120)), Some(&slot(90)), &server("42", 1), allowed);
+        assert!(matches!(past, Ok(Plan::Stream { .. })));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use crate::{
     connect::{self, Pulse, START_TIMEOUT},
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
+    look,
     meter::Meter,
-    plan::{Identity, Plan, Slot, decide},
+    plan::{Allowed, Ends, Identity, Plan, Slot, decide},
     quarantine::{self, Quarantine},
     relation::Origin,
     settings::Settings,
@@ -15,6 +16,7 @@ use crate::{
     snapshot::{self, Coordinator, Difference, Running, State as SnapshotState},
     status::{Phase, Status},
     stream::{Lag, Stream},
+    watch::Throttle,
 };
 use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, Position, pump};
@@ -29,6 +31,8 @@ use tokio_postgres::Client;
 
 /// After the stop signal, what is in flight has so long to become durable.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// A source that waits for an operator is looked at again: what is wrong may have been mended at its end.
+const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// How long the server may take to end the stream.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -44,36 +48,70 @@ pub(crate) struct Session {
     pub(crate) identity: Identity,
     /// What operators want, followed from the first time it is asked for.
     pub(crate) signals: Arc<OnceCell<watch::Receiver<Arc<Desired>>>>,
+    /// Whether snapshots must wait: the slot keeps too much.
+    pub(crate) throttle: Throttle,
 }
 
 impl Session {
     /// Runs until the stop signal or an error.
     pub(crate) async fn run(&mut self) -> Result<(), ConnectorError> {
+        let mut told = None;
         while !self.stop.is_cancelled() {
-            let quarantine = TopicSpec::new(quarantine::TOPIC, 1, Kept::Forever);
-            let specs = [TopicSpec::changes(&self.settings.name), quarantine, signal::topic()];
-            topics::ensure(&self.kafka, &specs).await?;
-            let mut desired = self.desired().await?;
-            self.while_paused(&mut desired).await;
-            let client = connect::sql(&self.settings).await?;
-            let server = setup::check_server(&client).await?;
-            setup::ensure_publication(&client, &self.settings).await?;
-            failpoint::reached("source.published");
-            let pulse = Pulse::of(server.sender_timeout);
-            self.identity = self.identify(pulse).await?;
-            let tail = LogTail::read(&self.kafka, &self.settings.name, None).await?;
-            let slot_name = self.settings.slot();
-            let slot = slot(&client, &slot_name).await?;
-            match decide(&slot_name, &tail, slot.as_ref(), &self.identity, self.settings.when_lost)? {
-                Plan::Snapshot { epoch, drop_slot } => {
-                    if !snapshot::begin(self, &client, pulse, epoch, drop_slot).await? {
-                        return Ok(());
-                    }
-                }
-                Plan::Stream { start, epoch } => self.stream(&client, pulse, start, epoch, desired).await?,
+            match self.once().await {
+                Err(error) if error.waits_for_operator() => self.refused(&error, &mut told).await?,
+                ended => ended?,
             }
         }
         Ok(())
+    }
+
+    /// Says what an operator must decide, and waits until one has.
+    async fn refused(&self, error: &ConnectorError, told: &mut Option<String>) -> Result<(), ConnectorError> {
+        let why = boot::restart::in_one_line(error);
+        let mut desired = self.desired().await?;
+        desired.mark_unchanged();
+        self.health.not_ready(why.clone());
+        self.status.update(|view| {
+            view.phase = Phase::Refused;
+            view.refused = Some(why.clone());
+        });
+        if told.as_ref() != Some(&why) {
+            tracing::error!(source = self.settings.name, why, "stopped: this needs an operator");
+            *told = Some(why);
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            changed = desired.changed() => drop(changed),
+            () = tokio::time::sleep(REFUSED_AGAIN) => {}
+        }
+        Ok(())
+    }
+
+    async fn once(&mut self) -> Result<(), ConnectorError> {
+        let quarantine = TopicSpec::new(quarantine::TOPIC, 1, Kept::Forever);
+        let specs = [TopicSpec::changes(&self.settings.name), quarantine, signal::topic()];
+        topics::ensure(&self.kafka, &specs).await?;
+        let mut desired = self.desired().await?;
+        self.while_paused(&mut desired).await;
+        let client = connect::sql(&self.settings).await?;
+        let server = setup::check_server(&client).await?;
+        setup::ensure_publication(&client, &self.settings).await?;
+        look::warn_of_keyless(&client, &self.settings).await?;
+        failpoint::reached("source.published");
+        let pulse = Pulse::of(server.sender_timeout);
+        self.identity = self.identify(pulse).await?;
+        let tail = LogTail::read(&self.kafka, &self.settings.name, None).await?;
+        let slot_name = self.settings.slot();
+        let slot = slot(&client, &slot_name).await?;
+        let source = &self.settings.name;
+        let ends = Ends { source, slot_name: &slot_name, tail: &tail, slot: slot.as_ref(), server: &self.identity };
+        let replace_epoch = desired.borrow_and_update().replace_epoch;
+        match decide(&ends, Allowed { when_lost: self.settings.when_lost, replace_epoch })? {
+            Plan::Snapshot { epoch, drop_slot } => {
+                snapshot::begin(self, &client, pulse, epoch, drop_slot).await.map(drop)
+            }
+            Plan::Stream { start, epoch } => self.stream(&client, pulse, start, epoch, desired).await,
+        }
     }
 
     /// What operators want of this source.
@@ -143,11 +181,14 @@ impl Session {
         } else {
             self.health.ready();
         }
-        self.status.update(|view| view.phase = if initial { Phase::Snapshot } else { Phase::Streaming });
+        self.status.update(|view| {
+            view.phase = if initial { Phase::Snapshot } else { Phase::Streaming };
+            view.refused = None;
+        });
         let drained = async {
             tokio::select! {
                 () = stop.cancelled() => {}
-                paused = desired.wait_for(|desired| desired.paused) => drop(paused),
+                other = desired.wait_for(|d| d.paused || d.replace_epoch == Some(epoch)) => drop(other),
             }
             stop.cancel();
             tokio::time::sleep(DRAIN_MAX).await;
@@ -179,7 +220,7 @@ impl Session {
         let mut tables = catalogue::published(client, &self.settings.publication(), wanted).await?;
         let floor = xmax.parse().unwrap_or(u64::MAX);
         let (mut snapshots, answers) =
-            Coordinator::new(Arc::clone(&self.settings), state, floor, desired, tables.clone());
+            Coordinator::new(Arc::clone(&self.settings), state, floor, desired, self.throttle.clone(), tables.clone());
         let running = snapshots.state.running.as_ref().map(Running::names).unwrap_or_default();
         let known = |name: &String| snapshots.state.known.contains(name) || running.contains(name);
         tables.retain(|table| !known(&table.to_string()));
@@ -241,7 +282,8 @@ impl Session {
             system.map_err(|source| ConnectorError::Stream { slot: self.settings.slot(), source })
         };
         let system = connect::within(START_TIMEOUT, asking).await?;
-        Ok(Identity { system_id: system.system_id, timeline: system.timeline })
+        let written = Lsn(system.xlogpos.as_u64());
+        Ok(Identity { system_id: system.system_id, timeline: system.timeline, written })
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -258,16 +300,20 @@ impl Session {
 const XMAX: &str = "select pg_snapshot_xmax(pg_current_snapshot())::text";
 
 const SLOT: &str = "
-    select plugin = 'pgoutput' and slot_type = 'logical' and database = current_database() and not temporary as ours,
-           active_pid, confirmed_flush_lsn::text as confirmed, wal_status::text as wal_status
-    from pg_replication_slots where slot_name = $1";
+    select s.plugin = 'pgoutput' and s.slot_type = 'logical' and s.database = current_database()
+               and not s.temporary as ours,
+           s.active_pid, a.application_name as active_name, s.confirmed_flush_lsn::text as confirmed,
+           s.wal_status::text as wal_status, to_jsonb(s) ->> 'invalidation_reason' as invalidated
+    from pg_replication_slots s left join pg_stat_activity a on a.pid = s.active_pid where s.slot_name = $1";
 
 async fn slot(client: &Client, name: &str) -> Result<Option<Slot>, ConnectorError> {
     let row = client.query_opt(SLOT, &[&name]).await.doing("looking at the slot")?;
     Ok(row.map(|row| Slot {
         ours: row.get::<_, Option<bool>>("ours").unwrap_or(false),
         active_pid: row.get("active_pid"),
+        active_name: row.get("active_name"),
         confirmed: row.get::<_, Option<String>>("confirmed").and_then(|text| text.parse().ok()),
         wal_status: row.get("wal_status"),
+        invalidated: row.get("invalidated"),
     }))
 }

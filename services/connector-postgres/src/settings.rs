@@ -36,6 +36,12 @@ pub struct Settings {
     /// What to do when the slot no longer continues the log.
     #[serde(default)]
     pub when_lost: WhenLost,
+    /// How much WAL the slot may keep, in bytes, before `when_over` applies; unless said, four fifths of the server's
+    /// `max_slot_wal_keep_size`.
+    #[serde(default)]
+    pub wal_budget: Option<u64>,
+    #[serde(default)]
+    pub when_over: WhenOver,
     /// How long a record waits for others to share its batch.
     #[serde(default = "linger_ms")]
     pub linger_ms: u16,
@@ -69,6 +75,17 @@ pub enum WhenLost {
     Snapshot,
 }
 
+/// What to do when the slot keeps more WAL than its budget. The slot is never given up, and no change is left out.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenOver {
+    /// Say so in the log, in `status` and in the metrics.
+    #[default]
+    Warn,
+    /// Snapshots wait as well, so that the stream has the source, the network and Kafka to itself.
+    Throttle,
+}
+
 fn all_tables() -> Vec<String> {
     vec!["*.*".to_owned()]
 }
@@ -90,6 +107,8 @@ impl Settings {
             publication: None,
             slot: None,
             when_lost: WhenLost::default(),
+            wal_budget: None,
+            when_over: WhenOver::default(),
             linger_ms: linger_ms(),
             snapshot: SnapshotSettings::default(),
         }

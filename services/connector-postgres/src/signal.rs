@@ -86,18 +86,14 @@ pub enum SignalError {
 }
 
 impl Desired {
-    /// Adds a request.
-    pub fn request(&mut self, request: SnapshotRequest) -> Result<(), SignalError> {
+    /// Adds a request, and lets go of those that are done.
+    pub fn request(&mut self, request: SnapshotRequest, done: &[String]) -> Result<(), SignalError> {
+        self.snapshots.retain(|known| !done.contains(&known.id));
         if self.snapshots.len() >= SNAPSHOTS_MAX {
             return Err(SignalError::TooMany);
         }
         self.snapshots.push(request);
         Ok(())
-    }
-
-    /// Takes a request out that is done.
-    pub fn finish(&mut self, id: &str) {
-        self.snapshots.retain(|request| request.id != id);
     }
 
     /// Lets the next schema of the subject in.
@@ -287,11 +283,11 @@ mod tests {
     fn requests_are_bounded_and_go_when_they_are_done() {
         let mut desired = Desired::default();
         for id in 0..SNAPSHOTS_MAX {
-            desired.request(request(id)).expect("room");
+            desired.request(request(id), &[]).expect("room");
         }
-        assert!(matches!(desired.request(request(99)), Err(SignalError::TooMany)));
-        desired.finish("3");
-        desired.request(request(99)).expect("room again");
+        assert!(matches!(desired.request(request(99), &[]), Err(SignalError::TooMany)));
+        desired.request(request(99), &["3".into()]).expect("room again");
+        assert_eq!((desired.snapshots.len(), &*desired.snapshots[3].id), (SNAPSHOTS_MAX, "4"));
         let text = serde_json::to_vec(&desired).expect("JSON");
         assert_eq!(decode(&text), Some(desired));
     }

@@ -1,5 +1,6 @@
 //! How a connector is doing, for whoever shows it.
 
+use crate::budget::SlotView;
 use serde::Serialize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,9 @@ pub struct View {
     /// Rows too large for the log, told in the quarantine.
     pub quarantined: u64,
     pub snapshot: Option<SnapshotView>,
+    pub slot: Option<SlotView>,
+    /// Why the source stands still until an operator decides, and with which command.
+    pub refused: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,6 +41,8 @@ pub enum Phase {
     Waiting,
     /// An operator paused it.
     Paused,
+    /// An operator must decide how to go on; `refused` says what about.
+    Refused,
     Stopped,
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     catalogue::KeyColumn, decode::Cell, error::ConnectorError, relation::Relation, settings::Settings, signal::Desired,
+    watch::Throttle,
 };
 use change::{Lsn, TableId};
 use std::{
@@ -94,6 +95,7 @@ pub(crate) struct Coordinator {
     pub(crate) paused: bool,
     /// What operators want.
     desired: watch::Receiver<Arc<Desired>>,
+    throttle: Throttle,
     published: Vec<TableId>,
     workers: Vec<Option<Worker>>,
     workers_started: u64,
@@ -118,6 +120,7 @@ impl Coordinator {
         state: State,
         floor: u64,
         mut desired: watch::Receiver<Arc<Desired>>,
+        throttle: Throttle,
         published: Vec<TableId>,
     ) -> (Self, mpsc::Receiver<Answer>) {
         desired.mark_changed();
@@ -131,6 +134,7 @@ impl Coordinator {
             shared: Arc::default(),
             paused: false,
             desired,
+            throttle,
             published,
             workers: std::iter::repeat_with(|| None).take(workers).collect(),
             workers_started: 0,
@@ -407,7 +411,13 @@ impl Coordinator {
         let running = self.workers[worker].get_or_insert_with(|| {
             *started += 1;
             let (jobs, received) = mpsc::channel(1);
-            tokio::spawn(reader::work(*started, Arc::clone(&self.settings), received, self.answers.clone()));
+            tokio::spawn(reader::work(
+                *started,
+                Arc::clone(&self.settings),
+                self.throttle.clone(),
+                received,
+                self.answers.clone(),
+            ));
             Worker { number: *started, jobs }
         });
         &running.jobs

@@ -18,6 +18,7 @@ pub(crate) use beside::At;
 pub(crate) use coordinator::{Coordinator, Shared};
 pub(crate) use place::Output;
 pub(crate) use reader::Answer;
+pub use state::finished_snapshots;
 pub(crate) use state::{Running, State};
 pub(crate) use window::Difference;
 

@@ -8,6 +8,7 @@ use crate::{
     encode::CopyRow,
     error::{ConnectorError, Doing},
     settings::Settings,
+    watch::Throttle,
 };
 use bytes::Bytes;
 use change::{Lsn, TableSchema};
@@ -25,6 +26,8 @@ const SEGMENT_ROWS_MIN: u64 = 100_000;
 pub(crate) const SEGMENTS_MAX: usize = 16;
 /// Rows of unknown size are asked for in no larger numbers.
 const FIRST_ROWS_MAX: u64 = 1_000;
+/// A throttled worker reads one chunk in this time.
+const THROTTLE_STEP: Duration = Duration::from_secs(1);
 /// Reading a chunk, or planning a table, takes no longer.
 const READ_MAX: Duration = Duration::from_secs(300);
 /// PostgreSQL's page, and the headers that a place at its beginning lies behind.
@@ -113,11 +116,14 @@ pub(crate) struct Chunk {
 pub(crate) async fn work(
     worker: u64,
     settings: Arc<Settings>,
+    mut throttle: Throttle,
     mut jobs: mpsc::Receiver<Job>,
     answers: mpsc::Sender<Answer>,
 ) {
     let mut reader = Reader { worker, settings, client: None, types: Types::default() };
     while let Some(job) = jobs.recv().await {
+        // While the slot keeps too much, a snapshot goes on in small steps, and leaves the rest to the stream.
+        let _ = tokio::time::timeout(THROTTLE_STEP, throttle.wait_for(|throttled| !throttled)).await;
         let result = match tokio::time::timeout(READ_MAX, reader.read(&job, &answers)).await {
             Ok(result) => result,
             Err(_) => Err(ConnectorError::Slow { seconds: READ_MAX.as_secs() }),

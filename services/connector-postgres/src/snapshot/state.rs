@@ -21,6 +21,12 @@ pub(crate) struct State {
     pub(crate) known: BTreeSet<String>,
 }
 
+/// The requests that are done, as the end of a log tells.
+pub fn finished_snapshots(tail: &change_log::LogTail) -> Vec<String> {
+    let state = tail.state.as_deref().and_then(State::parse).unwrap_or_default();
+    state.finished.into_iter().collect()
+}
+
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Running {

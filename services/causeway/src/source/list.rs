@@ -1,0 +1,142 @@
+//! `causeway source list`: what is wanted of each source, and what a running process says of it.
+
+use crate::{
+    Config,
+    output::{self, Format},
+    settings::Settings,
+    status::ask,
+};
+use connector_postgres::signal;
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    /// The ops address of the running `causeway run`; otherwise the settings' `[ops] listen`.
+    #[arg(long, env = "CAUSEWAY_OPS_URL")]
+    url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    source: String,
+    /// `unknown` when no process answers.
+    phase: String,
+    paused: bool,
+    snapshots_paused: bool,
+    /// What the connector says of itself; none when no process answers.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    view: Value,
+}
+
+const HEADINGS: &[&str] =
+    &["source", "phase", "wanted", "lag", "behind", "snapshot", "WAL kept", "limit", "lost in", "waits for"];
+
+pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
+    let settings = Settings::load(&arguments.config)?;
+    let url = arguments.url.unwrap_or_else(|| format!("http://{}", settings.ops.listen));
+    let status = match ask(&url, "/status").await {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("causeway: {error:#}");
+            Value::Null
+        }
+    };
+    let mut rows = Vec::with_capacity(settings.sources.len());
+    for source in &settings.sources {
+        let desired = signal::read(&settings.kafka, &source.name).await?;
+        let view = status["sources"][&source.name].clone();
+        rows.push(Row {
+            source: source.name.clone(),
+            phase: view["phase"].as_str().unwrap_or("unknown").to_owned(),
+            paused: desired.paused,
+            snapshots_paused: desired.snapshots_paused,
+            view,
+        });
+    }
+    output::rows(format, HEADINGS, &rows, cells)
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let (view, slot) = (&row.view, &row.view["slot"]);
+    let mut wanted = if row.paused { "paused" } else { "running" }.to_owned();
+    if row.snapshots_paused {
+        wanted += ", no snapshots";
+    }
+    let or_dash = |told: Option<String>| told.unwrap_or_else(|| "-".to_owned());
+    let kept = slot["retained_bytes"].as_f64().map(bytes);
+    let over = if slot["over_budget"] == true { " (over budget)" } else { "" };
+    vec![
+        row.source.clone(),
+        row.phase.clone(),
+        wanted,
+        or_dash(view["lag_s"].as_f64().map(seconds)),
+        or_dash(view["lag_bytes"].as_f64().map(bytes)),
+        or_dash(snapshot(&view["snapshot"])),
+        or_dash(kept.map(|kept| kept + over)),
+        or_dash(slot["limit_bytes"].as_f64().map(bytes)),
+        or_dash(slot["forecast_s"].as_f64().map(seconds)),
+        or_dash(view["refused"].as_str().map(str::to_owned)),
+    ]
+}
+
+fn snapshot(view: &Value) -> Option<String> {
+    (!view.is_null() && view["done"] != true).then(|| {
+        let (rows, expected) = (view["rows"].as_u64().unwrap_or(0), view["rows_estimated"].as_u64().unwrap_or(0));
+        format!("{} of {} tables, {rows} of about {expected} rows", view["tables_done"], view["tables"])
+    })
+}
+
+fn bytes(count: f64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut count, mut unit) = (count, 0);
+    while count >= 1024.0 && unit + 1 < UNITS.len() {
+        count /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{count:.1} {}", UNITS[unit]) }
+}
+
+fn seconds(count: f64) -> String {
+    match count {
+        count if count < 120.0 => format!("{count:.1} s"),
+        count if count < 7_200.0 => format!("{:.0} min", count / 60.0),
+        count if count < 172_800.0 => format!("{:.0} h", count / 3_600.0),
+        count => format!("{:.0} days", count / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_tells_what_matters() {
+        let view = json!({
+            "lag_s": 0.25, "lag_bytes": 2048, "refused": null,
+            "snapshot": {"tables_done": 1, "tables": 3, "rows": 10, "rows_estimated": 40, "done": false},
+            "slot": {"retained_bytes": 3_221_225_472_u64, "limit_bytes": null, "forecast_s": 7_300, "over_budget": true},
+        });
+        let row =
+            Row { source: "riverside".into(), phase: "snapshot".into(), paused: false, snapshots_paused: true, view };
+        let want = [
+            "riverside",
+            "snapshot",
+            "running, no snapshots",
+            "0.2 s",
+            "2.0 kB",
+            "1 of 3 tables, 10 of about 40 rows",
+            "3.0 GB (over budget)",
+            "-",
+            "2 h",
+            "-",
+        ];
+        assert_eq!(cells(&row), want);
+        let silent = Row { view: Value::Null, ..row };
+        assert_eq!(cells(&silent)[3..], ["-"; 7]);
+        assert_eq!(cells(&silent).len(), HEADINGS.len());
+    }
+}

@@ -1,0 +1,132 @@
+//! What an operator's command can find out about a source before it asks for something.
+
+use crate::{
+    catalogue, connect,
+    error::{ConnectorError, Doing},
+    settings::Settings,
+};
+use serde::Serialize;
+
+/// A table of the publication that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// `schema.table`, as the database spells them.
+    pub table: String,
+    pub identity: ReplicaIdentity,
+}
+
+/// What tells a table's rows apart in the log: its replica identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplicaIdentity {
+    Key,
+    Index,
+    Full,
+    /// Replica identity `default` without a primary key.
+    NoKey,
+    Nothing,
+}
+
+impl ReplicaIdentity {
+    fn of(identity: &str, has_key: bool) -> Self {
+        match identity {
+            "f" => Self::Full,
+            "i" => Self::Index,
+            "n" => Self::Nothing,
+            _ if has_key => Self::Key,
+            _ => Self::NoKey,
+        }
+    }
+
+    /// What it costs, and the statement that mends it; none where all is well.
+    pub fn advice(self, table: &str) -> Option<String> {
+        let mend = format!("Give it a primary key, or run `alter table {table} replica identity full`");
+        match self {
+            Self::Key | Self::Index => None,
+            Self::NoKey => Some(format!(
+                "{table} has no primary key: PostgreSQL refuses updates and deletes of it while it is published, and its \
+                 rows have no key in the log. {mend}"
+            )),
+            Self::Nothing => Some(format!(
+                "{table} has replica identity `nothing`: PostgreSQL refuses updates and deletes of it while it is \
+                 published, and its rows have no key in the log. {mend}"
+            )),
+            Self::Full => Some(format!(
+                "{table} has replica identity `full`: every update and delete writes the whole old row to WAL and to the \
+                 log. With a primary key, `alter table {table} replica identity default` costs less"
+            )),
+        }
+    }
+
+    /// The log cannot tell the rows of the table apart.
+    pub const fn is_keyless(self) -> bool {
+        matches!(self, Self::NoKey | Self::Nothing)
+    }
+}
+
+const IDENTITIES: &str = "
+    select p.schemaname || '.' || p.tablename as name, c.relreplident::text as identity,
+           exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary) as has_key,
+           p.schemaname::text as schema, p.tablename::text as relation
+    from pg_publication_tables p
+    join pg_namespace n on n.nspname = p.schemaname
+    join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+    where p.pubname = $1 order by 1";
+
+async fn identities(client: &tokio_postgres::Client, settings: &Settings) -> Result<Vec<Published>, ConnectorError> {
+    let rows = client.query(IDENTITIES, &[&settings.publication()]).await.doing("looking at replica identities")?;
+    let wanted = rows.iter().filter(|row| settings.wants(row.get("schema"), row.get("relation")));
+    let published = wanted.map(|row| Published {
+        table: row.get("name"),
+        identity: ReplicaIdentity::of(row.get("identity"), row.get("has_key")),
+    });
+    Ok(published.collect())
+}
+
+/// Tells of tables whose rows the log cannot tell apart.
+pub(crate) async fn warn_of_keyless(
+    client: &tokio_postgres::Client,
+    settings: &Settings,
+) -> Result<(), ConnectorError> {
+    let published = identities(client, settings).await?;
+    for found in published.iter().filter(|found| found.identity.is_keyless()) {
+        tracing::warn!(source = settings.name, advice = found.identity.advice(&found.table), "a table without a key");
+    }
+    Ok(())
+}
+
+/// The tables of the source's publication that are wanted.
+pub async fn published(settings: &Settings) -> Result<Vec<Published>, ConnectorError> {
+    identities(&connect::sql(settings).await?, settings).await
+}
+
+/// Whether the database understands the condition. It is planned and not run.
+pub async fn check_predicate(settings: &Settings, table: &str, predicate: &str) -> Result<(), ConnectorError> {
+    let client = connect::sql(settings).await?;
+    let wanted = |schema: &str, name: &str| format!("{schema}.{name}") == table;
+    let tables = catalogue::published(&client, &settings.publication(), wanted).await?;
+    let Some(id) = tables.first() else { return Err(ConnectorError::NoTables) };
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let statement = format!("explain select from {}.{} where ({predicate}\n)", quoted(&id.schema), quoted(&id.name));
+    // One statement of the extended protocol: nothing can follow it.
+    client.batch_execute("begin read only").await.doing("checking the condition")?;
+    client.query(&statement, &[]).await.map(drop).doing("checking the condition")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_for_tables_whose_rows_cannot_be_told_apart_or_cost_much() {
+        assert_eq!(ReplicaIdentity::of("d", true), ReplicaIdentity::Key);
+        assert_eq!(ReplicaIdentity::of("d", false), ReplicaIdentity::NoKey);
+        assert_eq!(ReplicaIdentity::of("n", true), ReplicaIdentity::Nothing);
+        let told = |identity: ReplicaIdentity| identity.advice("emis.note").unwrap_or_default();
+        assert_eq!(told(ReplicaIdentity::Key), "");
+        for keyless in [ReplicaIdentity::NoKey, ReplicaIdentity::Nothing] {
+            assert!(keyless.is_keyless() && told(keyless).contains("refuses updates and deletes"));
+        }
+        assert!(told(ReplicaIdentity::Full).contains("whole old row"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Watches the slot on a connection of its own, whatever the stream is doing: the server keeps WAL for a source that is
+//! paused or refused, too.
+
+use crate::{
+    budget::{Budget, Look, SlotView},
+    connect,
+    error::{ConnectorError, Doing},
+    settings::Settings,
+    status::Status,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+use tokio_postgres::Client;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(3);
+/// While the source is away.
+const INTERVAL_AWAY: Duration = Duration::from_secs(10);
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Where snapshots see whether they must wait.
+pub(crate) type Throttle = watch::Receiver<bool>;
+
+const LOOK: &str = "
+    select greatest(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_receive_lsn()
+                                    else pg_current_wal_lsn() end, restart_lsn), 0)::bigint as retained,
+           greatest(safe_wal_size, 0) as safe, coalesce(wal_status, '') as wal_status, active,
+           (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size') as limit_mb
+    from pg_replication_slots where slot_name = $1";
+
+/// Looks at the slot until it is dropped.
+pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, throttle: watch::Sender<bool>) {
+    let (started, mut budget, mut warned) = (Instant::now(), Budget::default(), false);
+    let mut client: Option<Client> = None;
+    loop {
+        let looked = connect::within(ANSWER_MAX, look(&mut client, &settings)).await;
+        let interval = match looked {
+            Ok(look) => {
+                let see = |look| budget.see(started.elapsed(), &look, settings.wal_budget, settings.when_over);
+                let view = look.map(see);
+                show(&settings.name, view.as_ref());
+                let over = view.as_ref().is_some_and(|view| view.over_budget);
+                if over && !warned {
+                    tracing::warn!(source = settings.name, retained = view.as_ref().map(|view| view.retained_bytes),
+                        when_over = ?settings.when_over, "the slot keeps more WAL than its budget");
+                }
+                warned = over;
+                throttle.send_if_modified(|throttled| {
+                    let wanted = view.as_ref().is_some_and(|view| view.throttled);
+                    std::mem::replace(throttled, wanted) != wanted
+                });
+                status.update(|shown| shown.slot = view);
+                INTERVAL
+            }
+            // The session tells why the source is away.
+            Err(error) => {
+                tracing::debug!(
+                    source = settings.name,
+                    error = boot::restart::in_one_line(&error),
+                    "no look at the slot"
+                );
+                client = None;
+                INTERVAL_AWAY
+            }
+        };
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// None when there is no slot.
+async fn look(client: &mut Option<Client>, settings: &Settings) -> Result<Option<Look>, ConnectorError> {
+    if client.as_ref().is_none_or(Client::is_closed) {
+        *client = Some(connect::sql(settings).await?);
+    }
+    let Some(client) = client else { return Ok(None) };
+    let row = client.query_opt(LOOK, &[&settings.slot()]).await.doing("looking at the slot")?;
+    let bytes = |found: i64| u64::try_from(found).ok();
+    Ok(row.map(|row| Look {
+        retained: row.get::<_, Option<i64>>("retained").and_then(bytes).unwrap_or_default(),
+        safe: row.get::<_, Option<i64>>("safe").and_then(bytes),
+        limit: row.get::<_, Option<i64>>("limit_mb").and_then(bytes).map(|megabytes| megabytes.saturating_mul(1 << 20)),
+        wal_status: row.get("wal_status"),
+        active: row.get("active"),
+    }))
+}
+
+/// As metrics. What is not in sight is infinite.
+#[expect(clippy::cast_precision_loss, reason = "gauges")]
+fn show(source: &str, view: Option<&SlotView>) {
+    let gauge = |name: &'static str, value: f64| metrics::gauge!(name, "source" => source.to_owned()).set(value);
+    let flag = |set: bool| f64::from(u8::from(set));
+    gauge("causeway_slot_exists", flag(view.is_some()));
+    let Some(view) = view else { return };
+    gauge("causeway_slot_retained_bytes", view.retained_bytes as f64);
+    gauge("causeway_slot_growth_bytes_per_second", view.growth_bytes_per_s);
+    gauge("causeway_slot_safe_bytes", view.safe_bytes.map_or(f64::INFINITY, |bytes| bytes as f64));
+    gauge("causeway_slot_forecast_seconds", view.forecast_s.unwrap_or(f64::INFINITY));
+    gauge("causeway_slot_over_budget", flag(view.over_budget));
+    gauge("causeway_slot_throttled", flag(view.throttled));
+    gauge("causeway_slot_lost", flag(view.wal_status == "lost"));
+}
