@@ -6,5 +6,5 @@ mod capture_edges_rows;
 mod capture_edges_tables;
 mod capture_idle;
 mod capture_snapshot;
-mod capture_stack;
+pub mod capture_stack;
 mod capture_types;
