@@ -2,6 +2,7 @@
 
 mod capture;
 mod capture_edges;
+mod capture_edges_published;
 mod capture_edges_rows;
 mod capture_edges_tables;
 mod capture_idle;

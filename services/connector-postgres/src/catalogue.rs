@@ -262,7 +262,8 @@ const COLUMNS: &str = "
         select (x.indkey::int2[])[0:x.indnkeyatts - 1] as indkey from pg_index x where x.indrelid = c.oid
             and case c.relreplident when 'i' then x.indisreplident when 'n' then false
                 when 'd' then x.indisprimary and x.indimmediate else x.indisprimary end) i on true
-    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+      and (a.attgenerated = '' or a.attgenerated = 's' and current_setting('server_version_num')::integer >= 180000)
     order by a.attnum";
 
 /// A column of a table's key, with its type as SQL names it.
@@ -283,7 +284,9 @@ pub(crate) async fn key(client: &Client, table: u32) -> Result<Vec<KeyColumn>, C
 
 /// A column list and a row filter of the publication, where the server knows them (from 15).
 const LISTED: &str = "
-    select c.oid, c.relkind = 'r' as without_heirs, to_jsonb(p) ->> 'rowfilter' as filter, array(select jsonb_array_elements_text(to_jsonb(p) -> 'attnames')) as columns
+    select c.oid, c.relkind = 'r' as without_heirs, to_jsonb(p) ->> 'rowfilter' as filter,
+           case when to_jsonb(p) ? 'attnames' then array(
+               select jsonb_array_elements_text(coalesce(nullif(to_jsonb(p) -> 'attnames', 'null'), '[]'))) end as columns
     from pg_publication_tables p
     join pg_namespace n on n.nspname = p.schemaname
     join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
@@ -308,9 +311,9 @@ pub(crate) async fn table(
 ) -> Result<Option<Published>, ConnectorError> {
     let listed = client.query_opt(LISTED, &[&publication, &schema, &name]).await.doing("looking up a table")?;
     let Some(listed) = listed else { return Ok(None) };
-    let (oid, list): (u32, Vec<String>) = (listed.get("oid"), listed.get("columns"));
+    let (oid, list): (u32, Option<Vec<String>>) = (listed.get("oid"), listed.get("columns"));
     let mut columns = client.query(COLUMNS, &[&oid]).await.doing("listing columns")?;
-    columns.retain(|column| list.is_empty() || list.contains(&column.get::<_, String>("name")));
+    columns.retain(|column| list.as_ref().is_none_or(|list| list.contains(&column.get("name"))));
     types.learn(client, columns.iter().map(|column| column.get("type"))).await?;
     let columns = columns.iter().map(|column| Column {
         name: column.get::<_, String>("name").into(),

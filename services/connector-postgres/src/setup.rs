@@ -32,10 +32,16 @@ pub(crate) async fn check_server(client: &Client) -> Result<Server, ConnectorErr
     Ok(Server { sender_timeout })
 }
 
-/// Tables that can be published and are wanted, and whether they are published already.
+/// Tables that can be published and are wanted, and whether they are published already: a partitioned one by itself or
+/// by its partitions.
 const WANTED: &str = "
     select quote_ident(n.nspname) || '.' || quote_ident(c.relname) as name,
-           p.tablename is not null as published,
+           p.tablename is not null or c.relkind = 'p' and exists (
+               select from pg_partition_tree(c.oid) t
+               join pg_class l on l.oid = t.relid
+               join pg_namespace s on s.oid = l.relnamespace
+               join pg_publication_tables q
+                   on q.pubname = $1 and q.schemaname = s.nspname and q.tablename = l.relname) as published,
            has_table_privilege(c.oid, 'select') as readable
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
@@ -45,6 +51,10 @@ const WANTED: &str = "
       and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
       and (n.nspname || '.' || c.relname) ~ $2
     order by 1";
+
+/// From 18, stored generated columns can be streamed.
+const GENERATED: &str = "select case when current_setting('server_version_num')::integer >= 180000
+    then ', publish_generated_columns = stored' else '' end";
 
 /// Makes the publication, or adds tables that it lacks.
 pub(crate) async fn ensure_publication(client: &Client, settings: &Settings) -> Result<(), ConnectorError> {
@@ -71,7 +81,11 @@ pub(crate) async fn ensure_publication(client: &Client, settings: &Settings) -> 
         );
         format!("alter publication {publication} add table {tables}")
     } else {
-        format!("create publication {publication} for table {tables} with (publish_via_partition_root = true)")
+        let generated = client.query_one(GENERATED, &[]).await.doing("reading the server's version")?;
+        let generated: String = generated.get(0);
+        format!(
+            "create publication {publication} for table {tables} with (publish_via_partition_root = true{generated})"
+        )
     };
     client.batch_execute(&statement).await.map_err(|source| match source.code() {
         Some(&SqlState::INSUFFICIENT_PRIVILEGE) => ConnectorError::Privilege {
@@ -122,6 +136,9 @@ begin
     end loop;
     if not exists (select from pg_publication where pubname = {publication_text}) then
         create publication {publication} with (publish_via_partition_root = true);
+        if current_setting('server_version_num')::integer >= 180000 then
+            alter publication {publication} set (publish_generated_columns = stored);
+        end if;
     end if;
     if cardinality(missing) > 0 then
         execute format('alter publication {publication} add table %s', array_to_string(missing, ', '));
