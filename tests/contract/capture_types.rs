@@ -72,7 +72,7 @@ fn told(value: &Avro, scale: Option<u32>) -> Option<String> {
 }
 
 /// Digit by digit, so that it shares nothing with the encoder.
-fn decimal_text(bytes: &[u8], scale: u32) -> String {
+pub fn decimal_text(bytes: &[u8], scale: u32) -> String {
     let negative = bytes[0] >= 0x80;
     let mut magnitude: Vec<u8> = bytes.iter().map(|byte| if negative { !byte } else { *byte }).collect();
     if negative {

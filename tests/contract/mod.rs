@@ -9,3 +9,5 @@ mod capture_idle;
 mod capture_snapshot;
 pub mod capture_stack;
 mod capture_types;
+mod capture_types_any;
+mod capture_types_cases;

@@ -79,7 +79,13 @@ fn with_placeholders(plan: &EnvelopePlan, bytes: &[u8], new: &Row) -> Result<Vec
 fn placeholder(kind: &ColumnType) -> Option<Value> {
     let codes = || UNAVAILABLE.bytes().map(|byte| Some(Value::Int(i64::from(byte)))).collect();
     Some(match kind {
-        ColumnType::Text | ColumnType::Json | ColumnType::Flagged { .. } => Value::Text(UNAVAILABLE.to_owned()),
+        ColumnType::Text
+        | ColumnType::Json
+        | ColumnType::Hstore
+        | ColumnType::Xml
+        | ColumnType::Ltree
+        | ColumnType::Tsvector
+        | ColumnType::Flagged { .. } => Value::Text(UNAVAILABLE.to_owned()),
         ColumnType::Bytes => Value::Bytes(UNAVAILABLE.as_bytes().to_vec()),
         // Debezium's placeholder in numbers: its bytes.
         ColumnType::Array(element) if matches!(**element, ColumnType::Int32 | ColumnType::Int64) => {
