@@ -224,8 +224,10 @@ async fn tables_are_read_while_they_change() -> anyhow::Result<()> {
         id: "018f0000-0000-7000-8000-000000000001".to_owned(),
         ..Default::default()
     };
-    connector_postgres::signal::change(&bench.kafka_settings(), SOURCE, |desired| desired.request(request.clone(), &[]))
-        .await?;
+    connector_postgres::signal::change(&bench.kafka_settings(), SOURCE, |desired| {
+        desired.request(request.clone(), &[])
+    })
+    .await?;
     let items = through_a_snapshot(&bench, 2, seed ^ 1).await?;
     assert_equal(&bench, &items).await?;
     connector.stop().await

@@ -8,7 +8,7 @@ use crate::{
     settings::{Settings, SourceSettings},
 };
 use anyhow::{Context, bail, ensure};
-use change_log::LogTail;
+use change_log::{LogTail, Registry};
 use connector_postgres::signal::{self, Desired, SignalError, SnapshotRequest, TABLES_MAX};
 
 #[derive(clap::Subcommand)]
@@ -30,6 +30,14 @@ pub enum Verb {
     Pause(Named),
     /// Go on reading a source, and try again what waits for an operator.
     Resume(Named),
+    /// Let a table's new shape in although readers of its log may not understand it. Once: the next incompatible shape
+    /// is refused again.
+    AcceptSchema {
+        #[command(flatten)]
+        named: Named,
+        /// schema.table
+        table: String,
+    },
     /// Read tables again while the stream goes on.
     Snapshot(Snapshot),
 }
@@ -83,6 +91,7 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Snapshot(asked) => snapshot(asked).await,
+        Verb::AcceptSchema { named, table } => accept_schema(&named, &table).await,
     }
 }
 
@@ -156,6 +165,25 @@ async fn request(settings: &connector_postgres::Settings, asked: &Snapshot) -> a
         predicate: asked.r#where.clone(),
         requested_at: jiff::Timestamp::now().as_microsecond(),
     })
+}
+
+async fn accept_schema(named: &Named, table: &str) -> anyhow::Result<()> {
+    let settings = Settings::load(&named.config)?;
+    let source = &find(&settings.sources, &named.source)?.name;
+    let (schema, name) = table.split_once('.').with_context(|| format!("`{table}` is not schema.table"))?;
+    let registry = Registry::new(&settings.registry)?;
+    let mut subjects = Vec::new();
+    for subject in connector_postgres::subjects(source, schema, name) {
+        subjects.extend(registry.latest(&subject).await?.map(|(id, _)| (subject, id)));
+    }
+    ensure!(!subjects.is_empty(), "the registry knows no shape of {table} of {source} yet: there is nothing to accept");
+    let accept = |desired: &mut Desired| -> Result<(), SignalError> {
+        subjects.iter().for_each(|(subject, after)| desired.accept(subject, *after));
+        Ok(())
+    };
+    signal::change(&settings.kafka, source, accept).await?;
+    println!("the next shape of {table} of {source} is let in");
+    Ok(())
 }
 
 async fn recreate_slot(settings: &Settings, source: &str) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@
 //! so a hole cannot pass unseen.
 
 pub mod control;
+pub mod difference;
 pub mod frame;
 pub mod header;
 pub mod kafka;

@@ -1,5 +1,6 @@
 //! The schema registry, by the Confluent API that Apicurio and others speak too.
 
+use crate::difference;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -30,10 +31,9 @@ pub enum RegistryError {
     #[error("the schema registry at {url} failed {ATTEMPTS_MAX} times in a row with status {status}")]
     Failing { url: String, status: u16 },
     #[error(
-        "the schema registry refused a schema of subject `{subject}` as not backward compatible; \
-         give the subject another compatibility, or change the table back"
+        "readers of subject `{subject}` could not read a new schema of it as they read the one before: {differences}"
     )]
-    Incompatible { subject: String },
+    Incompatible { subject: String, differences: String },
     #[error("the schema registry refused {what} with status {status}")]
     Refused { what: String, status: u16 },
     #[error("the schema registry does not know schema id {id}")]
@@ -43,7 +43,7 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// An incompatible schema is worth retrying too: an operator can relax the subject.
+    /// An incompatible schema is worth retrying too: an operator can accept it.
     pub const fn worth_retrying(&self) -> bool {
         match self {
             Self::Away { .. } | Self::Failing { .. } | Self::Incompatible { .. } => true,
@@ -64,6 +64,8 @@ struct Inner {
     url: String,
     ids: Mutex<HashMap<(String, String), u32>>,
     schemas: Mutex<HashMap<u32, Arc<str>>>,
+    /// Subjects whose schema after this one may be incompatible.
+    accepted: Mutex<HashMap<String, u32>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,6 +83,17 @@ struct Registered {
     id: u32,
 }
 
+#[derive(Deserialize)]
+struct Latest {
+    id: u32,
+    schema: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    is_compatible: bool,
+}
+
 impl Registry {
     pub fn new(settings: &RegistrySettings) -> Result<Self, RegistryError> {
         // A provider that is there already does as well.
@@ -91,7 +104,15 @@ impl Registry {
             .build()
             .map_err(RegistryError::Client)?;
         let url = settings.url.trim_end_matches('/').to_owned();
-        Ok(Self { inner: Arc::new(Inner { client, url, ids: Mutex::default(), schemas: Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                client,
+                url,
+                ids: Mutex::default(),
+                schemas: Mutex::default(),
+                accepted: Mutex::default(),
+            }),
+        })
     }
 
     /// The id of the schema under the subject, registered if it is new. The subject is set to BACKWARD.
@@ -113,7 +134,11 @@ impl Registry {
         let status = answer.status().as_u16();
         let id = match status {
             200 => self.json::<Registered>(answer).await?.id,
-            409 => return Err(RegistryError::Incompatible { subject: subject.to_owned() }),
+            409 => {
+                let before = self.latest(subject).await?.map(|(_, text)| text).unwrap_or_default();
+                let differences = difference::between(&before, schema_json);
+                return Err(RegistryError::Incompatible { subject: subject.to_owned(), differences });
+            }
             _ => return Err(RegistryError::Refused { what: format!("a schema of subject `{subject}`"), status }),
         };
         // Some registries know a subject's setting only once the subject exists.
@@ -123,6 +148,79 @@ impl Registry {
         }
         keep(&self.inner.ids, key, id);
         Ok(id)
+    }
+
+    /// As [`Self::register`], of a subject whose schemas change with a table: whether the new one is compatible is asked
+    /// before it is written, and one that is not is only registered when an operator has accepted it.
+    pub async fn register_next(&self, subject: &str, schema_json: &str) -> Result<u32, RegistryError> {
+        let key = (subject.to_owned(), schema_json.to_owned());
+        if let Some(id) = locked(&self.inner.ids).get(&key) {
+            return Ok(*id);
+        }
+        let body = SchemaText { schema: schema_json.to_owned() };
+        let path = format!("subjects/{}", escaped(subject));
+        // A shape that the table has had before is known, whatever came after it.
+        let known = self.send(|client, url| client.post(format!("{url}/{path}")).json(&body)).await?;
+        if known.status().as_u16() == 200 {
+            let id = self.json::<Registered>(known).await?.id;
+            keep(&self.inner.ids, key, id);
+            return Ok(id);
+        }
+        let Some((latest, before)) = self.latest(subject).await? else {
+            return self.register(subject, schema_json).await;
+        };
+        let path = format!("compatibility/subjects/{}/versions/latest?verbose=true", escaped(subject));
+        let asked = self.send(|client, url| client.post(format!("{url}/{path}")).json(&body)).await?;
+        let compatible = match asked.status().as_u16() {
+            200 => self.json::<Answer>(asked).await?.is_compatible,
+            // The subject went meanwhile.
+            404 => true,
+            status => {
+                return Err(RegistryError::Refused { what: format!("to compare a schema of `{subject}`"), status });
+            }
+        };
+        if compatible {
+            return self.register(subject, schema_json).await;
+        }
+        if locked(&self.inner.accepted).get(subject) != Some(&latest) {
+            let differences = difference::between(&before, schema_json);
+            return Err(RegistryError::Incompatible { subject: subject.to_owned(), differences });
+        }
+        tracing::warn!(
+            subject,
+            "registering a schema that is not compatible with the one before; an operator accepted it"
+        );
+        self.set(subject, "NONE").await?;
+        let path = format!("subjects/{}/versions", escaped(subject));
+        let posted = self.send(|client, url| client.post(format!("{url}/{path}")).json(&body)).await;
+        self.set_backward(subject).await?;
+        let posted = posted?;
+        match posted.status().as_u16() {
+            200 => {
+                let id = self.json::<Registered>(posted).await?.id;
+                keep(&self.inner.ids, key, id);
+                Ok(id)
+            }
+            status => {
+                Err(RegistryError::Refused { what: format!("an accepted schema of subject `{subject}`"), status })
+            }
+        }
+    }
+
+    /// Lets the subject's next schema in, whatever it is: the one after the schema with this id.
+    pub fn accept(&self, subject: &str, after: u32) {
+        keep(&self.inner.accepted, subject.to_owned(), after);
+    }
+
+    /// Id and text of the subject's newest schema; none of a subject that is not known.
+    pub async fn latest(&self, subject: &str) -> Result<Option<(u32, String)>, RegistryError> {
+        let path = format!("subjects/{}/versions/latest", escaped(subject));
+        let answer = self.send(|client, url| client.get(format!("{url}/{path}"))).await?;
+        match answer.status().as_u16() {
+            200 => self.json::<Latest>(answer).await.map(|latest| Some((latest.id, latest.schema))),
+            404 => Ok(None),
+            status => Err(RegistryError::Refused { what: format!("to show subject `{subject}`"), status }),
+        }
     }
 
     /// The schema's text.
@@ -142,14 +240,20 @@ impl Registry {
 
     /// False when the registry does not know the subject yet.
     async fn set_backward(&self, subject: &str) -> Result<bool, RegistryError> {
+        self.set(subject, "BACKWARD").await
+    }
+
+    async fn set(&self, subject: &str, compatibility: &'static str) -> Result<bool, RegistryError> {
         let path = format!("config/{}", escaped(subject));
-        let body = Compatibility { compatibility: "BACKWARD" };
+        let body = Compatibility { compatibility };
         let answer = self.send(|client, url| client.put(format!("{url}/{path}")).json(&body)).await?;
         match answer.status().as_u16() {
             // 409: another service is setting it at this moment, and to the same.
             200..=299 | 409 => Ok(true),
             404 => Ok(false),
-            status => Err(RegistryError::Refused { what: format!("compatibility BACKWARD for `{subject}`"), status }),
+            status => {
+                Err(RegistryError::Refused { what: format!("compatibility {compatibility} for `{subject}`"), status })
+            }
         }
     }
 

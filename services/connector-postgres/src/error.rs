@@ -49,6 +49,12 @@ pub enum ConnectorError {
          of the log: `causeway source snapshot {source_name} --recreate-slot`"
     )]
     Broken { source_name: String, slot: String, last: String, why: Break },
+    #[error(
+        "{table} has a new shape that readers of its log may not understand (subject `{subject}`): {differences}. Nothing \
+         was written under it, and the slot keeps what follows. Change the table back and run `causeway source resume \
+         {source_name}`, or let the shape in with `causeway source accept-schema {source_name} {table}`"
+    )]
+    Incompatible { source_name: String, table: String, subject: String, differences: String },
     #[error("the log was changed by another connector while this one was starting")]
     LogMoved,
     #[error(transparent)]
@@ -97,7 +103,7 @@ pub enum Break {
 impl ConnectorError {
     /// A command of an operator lets the connector go on; until then there is nothing to do.
     pub const fn waits_for_operator(&self) -> bool {
-        matches!(self, Self::Broken { .. } | Self::ForeignSlot { .. })
+        matches!(self, Self::Broken { .. } | Self::ForeignSlot { .. } | Self::Incompatible { .. })
     }
 
     pub fn worth_retrying(&self) -> bool {
@@ -126,6 +132,7 @@ impl ConnectorError {
             | Self::Privilege { .. }
             | Self::NoTables
             | Self::ForeignSlot { .. }
+            | Self::Incompatible { .. }
             | Self::Broken { .. } => false,
         }
     }

@@ -100,6 +100,15 @@ pub async fn published(settings: &Settings) -> Result<Vec<Published>, ConnectorE
     identities(&connect::sql(settings).await?, settings).await
 }
 
+/// The registry's subjects of a table: its envelope's and its key's.
+pub fn subjects(source: &str, schema: &str, table: &str) -> [String; 2] {
+    let table = change::TableId { schema: schema.into(), name: table.into() };
+    let shape = change::TableSchema { table, columns: Vec::new() };
+    let envelope = change::avro::schema::of_table(source, &shape).envelope_name;
+    let key = envelope.strip_suffix("Envelope").map(|namespace| format!("{namespace}Key")).unwrap_or_default();
+    [envelope, key]
+}
+
 /// Whether the database understands the condition. It is planned and not run.
 pub async fn check_predicate(settings: &Settings, table: &str, predicate: &str) -> Result<(), ConnectorError> {
     let client = connect::sql(settings).await?;

@@ -3,6 +3,7 @@
 use crate::{
     decode::Cell,
     encode::{Beside, ColumnPlan, write_key, write_row},
+    error::ConnectorError,
 };
 use change::{
     Position, TableSchema,
@@ -78,13 +79,22 @@ impl Relation {
         registry: &Registry,
         source: &str,
         schema: Arc<TableSchema>,
-    ) -> Result<Self, RegistryError> {
+    ) -> Result<Self, ConnectorError> {
+        let refused = |error| match error {
+            RegistryError::Incompatible { subject, differences } => ConnectorError::Incompatible {
+                source_name: source.to_owned(),
+                table: schema.table.to_string(),
+                subject,
+                differences,
+            },
+            error => ConnectorError::Registry(error),
+        };
         let schemas = schema::of_table(source, &schema);
         let key_id = match &schemas.key {
-            Some((name, text)) => Some(registry.register(name, text).await?),
+            Some((name, text)) => Some(registry.register_next(name, text).await.map_err(refused)?),
             None => None,
         };
-        let envelope_id = registry.register(&schemas.envelope_name, &schemas.envelope).await?;
+        let envelope_id = registry.register_next(&schemas.envelope_name, &schemas.envelope).await.map_err(refused)?;
         let columns = schema.columns.iter().map(|column| ColumnPlan {
             name: Arc::clone(&column.name),
             kind: column.kind.clone(),

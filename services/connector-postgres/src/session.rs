@@ -93,6 +93,9 @@ impl Session {
         topics::ensure(&self.kafka, &specs).await?;
         let mut desired = self.desired().await?;
         self.while_paused(&mut desired).await;
+        for accepted in &desired.borrow().accepted {
+            self.registry.accept(&accepted.subject, accepted.after);
+        }
         let client = connect::sql(&self.settings).await?;
         let server = setup::check_server(&client).await?;
         setup::ensure_publication(&client, &self.settings).await?;

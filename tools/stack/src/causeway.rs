@@ -54,7 +54,7 @@ impl DerefMut for Causeway {
 
 /// The binary that was built beside the program that runs now: `target/debug/run` or, for tests,
 /// `target/debug/deps/all-…`.
-fn binary() -> anyhow::Result<PathBuf> {
+pub fn binary() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("cannot tell which program this is")?;
     let folders = program.ancestors().skip(1).take(2);
     folders

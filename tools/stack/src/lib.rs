@@ -35,7 +35,7 @@
 //! test leaves nothing behind; only `./run up` asks for [`Lifetime::Detached`]. PostgreSQL refuses
 //! to run as root, so root starts it as an unprivileged user.
 
-mod causeway;
+pub mod causeway;
 mod connect;
 mod kafka;
 mod part;

@@ -39,7 +39,7 @@ pub(crate) const TIME_TZ_NAME: &str = "io.debezium.time.ZonedTime";
 pub(crate) const INTERVAL_NAME: &str = "io.debezium.time.Interval";
 pub(crate) const ENUM_NAME: &str = "io.debezium.data.Enum";
 /// Properties that keep the database's own spelling where Avro's names cannot.
-pub(crate) const COLUMN_PROPERTY: &str = "causeway.column";
+pub const COLUMN_PROPERTY: &str = "causeway.column";
 /// Tells types apart that share an Avro form and a `connect.name`.
 pub(crate) const TYPE_PROPERTY: &str = "causeway.type";
 pub(crate) const MONEY: &str = "money";

@@ -1,0 +1,73 @@
+//! Tables change their shape under load: what readers may not understand stops the source until an operator decides.
+
+use super::{
+    capture_signal::{inserts, want},
+    capture_stack::{Bench, SOURCE},
+};
+use change::{Change, Entry};
+use change_log::{Item, Registry};
+use connector_postgres::Phase;
+
+const SCHEMA: &str = "create schema lims; create table lims.result (id bigint primary key, note text, value integer);
+    create type lims.state as enum ('open'); create table lims.other (id bigint primary key, state lims.state);";
+
+fn columns(items: &[Item]) -> Vec<String> {
+    let told = |item: &Item| match item {
+        Item::Entry(Entry { change: Change::Insert { new }, .. }) => {
+            Some(new.schema().columns.iter().map(|column| &*column.name).collect::<Vec<_>>().join(" "))
+        }
+        _ => None,
+    };
+    items.iter().filter_map(told).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compatible_shapes_pass_and_an_incompatible_one_waits_for_an_operator() -> anyhow::Result<()> {
+    let bench = Bench::start(SCHEMA).await?;
+    let connector = bench.connector(bench.settings());
+    connector.wait_ready().await?;
+    let owner = bench.database.connect_as("capture", SOURCE).await?;
+    owner
+        .batch_execute(
+            "insert into lims.result values (1, 'a', 1);
+             alter table lims.result add column unit text; insert into lims.result values (2, 'b', 2, 'g');
+             alter table lims.result drop column note; insert into lims.result values (3, 3, 'g');
+             alter table lims.result rename unit to units; insert into lims.result values (4, 4, 'g');
+             alter table lims.result alter value type bigint; insert into lims.result values (5, 5, 'g');
+             alter type lims.state add value 'closed'; insert into lims.other values (6, 'closed');
+             alter table lims.other rename to others; insert into lims.others values (7, 'open');",
+        )
+        .await?;
+    let items = bench.log(|items| inserts(items) == 7).await?;
+    let want_columns = ["id note value", "id note value unit", "id value unit", "id value units", "id value units"];
+    assert_eq!(columns(&items)[..5], want_columns);
+
+    owner
+        .batch_execute(
+            "alter table lims.result alter value type text; insert into lims.result values (8, 'eight', 'g');
+             alter table lims.result alter value type integer using 9; insert into lims.result values (9, 9, 'g');",
+        )
+        .await?;
+    connector.wait(|connector| connector.status.view().phase == Phase::Refused).await?;
+    let why = connector.unready().unwrap_or_default();
+    for words in ["lims.result has a new shape", "value: long → string", "accept-schema clinic lims.result"] {
+        assert!(why.contains(words), "{why}");
+    }
+    assert_eq!(inserts(&bench.log(|items| inserts(items) >= 7).await?), 7, "nothing is written under the new shape");
+
+    let registry = Registry::new(&bench.registry_settings())?;
+    let [envelope, _] = connector_postgres::subjects(SOURCE, "lims", "result");
+    let (after, _) = registry.latest(&envelope).await?.expect("a shape");
+    want(&bench, |desired| desired.accept(&envelope, after)).await?;
+    // What comes after it is a shape that the table has had before, under another name of a column: known to be allowed
+    // or refused again, and then said to be.
+    let refused_again = |why: &str| why.contains("value: string → int");
+    connector.wait(|connector| connector.unready().is_some_and(|why| refused_again(&why))).await?;
+    assert_eq!(inserts(&bench.log(|items| inserts(items) >= 8).await?), 8, "once: the next one is refused again");
+    let (after, _) = registry.latest(&envelope).await?.expect("a shape");
+    want(&bench, |desired| desired.accept(&envelope, after)).await?;
+    connector.wait_ready().await?;
+    let items = bench.log(|items| inserts(items) == 9).await?;
+    assert_eq!(inserts(&items), 9, "nothing was lost or told twice");
+    connector.stop().await
+}

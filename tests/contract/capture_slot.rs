@@ -1,0 +1,114 @@
+//! A slot that does not continue its log: refused, with why and with the command that repairs it.
+
+use super::{
+    capture_signal::{inserts, want},
+    capture_stack::{Bench, Connector, SOURCE},
+};
+use change_log::{ControlBody, Item, LogTail};
+use connector_postgres::{Phase, WhenOver};
+use std::time::Duration;
+
+const SCHEMA: &str = "create schema lims; create table lims.result (id bigint primary key, note text)";
+
+fn snapshots(items: &[Item]) -> usize {
+    let end =
+        |item: &&Item| matches!(item, Item::Control(control) if matches!(control.body, ControlBody::SnapshotEnd(_)));
+    items.iter().filter(end).count()
+}
+
+/// The connector waits with these words, and does not end.
+async fn refused(connector: &Connector, words: &str) -> anyhow::Result<()> {
+    connector.wait(|connector| connector.status.view().refused.is_some_and(|why| why.contains(words))).await?;
+    assert_eq!(connector.status.view().phase, Phase::Refused);
+    let told = connector.unready().unwrap_or_default();
+    anyhow::ensure!(told.contains("causeway source snapshot clinic --recreate-slot"), "no command in: {told}");
+    Ok(())
+}
+
+/// As `causeway source snapshot clinic --recreate-slot` does; the same process goes on.
+async fn recreate(bench: &Bench, connector: &Connector, times: usize) -> anyhow::Result<()> {
+    let tail = LogTail::read(&bench.kafka_settings(), SOURCE, None).await?;
+    let epoch = tail.last.map(|last| last.position.epoch);
+    want(bench, |desired| desired.replace_epoch = epoch).await?;
+    connector.wait_ready().await?;
+    bench.log(|items| snapshots(items) == times).await?;
+    assert_eq!(connector.status.view().refused, None);
+    Ok(())
+}
+
+/// Ends the connector, changes something behind its back, and starts another.
+async fn behind_its_back(bench: &Bench, connector: Connector, sql: &str) -> anyhow::Result<Connector> {
+    connector.stop().await?;
+    let client = bench.database.connect(SOURCE).await?;
+    let idle = "select from pg_replication_slots where not active";
+    while client.query(idle, &[]).await?.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bench.database.execute(SOURCE, sql).await?;
+    Ok(bench.connector(bench.settings()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_break_is_refused_and_one_command_repairs_it() -> anyhow::Result<()> {
+    let bench = Bench::start(SCHEMA).await?;
+    bench.database.execute(SOURCE, "insert into lims.result select g, 'first' from generate_series(1, 3) g").await?;
+    let connector = bench.connector(bench.settings());
+    connector.wait_ready().await?;
+    let dropped = "insert into lims.result values (4, 'unseen');
+                   select pg_drop_replication_slot('causeway_clinic')";
+    let connector = behind_its_back(&bench, connector, dropped).await?;
+    refused(&connector, "it is gone").await?;
+    recreate(&bench, &connector, 2).await?;
+
+    let advanced = "insert into lims.result values (5, 'unseen'); select pg_switch_wal();
+                    select pg_replication_slot_advance('causeway_clinic', pg_current_wal_lsn())";
+    let connector = behind_its_back(&bench, connector, advanced).await?;
+    refused(&connector, "ahead of its log").await?;
+    recreate(&bench, &connector, 3).await?;
+
+    // A healthy slot is given up too, when that is asked for outright.
+    recreate(&bench, &connector, 4).await?;
+    bench.database.execute(SOURCE, "insert into lims.result values (6, 'streamed')").await?;
+    let items = bench.log(|items| inserts(items) == 1).await?;
+    let begins =
+        |item: &Item| matches!(item, Item::Control(control) if matches!(control.body, ControlBody::SnapshotBegin(_)));
+    let last = items.iter().rposition(begins).unwrap_or_default();
+    let rows = items[last..].iter().filter(|item| matches!(item, Item::Entry(_))).count();
+    assert_eq!(rows, 6, "the last epoch holds every row once");
+    connector.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_slot_keeps_is_told_until_the_server_gives_it_up() -> anyhow::Result<()> {
+    let bench = Bench::start(SCHEMA).await?;
+    bench.database.execute(SOURCE, "alter system set max_slot_wal_keep_size = '48MB'").await?;
+    bench.database.execute(SOURCE, "alter system set max_wal_size = '64MB'").await?;
+    bench.database.execute(SOURCE, "select pg_reload_conf()").await?;
+    let mut settings = bench.settings();
+    settings.wal_budget = Some(4 * 1024 * 1024);
+    settings.when_over = WhenOver::Throttle;
+    let connector = bench.connector(settings);
+    connector.wait_ready().await?;
+    connector.wait(|connector| connector.status.view().slot.is_some()).await?;
+    want(&bench, |desired| desired.paused = true).await?;
+    connector.wait(|connector| connector.status.view().phase == Phase::Paused).await?;
+    let fill = "create table if not exists filler (t text); insert into filler select repeat('x', 1000) from generate_series(1, 8000)";
+    bench.database.execute(SOURCE, fill).await?;
+    let told = |connector: &Connector| {
+        connector.status.view().slot.is_some_and(|slot| slot.throttled && slot.over_budget && slot.forecast_s.is_some())
+    };
+    connector.wait(told).await?;
+    let slot = connector.status.view().slot.unwrap_or_default();
+    assert_eq!(slot.limit_bytes, Some(48 * 1024 * 1024));
+    assert!(slot.retained_bytes > 8_000_000 && slot.growth_bytes_per_s > 0.0, "{slot:?}");
+    for _ in 0..12 {
+        bench.database.execute(SOURCE, fill).await?;
+        bench.database.execute(SOURCE, "select pg_switch_wal()").await?;
+        bench.database.execute(SOURCE, "checkpoint").await?;
+    }
+    connector.wait(|connector| connector.status.view().slot.is_some_and(|slot| slot.wal_status == "lost")).await?;
+    want(&bench, |desired| desired.paused = false).await?;
+    refused(&connector, "the server has invalidated it").await?;
+    recreate(&bench, &connector, 2).await?;
+    connector.stop().await
+}
