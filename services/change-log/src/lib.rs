@@ -12,6 +12,7 @@ pub mod difference;
 pub mod frame;
 pub mod header;
 pub mod kafka;
+mod pace;
 pub mod reader;
 pub mod records;
 pub mod registry;

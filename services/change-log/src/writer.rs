@@ -1,10 +1,17 @@
-//! Writing `changes.<source>`: one session, one idempotent producer, no gap.
+//! Writing `changes.<source>`: one session, idempotent producers, no gap.
+//!
+//! # Why
+//! The Kafka client has one request of an idempotent partition in flight, and asks in a loop whether the next may go as
+//! soon as a record has waited for its linger. A short linger makes that loop burn a core while a backlog drains; a long
+//! one delays what comes alone. Its linger cannot be changed while it runs, so there are two producers, and the pace of
+//! the records chooses.
 
 use crate::{
     control::{SESSION, Session},
     frame,
     header::{self, Kind},
     kafka::KafkaSettings,
+    pace::Pace,
     records::{RecordRef, Records},
     registry::{Registry, RegistryError},
     tail::{LogTail, TailError},
@@ -26,7 +33,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
@@ -36,19 +43,21 @@ pub const IN_FLIGHT_RECORDS_MAX: u64 = 12_288;
 pub const IN_FLIGHT_BYTES_MAX: u64 = 12 * 1024 * 1024;
 /// What the client adds to each record: its headers and its own bookkeeping.
 const RECORD_OVERHEAD_BYTES: u64 = 640;
+/// How long a record that comes alone waits for others.
+const LIVE_LINGER_MS: f32 = 0.5;
 /// How long Kafka may take to acknowledge the session record.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WriterSettings {
-    /// How long a record waits for others to share its batch.
+    /// How long a backlog's record waits for others to share its request. One that comes alone hardly waits.
     pub linger_ms: u16,
 }
 
 impl Default for WriterSettings {
     fn default() -> Self {
-        Self { linger_ms: 5 }
+        Self { linger_ms: 20 }
     }
 }
 
@@ -137,7 +146,12 @@ const fn size(key: usize, value: usize) -> u64 {
 
 /// The writing end of a source's log, for one session.
 pub struct LogWriter<P> {
-    producer: ThreadedProducer<Reports>,
+    live: ThreadedProducer<Reports>,
+    backlog: ThreadedProducer<Reports>,
+    /// Which of the two takes the records.
+    in_backlog: bool,
+    opened: Instant,
+    pace: Pace,
     deliveries: Arc<Deliveries>,
     topic: String,
     session: String,
@@ -166,21 +180,27 @@ impl<P: Copy + Send> LogWriter<P> {
         let topic = kafka.topic(&changes_topic(&session.source));
         let id = registry.register(SESSION.name, SESSION.text).await?;
         let deliveries = Arc::new(Deliveries::default());
-        let producer: ThreadedProducer<Reports> = kafka
-            .client()
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "0")
-            .set("compression.type", "lz4")
-            .set("linger.ms", settings.linger_ms.to_string())
-            .set("queue.buffering.max.messages", "100000")
-            .set("queue.buffering.max.kbytes", "65536")
-            .set("message.max.bytes", TOPIC_RECORD_BYTES_MAX.to_string())
-            .set("allow.auto.create.topics", "false")
-            .create_with_context(Reports(Arc::clone(&deliveries)))
-            .map_err(WriteError::Producer)?;
+        let producer = |linger_ms: f32| -> Result<ThreadedProducer<Reports>, WriteError> {
+            let mut client = kafka.client();
+            client
+                .set("acks", "all")
+                .set("enable.idempotence", "true")
+                .set("message.timeout.ms", "0")
+                .set("compression.type", "lz4")
+                .set("linger.ms", linger_ms.to_string())
+                .set("queue.buffering.max.messages", "100000")
+                .set("queue.buffering.max.kbytes", "65536")
+                .set("message.max.bytes", TOPIC_RECORD_BYTES_MAX.to_string())
+                .set("allow.auto.create.topics", "false");
+            client.create_with_context(Reports(Arc::clone(&deliveries))).map_err(WriteError::Producer)
+        };
+        let (live, backlog) = (producer(LIVE_LINGER_MS)?, producer(f32::from(settings.linger_ms))?);
         let mut writer = Self {
-            producer,
+            live,
+            backlog,
+            in_backlog: false,
+            opened: Instant::now(),
+            pace: Pace::default(),
             deliveries,
             topic,
             session: String::new(),
@@ -206,14 +226,31 @@ impl<P: Copy + Send> LogWriter<P> {
         let headers = OwnedHeaders::new_with_capacity(1).insert(Header { key: header::KIND, value: Some(kind) });
         self.send(kind.as_bytes(), &value, headers).await?;
         let acknowledged = async {
-            while self.deliveries.count.load(Ordering::Acquire) < self.sent {
-                self.failed()?;
-                self.deliveries.changed.notified().await;
-            }
+            self.delivered().await?;
             Ok(self.deliveries.offset.load(Ordering::Acquire))
         };
         let waited = tokio::time::timeout(SESSION_TIMEOUT, acknowledged).await;
         waited.unwrap_or_else(|_| Err(WriteError::NoSession { topic: self.topic.clone() }))
+    }
+
+    /// Waits until all that was sent is acknowledged.
+    async fn delivered(&mut self) -> Result<(), WriteError> {
+        while self.in_flight() > 0 {
+            self.failed()?;
+            self.deliveries.changed.notified().await;
+        }
+        Ok(())
+    }
+
+    /// Chooses the producer for so many records. The one takes over from the other only when nothing of it is in
+    /// flight: their requests do not keep each other's order.
+    async fn choose(&mut self, records: usize) -> Result<(), WriteError> {
+        let backlog = self.pace.is_backlog(self.opened.elapsed(), records);
+        if backlog != self.in_backlog {
+            self.delivered().await?;
+            self.in_backlog = backlog;
+        }
+        Ok(())
     }
 
     /// The source's log.
@@ -263,7 +300,8 @@ impl<P: Copy + Send> LogWriter<P> {
         let number = usize::try_from(self.sent).unwrap_or(usize::MAX);
         let mut record =
             BaseRecord::with_opaque_to(&self.topic, number).partition(0).key(key).payload(value).headers(headers);
-        while let Err((error, back)) = self.producer.send(record) {
+        let producer = if self.in_backlog { &self.backlog } else { &self.live };
+        while let Err((error, back)) = producer.send(record) {
             self.failed()?;
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(WriteError::Refused { topic: self.topic.clone(), source: error });
@@ -298,6 +336,7 @@ impl<P: Copy + Send> Sink<Records, P> for LogWriter<P> {
     type Error = WriteError;
 
     async fn enqueue(&mut self, batch: Batch<Records, P>) -> Result<(), WriteError> {
+        self.choose(batch.items.iter().map(Records::len).sum()).await?;
         for records in &batch.items {
             for record in records.iter() {
                 self.write(&record, records.snapshot.as_deref()).await?;

@@ -42,7 +42,7 @@ pub struct Settings {
     pub wal_budget: Option<u64>,
     #[serde(default)]
     pub when_over: WhenOver,
-    /// How long a record waits for others to share its batch.
+    /// How long a backlog's record waits for others to share its request.
     #[serde(default = "linger_ms")]
     pub linger_ms: u16,
     #[serde(default)]
@@ -91,7 +91,7 @@ fn all_tables() -> Vec<String> {
 }
 
 const fn linger_ms() -> u16 {
-    5
+    20
 }
 
 impl Settings {
