@@ -16,7 +16,7 @@ pub fn write(out: &mut Vec<u8>, element: &ColumnType, text: &[u8]) -> bool {
     let Some(count) = count(inner) else { return false };
     wire::long(out, count);
     let mut scratch = Vec::new();
-    let mut rest = inner;
+    let (mut rest, mut written) = (inner, 0);
     loop {
         let Some((next, quoted)) = element_of(rest, &mut scratch) else { return false };
         if !quoted && scratch == b"NULL" {
@@ -27,6 +27,7 @@ pub fn write(out: &mut Vec<u8>, element: &ColumnType, text: &[u8]) -> bool {
                 return false;
             }
         }
+        written += 1;
         match next {
             [] => break,
             [b',', next @ ..] => rest = next,
@@ -34,7 +35,8 @@ pub fn write(out: &mut Vec<u8>, element: &ColumnType, text: &[u8]) -> bool {
         }
     }
     out.push(0);
-    true
+    // A quote inside of an element without quotes is no array of the server's.
+    written == count
 }
 
 /// How many elements; `None` for more than one dimension.

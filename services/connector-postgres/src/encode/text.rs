@@ -162,9 +162,13 @@ fn zoned(out: &mut Vec<u8>, text: &[u8]) -> bool {
         return true;
     }
     let Some(offset) = offset_micros(offset) else { return false };
-    wire::string(out, &value::zoned(micros - offset));
+    let Some(micros) = micros.checked_sub(offset) else { return false };
+    wire::string(out, &value::zoned(micros));
     true
 }
+
+/// Zones lie less than 16 hours from UTC.
+const OFFSET_SECONDS_MAX: i64 = 16 * 3_600;
 
 /// `+05:30`, `-08`, `+00:19:32`.
 fn offset_micros(offset: &[u8]) -> Option<i64> {
@@ -173,9 +177,10 @@ fn offset_micros(offset: &[u8]) -> Option<i64> {
         [b'-', rest @ ..] => (-1, rest),
         _ => return None,
     };
-    let mut seconds = 0;
+    let mut seconds = 0_i64;
     for (part, unit) in rest.split(|byte| *byte == b':').zip([3_600, 60, 1]) {
-        seconds += integer(part)? * unit;
+        seconds = seconds.checked_add(integer(part)?.checked_mul(unit)?)?;
     }
-    Some(sign * seconds * MICROS_PER_SECOND)
+    // PostgreSQL's own limit; the log's form has no room for the years that others would lead to.
+    (0..OFFSET_SECONDS_MAX).contains(&seconds).then(|| sign * seconds * MICROS_PER_SECOND)
 }
