@@ -1,6 +1,7 @@
 //! Rules of the house that the compiler does not know.
 
 mod files;
+mod plants;
 
 use files::{File, sources};
 use std::process::Command;

@@ -7,8 +7,10 @@
 mod bench;
 mod demo;
 mod faults;
+mod fuzz;
 mod load;
 mod matrix;
+mod plants;
 mod test;
 mod up;
 
@@ -39,6 +41,10 @@ enum Verb {
     Load(load::Arguments),
     /// Break everything on purpose, at length, and count what was lost, duplicated or out of order.
     Faults(faults::Arguments),
+    /// Feed hostile input to everything that reads bytes of others, at length.
+    Fuzz(fuzz::Arguments),
+    /// Plant others' mistakes, one by one, in a copy of the work tree: each has to be caught.
+    Plants(plants::Arguments),
     /// Measure, side by side with a floor, in one run.
     Bench(bench::Arguments),
 }
@@ -53,6 +59,8 @@ fn main() -> ExitCode {
         Verb::Down => up::down(),
         Verb::Load(arguments) => load::run(&arguments),
         Verb::Faults(arguments) => faults::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Plants(arguments) => plants::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
     };
     done.unwrap_or_else(|error| {

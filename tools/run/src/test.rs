@@ -72,6 +72,7 @@ fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
         group("lints", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         group("unit", &["test", "--quiet", "--no-fail-fast", "--workspace", "--exclude", "tests", "--"]),
     ];
+    groups.push(group("fuzz", &["test", "--quiet", "-p", "tests", "--test", "fuzz"]));
     for name in folders(&repository.join("tests"))? {
         let filter = format!("{name}::");
         groups.push(group(&name, &["test", "--quiet", "-p", "tests", "--", COMPONENT_TEST_THREADS, &filter]));
