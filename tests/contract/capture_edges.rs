@@ -7,7 +7,7 @@ use apache_avro::{Schema, reader::datum::GenericDatumReader, types::Value as Avr
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    message::Headers,
+    message::{BorrowedMessage, Headers},
 };
 use std::{
     collections::HashMap,
@@ -141,6 +141,16 @@ impl<'a> Stranger<'a> {
         Ok(fields.into_iter().collect())
     }
 
+    async fn key(&mut self, framed: &[u8]) -> anyhow::Result<String> {
+        let id = self.learn(framed).await?;
+        let fields = self.read(id, framed)?;
+        let json = &self.schemas[&id].json;
+        let cells = json["fields"].as_array().context("a key's fields")?.iter().zip(column_names(json));
+        let cells = cells.map(|(field, name)| Some((name, fields.get(field["name"].as_str()?)?.clone())));
+        let record = Avro::Record(cells.collect::<Option<_>>().context("a key's field")?);
+        Ok(told_row(&record, &column_names(json), &[]))
+    }
+
     async fn tell(&mut self, key: &[u8], value: &[u8], headers: HashMap<String, String>) -> anyhow::Result<Told> {
         let id = self.learn(value).await?;
         let fields = self.read(id, value)?;
@@ -157,15 +167,7 @@ impl<'a> Stranger<'a> {
         let message = fields.get("message").map(|message| told_row(message, &["prefix".into(), "content".into()], &[]));
         let key = match key {
             [] => "-".to_owned(),
-            [0, ..] => {
-                let key_id = self.learn(key).await?;
-                let fields = self.read(key_id, key)?;
-                let json = &self.schemas[&key_id].json;
-                let cells = json["fields"].as_array().context("a key's fields")?.iter().zip(column_names(json));
-                let cells = cells.map(|(field, name)| Some((name, fields.get(field["name"].as_str()?)?.clone())));
-                let record = Avro::Record(cells.collect::<Option<_>>().context("a key's field")?);
-                told_row(&record, &column_names(json), &[])
-            }
+            [0, ..] => self.key(key).await?,
             text if headers["causeway.position"].as_bytes() == text => "position".to_owned(),
             _ => anyhow::bail!("a key that is neither Avro nor the position"),
         };
@@ -234,4 +236,33 @@ fn told_value(value: &Avro) -> String {
     };
     let length = text.chars().count();
     if length > VALUE_CHARS_MAX { format!("<{length}>") } else { text }
+}
+
+/// The quarantine's items, as `table key reason` with the row's key; the record's own key is the position.
+pub async fn quarantined(bench: &Bench, count: usize) -> anyhow::Result<Vec<String>> {
+    let consumer: BaseConsumer = bench.kafka_settings().client().set("group.id", "stranger").create()?;
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset("quarantine", 0, Offset::Beginning)?;
+    consumer.assign(&assignment)?;
+    let mut stranger = Stranger::of(bench)?;
+    let mut items = Vec::new();
+    let deadline = Instant::now() + WAIT_MAX;
+    while items.len() < count {
+        ensure!(Instant::now() < deadline, "only {} items in the quarantine", items.len());
+        let Some(message) = consumer.poll(Duration::from_millis(20)) else { continue };
+        let message: BorrowedMessage<'_> = message?;
+        let (key, value) = (message.key().context("a key")?, message.payload().context("a value")?);
+        let id = stranger.learn(value).await?;
+        let fields = stranger.read(id, value)?;
+        let field = |name: &str| told_value(&fields[name]);
+        ensure!(field("position").as_bytes() == key || field("position") == format!("<{}>", key.len()), "no position");
+        let Some(Avro::Bytes(row_key)) = inner(&fields["key"]) else { anyhow::bail!("no key") };
+        let row_key = stranger.key(row_key).await?;
+        items.push(format!("{} {row_key} {}", field("table"), field("reason")));
+    }
+    Ok(items)
+}
+
+fn inner(value: &Avro) -> Option<&Avro> {
+    if let Avro::Union(_, inner) = value { Some(inner) } else { Some(value) }
 }

@@ -2,9 +2,11 @@
 
 mod capture;
 mod capture_edges;
+mod capture_edges_large;
 mod capture_edges_published;
 mod capture_edges_rows;
 mod capture_edges_tables;
+mod capture_edges_transactions;
 mod capture_idle;
 mod capture_schema;
 mod capture_signal;

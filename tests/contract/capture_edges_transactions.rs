@@ -1,0 +1,130 @@
+//! What is one transaction, what is none, and in which order: messages, origins, savepoints, two-phase commits, and
+//! rows that share a place in the server's log.
+
+use super::{
+    capture_edges::{Stranger, Told, lines},
+    capture_stack::{Bench, SOURCE},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+const SCHEMA: &str = "
+    create table marker (id serial primary key);
+    create table line (id integer primary key, note text);
+    create table unwanted (id integer);";
+
+const TRANSACTIONS: &str = "
+    begin; insert into line values (1); select pg_logical_emit_message(true, 'audit', 'one');
+        insert into line values (2); commit;
+    begin; insert into line values (3); select pg_logical_emit_message(false, 'ping', 'two'); rollback;
+    begin; select pg_logical_emit_message(true, 'audit', 'gone'); rollback;
+    begin; select txid_current(); commit;
+    insert into unwanted values (1);
+    begin; insert into line values (4); savepoint a; insert into line values (5);
+        select pg_logical_emit_message(true, 'audit', 'gone'); rollback to a; insert into line values (6);
+        savepoint b; insert into line values (7); insert into unwanted values (2); release b; commit;
+    begin; insert into line values (8); prepare transaction 'late';
+    insert into line values (9);
+    commit prepared 'late';
+    begin; insert into line values (10); prepare transaction 'never'; rollback prepared 'never';";
+
+/// Another node's change, as its apply worker writes it.
+const REPLICATED: &str = "
+    select pg_replication_origin_create('elsewhere'); select pg_replication_origin_session_setup('elsewhere');
+    begin; select pg_replication_origin_xact_setup('0/ABCD', now()); insert into line values (11); commit;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_what_was_committed_in_its_order() -> anyhow::Result<()> {
+    let mut bench = Bench::start(SCHEMA).await?;
+    for setting in ["max_prepared_transactions = 10", "logical_decoding_work_mem = '64kB'"] {
+        bench.database.execute(SOURCE, &format!("alter system set {setting}")).await?;
+    }
+    bench.database.restart().await?;
+    let mut settings = bench.settings();
+    settings.tables = vec!["public.line".into(), "public.marker".into()];
+    let connector = bench.connector(settings.clone());
+    connector.wait_ready().await?;
+    let mut stranger = Stranger::of(&bench)?;
+    let client = bench.database.connect(SOURCE).await?;
+    // One by one: several in one message would be one transaction.
+    for statement in TRANSACTIONS.split(';').chain(REPLICATED.split(';')) {
+        client.batch_execute(statement).await?;
+    }
+    let told = stranger.upto_now().await?;
+    small(&told);
+
+    // Rows of one COPY share their place; the connector ends wherever it is, again and again.
+    connector.cut_off().await;
+    copy(&bench, 1_000, 4_000).await?;
+    for pause in [80, 200, 400] {
+        let connector = bench.connector(settings.clone());
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        connector.cut_off().await;
+    }
+    let connector = bench.connector(settings);
+    connector.wait_ready().await?;
+    copy(&bench, 10_000, 5_000).await?;
+    let told = stranger.upto_now().await?;
+    let want: Vec<String> =
+        (1_000..5_000).chain(10_000..15_000).map(|id| format!("c public.line id={id} | ")).collect();
+    let got = lines(&told, "public.line");
+    assert_eq!(got.len(), want.len());
+    assert!(got.iter().zip(&want).all(|(got, want)| got.starts_with(want.as_str())), "lost, twice or out of order");
+    ends(&told);
+    spilled(&bench).await?;
+    connector.stop().await
+}
+
+fn small(told: &[Told]) {
+    let all: Vec<String> = told.iter().map(Told::line).collect();
+    let row = |id: i32| format!("c public.line id={id} | id={id} note=null");
+    let message = |prefix: &str, content: &str| format!("m . prefix={prefix} | - | prefix={prefix} content={content}");
+    // What a transaction says that is rolled back is not told; what it says outside of itself is.
+    let want = [
+        row(1),
+        message("audit", "one"),
+        row(2),
+        message("ping", "two"),
+        row(4),
+        row(6),
+        row(7),
+        row(9),
+        row(8),
+        row(11),
+    ];
+    assert_eq!(all, want);
+    assert_eq!(told[0].commit(), told[2].commit());
+    let ordinals: Vec<u64> = told[..3].iter().map(Told::ordinal).collect();
+    assert_eq!(ordinals, [1, 2, 3]);
+    ends(told);
+}
+
+/// The last record of a transaction, and no other, says where it ends.
+fn ends(told: &[Told]) {
+    let mut transactions: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
+    for record in told {
+        transactions.entry(record.commit()).or_default().push(record.header("causeway.commit-end").is_some());
+    }
+    for (commit, ends) in transactions {
+        assert_eq!(ends.iter().position(|end| *end), Some(ends.len() - 1), "{commit}");
+    }
+}
+
+async fn copy(bench: &Bench, first: i32, rows: i32) -> anyhow::Result<()> {
+    let client = bench.database.connect(SOURCE).await?;
+    let (last, padding) = (first + rows - 1, "x".repeat(200));
+    client.batch_execute(&format!("copy line from program E'seq -f \"%.0f\\t{padding}\" {first} {last}'")).await?;
+    Ok(())
+}
+
+/// The server did put a transaction on its disk: the test has tested that.
+async fn spilled(bench: &Bench) -> anyhow::Result<()> {
+    let client = bench.database.connect(SOURCE).await?;
+    let question = "select coalesce(sum(spill_txns), 0)::bigint > 0 from pg_stat_replication_slots";
+    for _ in 0..200 {
+        if client.query_one(question, &[]).await?.get(0) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("no transaction was spilled")
+}
