@@ -76,6 +76,8 @@ fn ends(items: &[Item]) -> Vec<&Snapshot> {
 fn keyed(items: &[Item], table: &str, key: impl Fn(&Row) -> String) -> BTreeMap<String, Row> {
     let (mut rows, mut stale): (BTreeMap<String, Row>, Vec<String>) = (BTreeMap::new(), Vec::new());
     let name = format!("lims.{table}");
+    // The row that the last record took away: one that takes another key keeps its large values.
+    let mut gone: Option<Row> = None;
     for item in items {
         let entry = match item {
             Item::Entry(entry) => entry,
@@ -96,16 +98,18 @@ fn keyed(items: &[Item], table: &str, key: impl Fn(&Row) -> String) -> BTreeMap<
         if entry.table.as_ref().is_none_or(|schema| *schema.table.name != *table) {
             continue;
         }
+        let moved = gone.take();
         let changed = match &entry.change {
             Change::Snapshot { new } | Change::Insert { new } | Change::Update { new, .. } => {
                 let key = key(new);
-                let new = rows.get(&key).map_or_else(|| new.clone(), |old| new.clone().filled_from(old));
+                let old = rows.get(&key).or(moved.as_ref());
+                let new = old.map_or_else(|| new.clone(), |old| new.clone().filled_from(old));
                 rows.insert(key.clone(), new);
                 key
             }
             Change::Delete { old } => {
                 let key = key(old.as_ref().expect("the key"));
-                rows.remove(&key);
+                gone = rows.remove(&key);
                 key
             }
             Change::Truncate | Change::Message { .. } => continue,

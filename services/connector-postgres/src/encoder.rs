@@ -111,7 +111,10 @@ impl Step<Input, Records, Lsn> for Encoder<'_> {
             match input {
                 Input::Frames(frames) if self.deferred.is_empty() => self.deferred = frames.into(),
                 Input::Frames(frames) => self.deferred.extend(frames),
-                Input::Answer(answer) => self.snapshots.answer(*answer),
+                Input::Answer(answer) => {
+                    self.snapshots.answer(*answer);
+                    self.show_problem();
+                }
                 Input::Tick => {}
             }
         }

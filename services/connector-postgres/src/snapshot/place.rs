@@ -302,6 +302,13 @@ impl Encoder<'_> {
         Ok(())
     }
 
+    /// A part that could not be read is told where people look.
+    pub(crate) fn show_problem(&self) {
+        if let Some(running) = self.snapshots.state.running.as_ref().filter(|_| self.snapshots.problem.is_some()) {
+            self.show(running, None);
+        }
+    }
+
     fn show(&self, running: &Running, table: Option<&TableId>) {
         let seconds = self.snapshots.started.elapsed().as_secs_f64().max(0.001);
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
