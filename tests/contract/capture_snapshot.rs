@@ -15,7 +15,7 @@ const SCHEMA: &str = "
     create table lims.result (id bigint primary key, note text, value numeric);
     alter table lims.result alter column note set storage external;
     create table lims.code (system text, code text, term text, primary key (system, code));
-    create table lims.event (at integer, what text);
+    create table lims.event (at bigint, what text);
     alter table lims.event replica identity full;";
 const ROWS: i64 = 40_000;
 /// Long enough to lie outside of the row.
@@ -32,7 +32,7 @@ async fn fill(bench: &Bench) -> anyhow::Result<()> {
 
 /// Everything that can happen to a row, all over the tables, until told to end.
 async fn work(client: tokio_postgres::Client, mut random: StdRng, stop: boot::Stop) -> anyhow::Result<()> {
-    let mut next = 10 * ROWS;
+    let mut next = random.random_range(10 * ROWS..1_000_000_000_000);
     while !stop.is_cancelled() {
         let mut sql = String::from("begin;");
         for _ in 0..random.random_range(1..6) {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use change::{Lsn, TableSchema};
 use futures_util::TryStreamExt;
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_postgres::{Client, NoTls};
 
 /// A chunk ends after so many bytes, at a row's end, …
@@ -30,6 +30,10 @@ const FIRST_ROWS_MAX: u64 = 1_000;
 const THROTTLE_STEP: Duration = Duration::from_secs(1);
 /// Reading a chunk, or planning a table, takes no longer.
 const READ_MAX: Duration = Duration::from_secs(300);
+/// Rounds of the WAL writer in which a commit is flushed, with one to spare; and its longest setting.
+const WRITER_ROUNDS: u32 = 4;
+const WRITER_DELAY_MAX: Duration = Duration::from_secs(10);
+const FLUSH_POLL: Duration = Duration::from_millis(10);
 /// PostgreSQL's page, and the headers that a place at its beginning lies behind.
 const PAGE_BYTES: u64 = 8192;
 const PAGE_HEADERS: [u64; 2] = [24, 40];
@@ -171,6 +175,7 @@ impl Reader {
         chunk.complete = !cut && (chunk.rows.len() as u64) < rows_max;
         chunk.last = last_key(&chunk, key);
         finish(client, cut).await?;
+        chunk.high = flushed(client, chunk.high).await?;
         Ok(Found::Chunk(Box::new(chunk)))
     }
 
@@ -182,6 +187,7 @@ impl Reader {
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Found, ConnectorError> {
         let (mut chunk, filters, only) = self.begin(client, job).await?;
+        chunk.high = flushed(client, chunk.high).await?;
         let select = Self::select((&chunk.schema, only), job, filters, Ranged::default());
         let rows = client.copy_out(select.as_str()).await.doing("reading a table")?;
         let mut rows = pin!(rows);
@@ -259,6 +265,26 @@ impl Reader {
 
 const SEEN: &str = "select pg_current_snapshot()::text as visible, pg_current_wal_insert_lsn()::text as high,
     current_setting('synchronous_standby_names') <> '' as waits";
+
+const FLUSHED: &str = "select pg_current_wal_flush_lsn()::text as flushed,
+    (select setting::bigint from pg_settings where name = 'wal_writer_delay') as delay";
+
+/// The stream tells only what is flushed, and WAL that ends no transaction may stay unflushed for long. A commit does
+/// not: an asynchronous one is flushed within three rounds of the WAL writer (PostgreSQL, "Asynchronous Commit"), and
+/// any other before it is visible.
+async fn flushed(client: &Client, high: Lsn) -> Result<Lsn, ConnectorError> {
+    let began = Instant::now();
+    loop {
+        let row = client.query_one(FLUSHED, &[]).await.doing("asking how far the WAL is flushed")?;
+        let (flushed, delay): (String, Option<i64>) = (row.get("flushed"), row.get("delay"));
+        let flushed = flushed.parse().unwrap_or(high);
+        let delay = delay.and_then(|delay| u64::try_from(delay).ok()).map_or(WRITER_DELAY_MAX, Duration::from_millis);
+        if flushed >= high || began.elapsed() > WRITER_ROUNDS * delay {
+            return Ok(high.min(flushed));
+        }
+        tokio::time::sleep(FLUSH_POLL).await;
+    }
+}
 
 const SIZE: &str = "select c.oid, greatest(c.reltuples, 0)::bigint as rows, pg_total_relation_size(c.oid) as bytes
     from pg_publication_tables p
