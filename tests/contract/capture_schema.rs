@@ -21,33 +21,41 @@ fn columns(items: &[Item]) -> Vec<String> {
     items.iter().filter_map(told).collect()
 }
 
+async fn each(client: &tokio_postgres::Client, statements: &str) -> anyhow::Result<()> {
+    for statement in statements.split(';') {
+        client.batch_execute(statement).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compatible_shapes_pass_and_an_incompatible_one_waits_for_an_operator() -> anyhow::Result<()> {
     let bench = Bench::start(SCHEMA).await?;
     let connector = bench.connector(bench.settings());
     connector.wait_ready().await?;
     let owner = bench.database.connect_as("capture", SOURCE).await?;
-    owner
-        .batch_execute(
-            "insert into lims.result values (1, 'a', 1);
+    // A new label can be used only once it is committed: each statement is a transaction.
+    each(
+        &owner,
+        "insert into lims.result values (1, 'a', 1);
              alter table lims.result add column unit text; insert into lims.result values (2, 'b', 2, 'g');
              alter table lims.result drop column note; insert into lims.result values (3, 3, 'g');
              alter table lims.result rename unit to units; insert into lims.result values (4, 4, 'g');
              alter table lims.result alter value type bigint; insert into lims.result values (5, 5, 'g');
              alter type lims.state add value 'closed'; insert into lims.other values (6, 'closed');
-             alter table lims.other rename to others; insert into lims.others values (7, 'open');",
-        )
-        .await?;
+             alter table lims.other rename to others; insert into lims.others values (7, 'open')",
+    )
+    .await?;
     let items = bench.log(|items| inserts(items) == 7).await?;
     let want_columns = ["id note value", "id note value unit", "id value unit", "id value units", "id value units"];
     assert_eq!(columns(&items)[..5], want_columns);
 
-    owner
-        .batch_execute(
-            "alter table lims.result alter value type text; insert into lims.result values (8, 'eight', 'g');
-             alter table lims.result alter value type integer using 9; insert into lims.result values (9, 9, 'g');",
-        )
-        .await?;
+    each(
+        &owner,
+        "alter table lims.result alter value type text; insert into lims.result values (8, 'eight', 'g');
+             alter table lims.result alter value type integer using 9; insert into lims.result values (9, 9, 'g')",
+    )
+    .await?;
     connector.wait(|connector| connector.status.view().phase == Phase::Refused).await?;
     let why = connector.unready().unwrap_or_default();
     for words in ["lims.result has a new shape", "value: long → string", "accept-schema clinic lims.result"] {
