@@ -175,7 +175,7 @@ impl Reader {
         chunk.complete = !cut && (chunk.rows.len() as u64) < rows_max;
         chunk.last = last_key(&chunk, key);
         finish(client, cut).await?;
-        chunk.high = flushed(client, chunk.high).await?;
+        chunk.high = flushed(client, &self.settings.slot(), chunk.high).await?;
         Ok(Found::Chunk(Box::new(chunk)))
     }
 
@@ -187,7 +187,7 @@ impl Reader {
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Found, ConnectorError> {
         let (mut chunk, filters, only) = self.begin(client, job).await?;
-        chunk.high = flushed(client, chunk.high).await?;
+        chunk.high = flushed(client, &self.settings.slot(), chunk.high).await?;
         let select = Self::select((&chunk.schema, only), job, filters, Ranged::default());
         let rows = client.copy_out(select.as_str()).await.doing("reading a table")?;
         let mut rows = pin!(rows);
@@ -266,21 +266,28 @@ impl Reader {
 const SEEN: &str = "select pg_current_snapshot()::text as visible, pg_current_wal_insert_lsn()::text as high,
     current_setting('synchronous_standby_names') <> '' as waits";
 
+/// How far the WAL is flushed, and the slot's sender: how far it has read, and whether it waits for more.
 const FLUSHED: &str = "select pg_current_wal_flush_lsn()::text as flushed,
-    (select setting::bigint from pg_settings where name = 'wal_writer_delay') as delay";
+    (select setting::bigint from pg_settings where name = 'wal_writer_delay') as delay,
+    (select r.sent_lsn::text from pg_replication_slots s
+     join pg_stat_replication r on r.pid = s.active_pid join pg_stat_activity a on a.pid = s.active_pid
+     where s.slot_name = $1 and a.wait_event ilike 'WalSenderWaitForWal') as caught_up";
 
 /// The stream tells only what is flushed, and WAL that ends no transaction may stay unflushed for long. A commit does
 /// not: an asynchronous one is flushed within three rounds of the WAL writer (PostgreSQL, "Asynchronous Commit"), and
-/// any other before it is visible.
-async fn flushed(client: &Client, high: Lsn) -> Result<Lsn, ConnectorError> {
+/// any other before it is visible. After that, a sender that waits has read every commit that counts.
+async fn flushed(client: &Client, slot: &str, high: Lsn) -> Result<Lsn, ConnectorError> {
     let began = Instant::now();
     loop {
-        let row = client.query_one(FLUSHED, &[]).await.doing("asking how far the WAL is flushed")?;
+        let row = client.query_one(FLUSHED, &[&slot]).await.doing("asking how far the WAL is flushed")?;
         let (flushed, delay): (String, Option<i64>) = (row.get("flushed"), row.get("delay"));
-        let flushed = flushed.parse().unwrap_or(high);
+        if flushed.parse().is_ok_and(|flushed: Lsn| flushed >= high) {
+            return Ok(high);
+        }
         let delay = delay.and_then(|delay| u64::try_from(delay).ok()).map_or(WRITER_DELAY_MAX, Duration::from_millis);
-        if flushed >= high || began.elapsed() > WRITER_ROUNDS * delay {
-            return Ok(high.min(flushed));
+        let caught_up: Option<Lsn> = row.get::<_, Option<String>>("caught_up").and_then(|sent| sent.parse().ok());
+        if let Some(sent) = caught_up.filter(|_| began.elapsed() > WRITER_ROUNDS * delay) {
+            return Ok(high.min(sent));
         }
         tokio::time::sleep(FLUSH_POLL).await;
     }
