@@ -18,6 +18,11 @@ use clap::{Parser, Subcommand};
 use output::Format;
 use std::{path::PathBuf, process::ExitCode};
 
+/// Records are handed from thread to thread, and freed on another than the one that made them: the system's allocator
+/// pays for that with each one. The override takes the Kafka client's C along.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Streams record changes out of health databases, codes them, and keeps records and alerts live.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 100)]

@@ -177,7 +177,8 @@ impl Relation {
             out.buffer().extend_from_slice(part.as_bytes());
             out.end_part();
         }
-        out.close(Kind::Change, place.position, true);
+        // Rows that were read belong to no transaction that could be traced.
+        out.close(Kind::Change, place.position, place.transaction.is_some());
     }
 
     /// Encodes what all records of one transaction and table share, once.

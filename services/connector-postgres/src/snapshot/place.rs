@@ -15,10 +15,9 @@ use crate::{
     quarantine::Oversized,
     relation::{Place, Relation},
     status::{Phase, SnapshotView},
-    trace,
 };
 use boot::failpoint;
-use change::{Position, TableId};
+use change::TableId;
 use change_log::{
     Records,
     control::{PROGRESS, Progress, SNAPSHOT, Snapshot as SnapshotRecord},
@@ -234,8 +233,6 @@ impl Encoder<'_> {
     fn block(&self, snapshot: &str) -> Records {
         let mut block = Records::default();
         block.snapshot = Some(snapshot.into());
-        let position = Position { ordinal: 0, ..self.last };
-        block.set_trace(trace::parent(&self.origin.source, position));
         block
     }
 
