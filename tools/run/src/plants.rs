@@ -1,53 +1,98 @@
 //! `./run plants`: mistakes that others made, planted one by one in a copy of the work tree; a suite that stays green
 //! over one of them is worth less than it looks.
 //!
-//! A plant is a patch in `tests/plants`; lines before its diff say what it is and, after `Caught by:`, what has to go red:
-//! `test …` for `cargo test`, or `faults …` for `./run faults --short`.
+//! A plant is a patch in `tests/plants`; lines before its diff say what it is and, after `Caught by:`, what has to go red.
+//!
+//! # Why
+//! A catcher that is red anyway would catch everything. So each is run on the copy without plants first and has to be
+//! green there, and afterwards only a verdict of its own counts: a test that failed, a check that did not hold. What cannot
+//! be built, hangs up, or finds no Kafka has caught nothing.
+
+mod catcher;
+mod copy;
 
 use anyhow::{Context, ensure};
+use catcher::{Catcher, Outcome};
+use copy::Copy;
+use proof::{checks, report::Report};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::ExitCode,
     time::Instant,
 };
 
 const CATCHER: &str = "Caught by: ";
-/// What a copy shares with the work tree: the fetched components.
-const FETCHED: [&str; 2] = ["kafka-", "apicurio-"];
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// One plant, or part of its name.
+    /// One plant, or part of its name or of what catches it: unit, fuzz, contract, faults.
     name: Option<String>,
+    /// Write the report here as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 struct Plant {
     name: String,
     patch: PathBuf,
-    /// Words of the line after `Caught by:`.
-    catcher: Vec<String>,
+    catcher: Catcher,
 }
 
+/// Every plant is tried, whatever became of the one before.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &arguments.report {
+        checks::writable(file)?;
+    }
+    let began = Instant::now();
     let repository = stack::repository();
     let plants = plants(&repository.join("tests/plants"), arguments.name.as_deref())?;
     ensure!(!plants.is_empty(), "no plant has that name");
-    let yard = Copy::make(&repository)?;
-    let mut missed = Vec::new();
-    for plant in &plants {
+    let copy = Copy::make(&repository)?;
+    let mut report = Report::new("plants");
+    control(&copy, &plants)?;
+    report.figure("control_seconds", began.elapsed().as_secs_f64().round());
+    for (number, plant) in plants.iter().enumerate() {
         let began = Instant::now();
-        yard.refresh()?;
-        yard.apply(&plant.patch).with_context(|| format!("{} does not apply", plant.name))?;
-        let red = yard.goes_red(&plant.catcher).with_context(|| plant.name.clone())?;
-        let told = if red { "caught" } else { "MISSED" };
-        println!("{:<32} {told}  {:>5.0} s  by {}", plant.name, began.elapsed().as_secs_f32(), plant.catcher.join(" "));
-        if !red {
-            missed.push(plant.name.as_str());
+        let (caught, told) = match tried(&copy, plant) {
+            Ok(Outcome::Red(what)) => (true, format!("red: {}", what.join(", "))),
+            Ok(Outcome::Green(_)) => (false, format!("MISSED: {} stays green", plant.catcher)),
+            Err(error) => (false, format!("NOT TRIED: {error:#}")),
+        };
+        let seconds = began.elapsed().as_secs_f32();
+        println!("{:>2}/{} {:<32} {seconds:>5.0} s  {told}", number + 1, plants.len(), plant.name);
+        report.check(&plant.name, caught, &told);
+    }
+    let caught = report.checks().iter().filter(|check| check.ok).count();
+    report.figure("seconds", began.elapsed().as_secs_f64().round());
+    println!("{} planted, {caught} caught, {:.0} s", plants.len(), began.elapsed().as_secs_f32());
+    if let Some(file) = &arguments.report {
+        report.write(file)?;
+    }
+    Ok(if report.ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// All catchers are green where nothing is planted, else they could catch nothing.
+fn control(copy: &Copy, plants: &[Plant]) -> anyhow::Result<()> {
+    let began = Instant::now();
+    copy.refresh()?;
+    let catchers: BTreeSet<&Catcher> = plants.iter().map(|plant| &plant.catcher).collect();
+    for catcher in &catchers {
+        let outcome = catcher.run(copy).with_context(|| format!("without a plant: {catcher}"))?;
+        match outcome {
+            Outcome::Green(1..) => println!("green without a plant: {catcher}"),
+            Outcome::Green(0) => anyhow::bail!("there is no such catcher: {catcher}"),
+            Outcome::Red(what) => anyhow::bail!("red without a plant: {catcher}: {}", what.join(", ")),
         }
     }
-    println!("{} planted, {} caught", plants.len(), plants.len() - missed.len());
-    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{} catchers are green without a plant, {:.0} s", catchers.len(), began.elapsed().as_secs_f32());
+    Ok(())
+}
+
+fn tried(copy: &Copy, plant: &Plant) -> anyhow::Result<Outcome> {
+    copy.refresh()?;
+    copy.apply(&plant.patch).context("it does not apply")?;
+    plant.catcher.run(copy)
 }
 
 fn plants(folder: &Path, name: Option<&str>) -> anyhow::Result<Vec<Plant>> {
@@ -55,121 +100,19 @@ fn plants(folder: &Path, name: Option<&str>) -> anyhow::Result<Vec<Plant>> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
         let patch = entry.path();
         let stem = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if patch.extension().is_none_or(|extension| extension != "patch")
-            || name.is_some_and(|name| !stem.contains(name))
-        {
+        if patch.extension().is_none_or(|extension| extension != "patch") {
             continue;
         }
         let text = std::fs::read_to_string(&patch)?;
-        let catcher = text.lines().find_map(|line| line.strip_prefix(CATCHER));
-        let catcher = catcher.with_context(|| format!("{stem} does not say what catches it"))?;
-        plants.push(Plant { name: stem, patch, catcher: catcher.split_whitespace().map(str::to_owned).collect() });
+        let line = text.lines().find_map(|line| line.strip_prefix(CATCHER));
+        let line = line.with_context(|| format!("{stem} does not say what catches it"))?;
+        if name.is_some_and(|name| !stem.contains(name) && !line.contains(name)) {
+            continue;
+        }
+        let catcher = line.parse().with_context(|| format!("{stem}: {line}"))?;
+        plants.push(Plant { name: stem, patch, catcher });
     }
-    plants.sort_by(|a, b| a.name.cmp(&b.name));
+    // Those of one catcher follow one another, so that little is built again.
+    plants.sort_by(|a, b| (&a.catcher, &a.name).cmp(&(&b.catcher, &b.name)));
     Ok(plants)
-}
-
-/// The work tree once more, with a target folder of its own.
-struct Copy {
-    from: PathBuf,
-    tree: PathBuf,
-    target: PathBuf,
-}
-
-impl Copy {
-    fn make(repository: &Path) -> anyhow::Result<Self> {
-        let folder = stack::local().join("plants");
-        let copy = Self { from: repository.to_owned(), tree: folder.join("tree"), target: folder.join("target") };
-        std::fs::create_dir_all(copy.tree.join(".local"))?;
-        for entry in std::fs::read_dir(stack::local())?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let link = copy.tree.join(".local").join(&name);
-            if FETCHED.iter().any(|start| name.starts_with(start)) && !link.exists() {
-                std::os::unix::fs::symlink(entry.path(), link)?;
-            }
-        }
-        copy.share_dependencies()?;
-        Ok(copy)
-    }
-
-    /// What is built already of other people's crates is linked in, once; cargo's notes on it are copied, because cargo
-    /// writes over them.
-    fn share_dependencies(&self) -> anyhow::Result<()> {
-        let built = self.from.join("target/debug");
-        let here = self.target.join("debug");
-        if here.exists() || !built.is_dir() {
-            return Ok(());
-        }
-        std::fs::create_dir_all(&here)?;
-        for (name, how) in [("deps", "-al"), ("build", "-a"), (".fingerprint", "-a")] {
-            let mut command = Command::new("cp");
-            let done = command.arg(how).arg(built.join(name)).arg(here.join(name)).status()?;
-            ensure!(done.success(), "cannot copy {name} of the target folder");
-        }
-        Ok(())
-    }
-
-    /// As the work tree is now. Files that are the same keep their times, so that little is built again.
-    fn refresh(&self) -> anyhow::Result<()> {
-        let list = |arguments: &[&str]| -> anyhow::Result<BTreeSet<String>> {
-            let output =
-                Command::new("git").args(arguments).current_dir(&self.from).output().context("cannot run git")?;
-            ensure!(output.status.success(), "the work tree is not git's");
-            Ok(String::from_utf8_lossy(&output.stdout)
-                .split('\0')
-                .filter(|n| !n.is_empty())
-                .map(str::to_owned)
-                .collect())
-        };
-        for name in list(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])? {
-            let (from, to) = (self.from.join(&name), self.tree.join(&name));
-            let Ok(wanted) = std::fs::read(&from) else { continue };
-            if std::fs::read(&to).is_ok_and(|found| found == wanted) {
-                continue;
-            }
-            std::fs::create_dir_all(to.parent().unwrap_or(&self.tree))?;
-            std::fs::copy(&from, &to).with_context(|| format!("cannot copy {name}"))?;
-        }
-        Ok(())
-    }
-
-    fn apply(&self, patch: &Path) -> anyhow::Result<()> {
-        let mut command = Command::new("git");
-        // The copy lies inside of the work tree: git must not take it for a part of it.
-        command.arg("apply").arg(patch).current_dir(&self.tree).env("GIT_CEILING_DIRECTORIES", self.tree.join(".."));
-        let output = command.output().context("cannot run git")?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(())
-    }
-
-    /// Whether the catcher fails. It has to be built: what cannot be compiled catches nothing.
-    fn goes_red(&self, catcher: &[String]) -> anyhow::Result<bool> {
-        let (kind, rest) = catcher.split_first().context("nothing is said to catch it")?;
-        if kind == "faults" {
-            self.cargo(&["build", "--quiet", "-p", "causeway", "-p", "run"])?;
-            let mut command = Command::new(self.target.join("debug/run"));
-            command.args(["faults", "--short"]).args(rest).current_dir(&self.tree).stdout(Stdio::null());
-            return Ok(!command.stderr(Stdio::null()).status().context("cannot run the faults")?.success());
-        }
-        ensure!(kind == "test", "`{kind}` catches nothing");
-        let of_cargo = rest.split(|word| word == "--").next().unwrap_or_default();
-        let mut build = vec!["test", "--quiet", "--no-run"];
-        build.extend(of_cargo.iter().map(String::as_str));
-        self.cargo(&build)?;
-        let mut command = self.command();
-        command.args(["test", "--quiet"]).args(rest).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(!command.status().context("cannot run cargo")?.success())
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new("cargo");
-        command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
-        command
-    }
-
-    fn cargo(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        let output = self.command().args(arguments).output().context("cannot run cargo")?;
-        ensure!(output.status.success(), "it cannot be built:\n{}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(())
-    }
 }

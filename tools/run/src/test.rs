@@ -31,9 +31,9 @@ pub(crate) struct Group {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    passed: u64,
-    failed: u64,
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
 }
 
 pub(crate) struct Outcome {
@@ -131,7 +131,7 @@ pub(crate) fn run_group(group: &Group, repository: &Path) -> anyhow::Result<Outc
 }
 
 /// `test result: ok. 12 passed; 0 failed; 0 ignored; …`
-fn result(line: &str) -> Option<Counts> {
+pub(crate) fn result(line: &str) -> Option<Counts> {
     let rest = line.strip_prefix("test result: ")?;
     let number_before = |word: &str| rest.split_once(word)?.0.rsplit(' ').next()?.parse().ok();
     Some(Counts { passed: number_before(" passed")?, failed: number_before(" failed")? })

@@ -19,7 +19,10 @@ pub use kills::points;
 
 use crate::report::Report;
 use anyhow::Context;
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -113,8 +116,15 @@ pub async fn run(
     let mut yard = yard::Yard::start(folder, |_, _| Ok(())).await?;
     for act in acts {
         say(&format!("{}: starts", act.name()));
+        let (began, checked) = (Instant::now(), report.checks().len());
         let done = perform(*act, &mut yard, scale, seed, &mut report, &mut say).await;
         done.with_context(|| format!("{} of seed {seed}; logs in {}", act.name(), folder.display()))?;
+        for check in &report.checks()[checked..] {
+            say(&format!("{} {}: {}", if check.ok { "ok    " } else { "FAILED" }, check.name, check.detail));
+        }
+        let seconds = began.elapsed().as_secs_f64().round();
+        say(&format!("{}: over after {seconds} s", act.name()));
+        report.figure(&format!("{}_seconds", act.name()), seconds);
         yard.heal();
     }
     yard.stop().await?;
