@@ -224,16 +224,49 @@ async fn tables_are_read_while_they_change() -> anyhow::Result<()> {
     assert!(connector.status.view().snapshot.is_some_and(|view| view.done && view.rows > 0));
 
     // Again, with rows that went while nobody was told.
-    let request = connector_postgres::signal::SnapshotRequest {
-        id: "018f0000-0000-7000-8000-000000000001".to_owned(),
-        ..Default::default()
-    };
-    connector_postgres::signal::change(&bench.kafka_settings(), SOURCE, |desired| {
-        desired.request(request.clone(), &[])
-    })
-    .await?;
+    ask_for(&bench, "018f0000-0000-7000-8000-000000000001").await?;
     let items = through_a_snapshot(&bench, 2, seed ^ 1).await?;
     assert_equal(&bench, &items).await?;
+    connector.stop().await?;
+    slowed_by_the_load(&bench).await
+}
+
+async fn ask_for(bench: &Bench, id: &str) -> anyhow::Result<()> {
+    let request = connector_postgres::signal::SnapshotRequest { id: id.to_owned(), ..Default::default() };
+    let ask = |desired: &mut connector_postgres::signal::Desired| desired.request(request.clone(), &[]);
+    connector_postgres::signal::change(&bench.kafka_settings(), SOURCE, ask).await?;
+    Ok(())
+}
+
+/// While the source is busy with other things a snapshot slows down, and says why.
+async fn slowed_by_the_load(bench: &Bench) -> anyhow::Result<()> {
+    let stop = boot::Stop::new();
+    let mut busy = Vec::new();
+    for _ in 0..4 {
+        let (client, stop) = (bench.database.connect(SOURCE).await?, stop.clone());
+        busy.push(tokio::spawn(async move {
+            while !stop.is_cancelled() {
+                // The server counts a session that reads tables.
+                client.batch_execute("select pg_sleep(0.2) from lims.code limit 1").await?;
+            }
+            anyhow::Ok(())
+        }));
+    }
+    let mut settings = bench.settings();
+    settings.snapshot.active_sessions_max = 2;
+    let connector = bench.connector(settings);
+    connector.wait(|connector| connector.status.view().active_sessions.is_some_and(|sessions| sessions > 3.0)).await?;
+    ask_for(bench, "018f0000-0000-7000-8000-000000000002").await?;
+    let slowed = |connector: &Connector| {
+        let view = connector.status.view().snapshot;
+        view.is_some_and(|view| view.waits_for == Some("the source to be less busy") && !view.done)
+    };
+    connector.wait(slowed).await?;
+    stop.cancel();
+    for task in busy {
+        task.await??;
+    }
+    bench.log(|items| ends(items).len() == 3).await?;
     connector.stop().await
 }
 

@@ -1,15 +1,17 @@
 //! `causeway source`: what a source database must grant, and what operators want of each source.
 
 mod list;
+mod progress;
 
 use crate::{
     Config,
-    output::Format,
+    output::{self, Format},
     settings::{Settings, SourceSettings},
 };
 use anyhow::{Context, bail, ensure};
 use change_log::{LogTail, Registry};
 use connector_postgres::signal::{self, Desired, SignalError, SnapshotRequest, TABLES_MAX};
+use serde_json::{Value, json};
 
 #[derive(clap::Subcommand)]
 pub enum Verb {
@@ -70,6 +72,12 @@ pub struct Snapshot {
     /// Changes that the log does not hold yet are not told one by one; what they left behind is.
     #[arg(long, conflicts_with_all = ["table", "where"])]
     recreate_slot: bool,
+    /// Stay, show how far the snapshot is, and end when the log holds its end.
+    #[arg(long, conflicts_with_all = ["pause", "resume", "recreate_slot"])]
+    wait: bool,
+    /// With `--wait`: the ops address of the running `causeway run`; otherwise the settings' `[ops] listen`.
+    #[arg(long, env = "CAUSEWAY_OPS_URL")]
+    url: Option<String>,
 }
 
 pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
@@ -82,17 +90,23 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
         Verb::List(arguments) => list::run(arguments, format).await,
         Verb::Pause(named) => {
             want(&named, |desired| desired.paused = true).await?;
-            println!("{} is paused. Its slot is kept, and keeps WAL: see `causeway source list`", named.source);
-            Ok(())
+            let told =
+                format!("{} is paused. Its slot is kept, and keeps WAL: see `causeway source list`", named.source);
+            tell(format, json!({ "source": named.source, "paused": true }), told)
         }
         Verb::Resume(named) => {
             want(&named, |desired| desired.paused = false).await?;
-            println!("{} goes on", named.source);
-            Ok(())
+            let told = format!("{} goes on", named.source);
+            tell(format, json!({ "source": named.source, "paused": false }), told)
         }
-        Verb::Snapshot(asked) => snapshot(asked).await,
-        Verb::AcceptSchema { named, table } => accept_schema(&named, &table).await,
+        Verb::Snapshot(asked) => snapshot(asked, format).await,
+        Verb::AcceptSchema { named, table } => accept_schema(&named, &table, format).await,
     }
+}
+
+/// What was done, for a program or for a person.
+fn tell(format: Format, value: Value, text: String) -> anyhow::Result<()> {
+    output::one(format, &value, |_| text)
 }
 
 fn find<'a>(sources: &'a [SourceSettings], name: &str) -> anyhow::Result<&'a SourceSettings> {
@@ -112,29 +126,36 @@ async fn want(named: &Named, change: impl Fn(&mut Desired)) -> anyhow::Result<De
     Ok(signal::change(&settings.kafka, &named.source, change).await?)
 }
 
-async fn snapshot(asked: Snapshot) -> anyhow::Result<()> {
+async fn snapshot(asked: Snapshot, format: Format) -> anyhow::Result<()> {
     let source = &asked.named.source;
     if asked.pause || asked.resume {
         want(&asked.named, |desired| desired.snapshots_paused = asked.pause).await?;
-        println!("snapshots of {source} {}", if asked.pause { "wait" } else { "go on" });
-        return Ok(());
+        let told = format!("snapshots of {source} {}", if asked.pause { "wait" } else { "go on" });
+        return tell(format, json!({ "source": source, "snapshots_paused": asked.pause }), told);
     }
     let settings = Settings::load(&asked.named.config)?;
     let found = find(&settings.sources, source)?;
     if asked.recreate_slot {
-        return recreate_slot(&settings, source).await;
+        return recreate_slot(&settings, source, format).await;
     }
     let request = request(&found.connector(), &asked).await?;
     let done = LogTail::read(&settings.kafka, source, None).await;
     let done = done.map(|tail| connector_postgres::finished_snapshots(&tail)).unwrap_or_default();
     let desired = signal::change(&settings.kafka, source, |desired| desired.request(request.clone(), &done)).await?;
     let what = if request.tables.is_empty() { "all tables".to_owned() } else { request.tables.join(", ") };
-    println!("snapshot {} of {what} of {source} is asked for", request.id);
+    let mut told = format!("snapshot {} of {what} of {source} is asked for", request.id);
     if desired.snapshots_paused {
-        println!("snapshots of {source} are paused: `causeway source snapshot --resume` lets them go on");
+        told += &format!("\nsnapshots of {source} are paused: `causeway source snapshot --resume` lets them go on");
     }
     if desired.paused {
-        println!("{source} is paused: `causeway source resume` lets it go on");
+        told += &format!("\n{source} is paused: `causeway source resume` lets it go on");
+    }
+    let value = json!({ "source": source, "snapshot": request.id, "tables": request.tables,
+        "snapshots_paused": desired.snapshots_paused, "paused": desired.paused });
+    tell(format, value, told)?;
+    if asked.wait {
+        let url = asked.url.clone().unwrap_or_else(|| format!("http://{}", settings.ops.listen));
+        progress::follow(&settings, &url, source, &request.id).await?;
     }
     Ok(())
 }
@@ -167,7 +188,7 @@ async fn request(settings: &connector_postgres::Settings, asked: &Snapshot) -> a
     })
 }
 
-async fn accept_schema(named: &Named, table: &str) -> anyhow::Result<()> {
+async fn accept_schema(named: &Named, table: &str, format: Format) -> anyhow::Result<()> {
     let settings = Settings::load(&named.config)?;
     let source = &find(&settings.sources, &named.source)?.name;
     let (schema, name) = table.split_once('.').with_context(|| format!("`{table}` is not schema.table"))?;
@@ -182,11 +203,11 @@ async fn accept_schema(named: &Named, table: &str) -> anyhow::Result<()> {
         Ok(())
     };
     signal::change(&settings.kafka, source, accept).await?;
-    println!("the next shape of {table} of {source} is let in");
-    Ok(())
+    let told = format!("the next shape of {table} of {source} is let in");
+    tell(format, json!({ "source": source, "table": table }), told)
 }
 
-async fn recreate_slot(settings: &Settings, source: &str) -> anyhow::Result<()> {
+async fn recreate_slot(settings: &Settings, source: &str, format: Format) -> anyhow::Result<()> {
     let tail = LogTail::read(&settings.kafka, source, None).await?;
     let epoch = tail.last.map_or(0, |last| last.position.epoch);
     let give_up = |desired: &mut Desired| -> Result<(), SignalError> {
@@ -194,6 +215,7 @@ async fn recreate_slot(settings: &Settings, source: &str) -> anyhow::Result<()> 
         Ok(())
     };
     signal::change(&settings.kafka, source, give_up).await?;
-    println!("{source} gives up epoch {epoch} of its log, and reads all tables anew into epoch {}", epoch + 1);
-    Ok(())
+    let told =
+        format!("{source} gives up epoch {epoch} of its log, and reads all tables anew into epoch {}", epoch + 1);
+    tell(format, json!({ "source": source, "given_up": epoch, "epoch": epoch + 1 }), told)
 }

@@ -113,7 +113,6 @@ impl Step<Input, Records, Lsn> for Encoder<'_> {
                 Input::Frames(frames) => self.deferred.extend(frames),
                 Input::Answer(answer) => {
                     self.snapshots.answer(*answer);
-                    self.show_problem();
                 }
                 Input::Tick => {}
             }
@@ -129,6 +128,7 @@ impl Step<Input, Records, Lsn> for Encoder<'_> {
             self.event(&mut out, &event, captured_at).await?;
         }
         self.snapshots.dispatch();
+        self.show_trouble();
         if self.state.transaction.as_ref().is_some_and(|transaction| transaction.written > 0) {
             self.state.held = out.current.split_last();
         }

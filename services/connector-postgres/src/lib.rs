@@ -16,6 +16,7 @@ pub mod decode;
 pub mod encode;
 mod encoder;
 mod error;
+mod load;
 mod look;
 mod meter;
 mod plan;
@@ -60,7 +61,7 @@ pub async fn run(
         return Err(ConnectorError::Settings { name: settings.name.clone(), what: format!("{key}: {what}") });
     }
     let registry = Registry::new(&registry)?;
-    let (over, throttle) = tokio::sync::watch::channel(false);
+    let (over, throttle) = tokio::sync::watch::channel(None);
     let session = Session {
         settings: Arc::new(settings),
         kafka,
@@ -76,7 +77,10 @@ pub async fn run(
 }
 
 /// Transport, decoding and encoding share one thread: frames pass from one to the next without waking another.
-async fn on_own_thread(session: Session, over: tokio::sync::watch::Sender<bool>) -> Result<(), ConnectorError> {
+async fn on_own_thread(
+    session: Session,
+    over: tokio::sync::watch::Sender<Option<watch::Reason>>,
+) -> Result<(), ConnectorError> {
     let (mut done, ended) = tokio::sync::oneshot::channel();
     let name = session.settings.name.clone();
     let body = move || {

@@ -57,11 +57,14 @@ pub struct SnapshotSettings {
     pub workers: u8,
     /// Rows a second at most, of all tables; 0 is as fast as it goes.
     pub rows_per_s_max: u64,
+    /// While more of the database's sessions than this run statements, on average and the snapshot's own among them,
+    /// reading slows down to a chunk a second; 0 is no limit.
+    pub active_sessions_max: u16,
 }
 
 impl Default for SnapshotSettings {
     fn default() -> Self {
-        Self { workers: 2, rows_per_s_max: 0 }
+        Self { workers: 2, rows_per_s_max: 0, active_sessions_max: 0 }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct View {
     pub quarantined: u64,
     pub snapshot: Option<SnapshotView>,
     pub slot: Option<SlotView>,
+    /// Sessions of its database that run statements, on average; asked only where snapshots wait for that.
+    pub active_sessions: Option<f64>,
     /// Why the source stands still until an operator decides, and with which command.
     pub refused: Option<String>,
 }
@@ -48,6 +50,7 @@ pub enum Phase {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SnapshotView {
+    pub id: String,
     pub table: String,
     pub tables_done: usize,
     pub tables: usize,
@@ -59,6 +62,8 @@ pub struct SnapshotView {
     pub seconds_left: Option<f64>,
     pub done: bool,
     pub paused: bool,
+    /// What it waits for, or what slows it down.
+    pub waits_for: Option<&'static str>,
     /// Why a part of it has to be read again.
     pub problem: Option<String>,
 }

@@ -5,6 +5,7 @@ use crate::{
     budget::{Budget, Look, SlotView},
     connect,
     error::{ConnectorError, Doing},
+    load::Load,
     settings::Settings,
     status::Status,
 };
@@ -18,8 +19,15 @@ const INTERVAL: Duration = Duration::from_secs(3);
 const INTERVAL_AWAY: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// Where snapshots see whether they must wait.
-pub(crate) type Throttle = watch::Receiver<bool>;
+/// Where snapshots see what they must wait for.
+pub(crate) type Throttle = watch::Receiver<Option<Reason>>;
+
+/// Why snapshots slow down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    WalBudget,
+    SourceLoad,
+}
 
 const LOOK: &str = "
     select greatest(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_receive_lsn()
@@ -28,14 +36,16 @@ const LOOK: &str = "
            (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size') as limit_mb
     from pg_replication_slots where slot_name = $1";
 
+const ACTIVE: &str = "select active_time from pg_stat_database where datname = current_database()";
+
 /// Looks at the slot until it is dropped.
-pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, throttle: watch::Sender<bool>) {
-    let (started, mut budget, mut warned) = (Instant::now(), Budget::default(), false);
+pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, throttle: watch::Sender<Option<Reason>>) {
+    let (started, mut budget, mut load, mut warned) = (Instant::now(), Budget::default(), Load::default(), false);
     let mut client: Option<Client> = None;
     loop {
         let looked = connect::within(ANSWER_MAX, look(&mut client, &settings)).await;
         let interval = match looked {
-            Ok(look) => {
+            Ok((look, active)) => {
                 let see = |look| budget.see(started.elapsed(), &look, settings.wal_budget, settings.when_over);
                 let view = look.map(see);
                 show(&settings.name, view.as_ref());
@@ -45,9 +55,20 @@ pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, throttle: 
                         when_over = ?settings.when_over, "the slot keeps more WAL than its budget");
                 }
                 warned = over;
-                throttle.send_if_modified(|throttled| {
-                    let wanted = view.as_ref().is_some_and(|view| view.throttled);
-                    std::mem::replace(throttled, wanted) != wanted
+                let busy = match active {
+                    Some(active_ms) => {
+                        let limit = settings.snapshot.active_sessions_max;
+                        let (sessions, busy) = load.see(started.elapsed(), active_ms, limit);
+                        gauge(&settings.name, "causeway_source_active_sessions", sessions);
+                        status.update(|shown| shown.active_sessions = Some(sessions));
+                        busy
+                    }
+                    None => false,
+                };
+                throttle.send_if_modified(|reason| {
+                    let over = view.as_ref().is_some_and(|view| view.throttled);
+                    let wanted = if over { Some(Reason::WalBudget) } else { busy.then_some(Reason::SourceLoad) };
+                    std::mem::replace(reason, wanted) != wanted
                 });
                 status.update(|shown| shown.slot = view);
                 INTERVAL
@@ -67,27 +88,36 @@ pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, throttle: 
     }
 }
 
-/// None when there is no slot.
-async fn look(client: &mut Option<Client>, settings: &Settings) -> Result<Option<Look>, ConnectorError> {
+/// No look when there is no slot; with it, how long the database's sessions have run statements, if anybody asks.
+async fn look(client: &mut Option<Client>, settings: &Settings) -> Result<(Option<Look>, Option<f64>), ConnectorError> {
     if client.as_ref().is_none_or(Client::is_closed) {
         *client = Some(connect::sql(settings).await?);
     }
-    let Some(client) = client else { return Ok(None) };
+    let Some(client) = client else { return Ok((None, None)) };
     let row = client.query_opt(LOOK, &[&settings.slot()]).await.doing("looking at the slot")?;
+    let active = match settings.snapshot.active_sessions_max {
+        0 => None,
+        _ => client.query_opt(ACTIVE, &[]).await.doing("asking how busy the database is")?.map(|row| row.get(0)),
+    };
     let bytes = |found: i64| u64::try_from(found).ok();
-    Ok(row.map(|row| Look {
+    let look = row.map(|row| Look {
         retained: row.get::<_, Option<i64>>("retained").and_then(bytes).unwrap_or_default(),
         safe: row.get::<_, Option<i64>>("safe").and_then(bytes),
         limit: row.get::<_, Option<i64>>("limit_mb").and_then(bytes).map(|megabytes| megabytes.saturating_mul(1 << 20)),
         wal_status: row.get("wal_status"),
         active: row.get("active"),
-    }))
+    });
+    Ok((look, active))
+}
+
+fn gauge(source: &str, name: &'static str, value: f64) {
+    metrics::gauge!(name, "source" => source.to_owned()).set(value);
 }
 
 /// As metrics. What is not in sight is infinite.
 #[expect(clippy::cast_precision_loss, reason = "gauges")]
 fn show(source: &str, view: Option<&SlotView>) {
-    let gauge = |name: &'static str, value: f64| metrics::gauge!(name, "source" => source.to_owned()).set(value);
+    let gauge = |name, value| gauge(source, name, value);
     let flag = |set: bool| f64::from(u8::from(set));
     gauge("causeway_slot_exists", flag(view.is_some()));
     let Some(view) = view else { return };

@@ -85,7 +85,14 @@ fn cells(row: &Row) -> Vec<String> {
 fn snapshot(view: &Value) -> Option<String> {
     (!view.is_null() && view["done"] != true).then(|| {
         let (rows, expected) = (view["rows"].as_u64().unwrap_or(0), view["rows_estimated"].as_u64().unwrap_or(0));
-        format!("{} of {} tables, {rows} of about {expected} rows", view["tables_done"], view["tables"])
+        let mut told = format!("{} of {} tables, {rows} of about {expected} rows", view["tables_done"], view["tables"]);
+        if let Some(left) = view["seconds_left"].as_f64() {
+            told += &format!(", {} left", seconds(left));
+        }
+        if let Some(why) = view["waits_for"].as_str() {
+            told += &format!(", waits for {why}");
+        }
+        told
     })
 }
 
@@ -99,7 +106,7 @@ fn bytes(count: f64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{count:.1} {}", UNITS[unit]) }
 }
 
-fn seconds(count: f64) -> String {
+pub(super) fn seconds(count: f64) -> String {
     match count {
         count if count < 120.0 => format!("{count:.1} s"),
         count if count < 7_200.0 => format!("{:.0} min", count / 60.0),

@@ -2,13 +2,19 @@
 
 use super::{
     beside::Beside,
+    rate::Rate,
     reader::{self, Answer, CHUNK_ROWS_MAX, Chunk, Found, Job, Planned, Range, What},
     state::{Running, State},
     window::{Bag, Difference, Superseded, Visible, Window},
 };
 use crate::{
-    catalogue::KeyColumn, decode::Cell, error::ConnectorError, relation::Relation, settings::Settings, signal::Desired,
-    watch::Throttle,
+    catalogue::KeyColumn,
+    decode::Cell,
+    error::ConnectorError,
+    relation::Relation,
+    settings::Settings,
+    signal::Desired,
+    watch::{Reason, Throttle},
 };
 use change::{Lsn, TableId};
 use std::{
@@ -112,6 +118,9 @@ pub(crate) struct Coordinator {
     pub(crate) problem: Option<String>,
     pub(crate) started: Instant,
     pub(crate) rows_at_start: u64,
+    pub(crate) rate: Rate,
+    /// What it was last said to wait for.
+    waits_shown: Option<&'static str>,
 }
 
 impl Coordinator {
@@ -150,6 +159,8 @@ impl Coordinator {
             problem: None,
             started: Instant::now(),
             rows_at_start: rows,
+            rate: Rate::default(),
+            waits_shown: None,
         };
         (coordinator, received)
     }
@@ -157,7 +168,7 @@ impl Coordinator {
     pub(crate) fn start(&mut self, running: Running) {
         self.plans.clear();
         self.state.running = Some(running);
-        (self.started, self.rows_at_start) = (Instant::now(), 0);
+        (self.started, self.rows_at_start, self.rate) = (Instant::now(), 0, Rate::default());
     }
 
     pub(crate) fn begin_transaction(&mut self, xid: u32) {
@@ -336,14 +347,28 @@ impl Coordinator {
         }
     }
 
-    fn throttled(&self) -> bool {
+    /// What keeps the snapshot from going on as fast as it could.
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        match *self.throttle.borrow() {
+            _ if self.paused => Some("an operator: `causeway source snapshot --resume` lets it go on"),
+            Some(Reason::WalBudget) => Some("the slot to keep less WAL than its budget"),
+            Some(Reason::SourceLoad) => Some("the source to be less busy"),
+            None => None,
+        }
+    }
+
+    /// Whether that is news.
+    pub(crate) fn waits_otherwise(&mut self) -> bool {
+        let waits = self.waits_for();
+        std::mem::replace(&mut self.waits_shown, waits) != waits
+    }
+
+    fn throttled(&mut self) -> bool {
         let now = Instant::now();
         if self.wait_until.is_some_and(|until| now < until) {
             return true;
         }
-        let limit = self.settings.snapshot.rows_per_s_max;
-        let rows = self.state.running.as_ref().map_or(0, |running| running.rows - self.rows_at_start.min(running.rows));
-        limit > 0 && rows > limit.saturating_mul(now.duration_since(self.started).as_secs() + 1)
+        self.rate.waits(now.duration_since(self.started), self.settings.snapshot.rows_per_s_max)
     }
 
     /// The next part that nobody reads: of a table that has begun, else of the next table.

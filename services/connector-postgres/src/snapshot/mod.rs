@@ -10,6 +10,7 @@
 mod beside;
 mod coordinator;
 mod place;
+mod rate;
 mod reader;
 mod state;
 mod window;

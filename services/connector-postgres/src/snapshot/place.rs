@@ -176,6 +176,7 @@ impl Encoder<'_> {
     ) -> Result<(), ConnectorError> {
         let Some(running) = self.snapshots.state.running.as_mut() else { return Ok(()) };
         running.rows += told;
+        self.snapshots.rate.spend(told);
         running.tables[at].advance(segment, told, last, complete);
         let done = running.tables[at].done;
         let running = running.clone();
@@ -299,9 +300,10 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// A part that could not be read is told where people look.
-    pub(crate) fn show_problem(&self) {
-        if let Some(running) = self.snapshots.state.running.as_ref().filter(|_| self.snapshots.problem.is_some()) {
+    /// A part that could not be read, or a snapshot that waits, is told where people look.
+    pub(crate) fn show_trouble(&mut self) {
+        let news = self.snapshots.waits_otherwise() || self.snapshots.problem.is_some();
+        if let Some(running) = self.snapshots.state.running.as_ref().filter(|_| news) {
             self.show(running, None);
         }
     }
@@ -315,6 +317,7 @@ impl Encoder<'_> {
         #[expect(clippy::cast_precision_loss, reason = "a time for people")]
         let left = (rows_estimated - running.rows) as f64;
         let view = SnapshotView {
+            id: running.id.clone(),
             table: table.map(TableId::to_string).unwrap_or_default(),
             tables_done: running.tables_done(),
             tables: running.tables.len(),
@@ -324,6 +327,7 @@ impl Encoder<'_> {
             seconds_left: (rows_per_s > 0.0).then(|| left / rows_per_s),
             done: running.done(),
             paused: self.snapshots.paused,
+            waits_for: self.snapshots.waits_for(),
             problem: self.snapshots.problem.clone(),
         };
         if running.initial && !view.done {

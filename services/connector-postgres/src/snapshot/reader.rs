@@ -126,8 +126,8 @@ pub(crate) async fn work(
 ) {
     let mut reader = Reader { worker, settings, client: None, types: Types::default() };
     while let Some(job) = jobs.recv().await {
-        // While the slot keeps too much, a snapshot goes on in small steps, and leaves the rest to the stream.
-        let _ = tokio::time::timeout(THROTTLE_STEP, throttle.wait_for(|throttled| !throttled)).await;
+        // While the slot keeps too much or the source is busy, a snapshot goes on in small steps.
+        let _ = tokio::time::timeout(THROTTLE_STEP, throttle.wait_for(Option::is_none)).await;
         let result = match tokio::time::timeout(READ_MAX, reader.read(&job, &answers)).await {
             Ok(result) => result,
             Err(_) => Err(ConnectorError::Slow { seconds: READ_MAX.as_secs() }),
