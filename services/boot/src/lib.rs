@@ -14,6 +14,7 @@ pub mod ops;
 pub mod restart;
 pub mod secret;
 pub mod settings;
+pub mod shown;
 pub mod stop;
 
 pub use tokio_util::sync::CancellationToken as Stop;

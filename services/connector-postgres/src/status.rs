@@ -2,11 +2,9 @@
 
 use crate::budget::SlotView;
 use serde::Serialize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Shared by the connector, which writes it, and anyone, who reads it.
-#[derive(Debug, Default)]
-pub struct Status(Mutex<View>);
+pub type Status = boot::shown::Shown<View>;
 
 /// One moment of a connector.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -66,18 +64,4 @@ pub struct SnapshotView {
     pub waits_for: Option<&'static str>,
     /// Why a part of it has to be read again.
     pub problem: Option<String>,
-}
-
-impl Status {
-    pub fn view(&self) -> View {
-        self.lock().clone()
-    }
-
-    pub(crate) fn update(&self, change: impl FnOnce(&mut View)) {
-        change(&mut self.lock());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, View> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

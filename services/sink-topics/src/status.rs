@@ -1,11 +1,9 @@
 //! How the projector is doing, for whoever shows it.
 
 use serde::Serialize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Shared by the projector, which writes it, and anyone, who reads it.
-#[derive(Debug, Default)]
-pub struct Status(Mutex<View>);
+pub type Status = boot::shown::Shown<View>;
 
 /// One moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,18 +17,4 @@ pub struct View {
     pub settled: i64,
     /// Commit time of the last change that was read, microseconds since the epoch.
     pub committed_at: i64,
-}
-
-impl Status {
-    pub fn view(&self) -> View {
-        self.lock().clone()
-    }
-
-    pub(crate) fn update(&self, change: impl FnOnce(&mut View)) {
-        change(&mut self.lock());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, View> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
