@@ -77,6 +77,11 @@ pub struct SourceSettings {
     /// `warn` (default) or `throttle`: what to do when it keeps more.
     #[serde(default)]
     pub when_over: connector_postgres::WhenOver,
+    /// How long a backlog's record waits for others to share its request; 20 unless said.
+    pub linger_ms: Option<u16>,
+    /// How tables are read.
+    #[serde(default)]
+    pub snapshot: connector_postgres::SnapshotSettings,
     /// `log` (default): `changes.<name>` only. `per-table`: Debezium's own topics too.
     #[serde(default)]
     pub topics: Topics,
@@ -94,7 +99,10 @@ pub enum Topics {
 
 impl SourceSettings {
     pub fn connector(&self) -> connector_postgres::Settings {
+        // Every field by its name: none is forgotten.
         connector_postgres::Settings {
+            name: self.name.clone(),
+            url: self.url.clone(),
             password_file: self.password_file.clone(),
             tls: self.tls,
             ca_file: self.ca_file.clone(),
@@ -104,7 +112,8 @@ impl SourceSettings {
             when_lost: self.when_lost,
             wal_budget: self.wal_budget,
             when_over: self.when_over,
-            ..connector_postgres::Settings::new(self.name.clone(), self.url.clone())
+            linger_ms: self.linger_ms.unwrap_or(connector_postgres::LINGER_MS),
+            snapshot: self.snapshot,
         }
     }
 
@@ -225,6 +234,8 @@ mod tests {
     fn the_documented_file_is_good() {
         let settings = Settings::parse(&documented(), std::iter::empty()).unwrap();
         assert_eq!(settings.sources.len(), 2);
+        let first = settings.sources[0].connector();
+        assert_eq!((first.linger_ms, first.snapshot.workers, first.snapshot.rows_per_s_max), (20, 4, 5_000));
     }
 
     #[test]

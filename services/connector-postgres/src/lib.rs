@@ -35,7 +35,7 @@ mod watch;
 pub use budget::SlotView;
 pub use error::{Break, ConnectorError};
 pub use look::{Published, ReplicaIdentity, check_predicate, published, subjects};
-pub use settings::{Settings, SnapshotSettings, WhenLost, WhenOver};
+pub use settings::{LINGER_MS, Settings, SnapshotSettings, WhenLost, WhenOver};
 pub use setup::setup_sql;
 pub use snapshot::finished_snapshots;
 pub use status::{Phase, SnapshotView, Status, View};

@@ -7,6 +7,8 @@ use tokio_postgres::config::Host;
 
 /// PostgreSQL cuts longer names off.
 const NAME_BYTES_MAX: usize = 63;
+/// Milliseconds that a backlog's record waits for others, unless said.
+pub const LINGER_MS: u16 = 20;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +45,7 @@ pub struct Settings {
     #[serde(default)]
     pub when_over: WhenOver,
     /// How long a backlog's record waits for others to share its request.
-    #[serde(default = "linger_ms")]
+    #[serde(default = "default_linger_ms")]
     pub linger_ms: u16,
     #[serde(default)]
     pub snapshot: SnapshotSettings,
@@ -93,8 +95,8 @@ fn all_tables() -> Vec<String> {
     vec!["*.*".to_owned()]
 }
 
-const fn linger_ms() -> u16 {
-    20
+const fn default_linger_ms() -> u16 {
+    LINGER_MS
 }
 
 impl Settings {
@@ -112,7 +114,7 @@ impl Settings {
             when_lost: WhenLost::default(),
             wal_budget: None,
             when_over: WhenOver::default(),
-            linger_ms: linger_ms(),
+            linger_ms: LINGER_MS,
             snapshot: SnapshotSettings::default(),
         }
     }
