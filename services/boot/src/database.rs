@@ -1,10 +1,20 @@
 //! The way to a PostgreSQL database: settings, TLS, and a bounded pool.
+//!
+//! # Why
+//! A database is either on this machine, or proves with a certificate who it is. Nothing in between: the driver's own
+//! default goes on in clear when a server, or whoever stands in front of it, says that it has no TLS.
+
+mod refusal;
+mod way;
+
+pub use refusal::Refusal;
+pub use way::{Asked, Watch, Way};
 
 use crate::secret::{self, ExposeSecret, SecretError};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use serde::Deserialize;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long to wait for a connection before saying so.
@@ -18,7 +28,8 @@ pub struct DatabaseSettings {
     pub url: String,
     /// A file that holds the password; otherwise `CAUSEWAY_DATABASE_PASSWORD`.
     pub password_file: Option<PathBuf>,
-    /// `verify-full` (default) or, said outright, `disable`. Loopback and Unix sockets need none.
+    /// `verify-full` (default) or, said outright, `disable`. Loopback needs none: it uses TLS if there is a `ca_file`.
+    /// Unix sockets have none.
     #[serde(default)]
     pub tls: Tls,
     /// The certificate authority that signed the server's certificate (PEM).
@@ -55,10 +66,8 @@ pub enum DatabaseError {
 pub fn pool(settings: &DatabaseSettings, connections_max: usize) -> Result<Pool, DatabaseError> {
     let config = config(settings, "CAUSEWAY_DATABASE_PASSWORD")?;
     let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = match connector(settings, &config)? {
-        Some(tls) => Manager::from_config(config, tls, recycle),
-        None => Manager::from_config(config, tokio_postgres::NoTls, recycle),
-    };
+    let way = way(settings, &config)?;
+    let manager = Manager::from_config(config, way, recycle);
     Ok(Pool::builder(manager)
         .max_size(connections_max)
         .runtime(Runtime::Tokio1)
@@ -67,26 +76,41 @@ pub fn pool(settings: &DatabaseSettings, connections_max: usize) -> Result<Pool,
         .build()?)
 }
 
-/// The driver's configuration, with the password in it.
+/// The driver's configuration, with the password in it. It is made for [`way`].
 pub fn config(settings: &DatabaseSettings, password_variable: &str) -> Result<tokio_postgres::Config, DatabaseError> {
     let mut config: tokio_postgres::Config = settings.url.parse().map_err(|_| DatabaseError::BadUrl)?;
     if config.get_password().is_some() {
         return Err(DatabaseError::PasswordInUrl);
     }
-    if let Some(password) = secret::read(settings.password_file.as_deref(), password_variable)? {
+    let password = secret::read(settings.password_file.as_deref(), password_variable)?;
+    if let Some(password) = &password {
         config.password(password.expose_secret());
+    }
+    if uses_tls(settings, &config) {
+        let binding = if password.is_some() { ChannelBinding::Require } else { ChannelBinding::Prefer };
+        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Postgres).channel_binding(binding);
+    } else if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
+        config.ssl_mode(SslMode::Disable);
+    } else {
+        // The way gives the stream as it is, watched, without a word to the server.
+        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        config.channel_binding(ChannelBinding::Disable);
     }
     config.connect_timeout(CONNECT_TIMEOUT).application_name("causeway").keepalives_idle(Duration::from_secs(15));
     Ok(config)
 }
 
-/// TLS for this server, or `None` where none is wanted or needed.
-pub fn connector(
-    settings: &DatabaseSettings,
-    config: &tokio_postgres::Config,
-) -> Result<Option<MakeRustlsConnect>, DatabaseError> {
-    if settings.tls == Tls::Disable || config.get_hosts().iter().all(is_local) {
-        return Ok(None);
+/// Whether sessions go over TLS, with the server's certificate checked against `ca_file` and the host's name.
+pub fn uses_tls(settings: &DatabaseSettings, config: &tokio_postgres::Config) -> bool {
+    let hosts = config.get_hosts();
+    let unix = hosts.iter().any(|host| matches!(host, Host::Unix(_)));
+    settings.tls == Tls::VerifyFull && !unix && (settings.ca_file.is_some() || !hosts.iter().all(is_local))
+}
+
+/// How sessions get to this server, for [`config`]'s configuration.
+pub fn way(settings: &DatabaseSettings, config: &tokio_postgres::Config) -> Result<Way, DatabaseError> {
+    if !uses_tls(settings, config) {
+        return Ok(Way(None));
     }
     let file = settings.ca_file.as_deref().ok_or(DatabaseError::NoAuthority)?;
     let pem = std::fs::read(file).map_err(DatabaseError::UnreadableAuthority)?;
@@ -100,7 +124,7 @@ pub fn connector(
         .map_err(DatabaseError::BadAuthority)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(Some(MakeRustlsConnect::new(client)))
+    Ok(Way(Some(MakeRustlsConnect::new(client))))
 }
 
 fn pem_certificates(pem: &[u8]) -> Vec<rustls::pki_types::CertificateDer<'static>> {
@@ -108,7 +132,8 @@ fn pem_certificates(pem: &[u8]) -> Vec<rustls::pki_types::CertificateDer<'static
     rustls::pki_types::CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
 }
 
-fn is_local(host: &Host) -> bool {
+/// Whether the server is on this machine.
+pub fn is_local(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),

@@ -1,13 +1,14 @@
 //! Ways into the source database: an ordinary session, and a replication session.
 
-use crate::{
-    error::{ConnectorError, Doing},
-    settings::{Settings, is_local},
+use crate::{error::ConnectorError, settings::Settings};
+use boot::database::{Asked, CONNECT_TIMEOUT, Refusal, Watch, config, uses_tls, way};
+use pgwire_replication::{
+    Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, TlsConfig,
+    protocol::framing::write_startup_message, tls::rustls::maybe_upgrade_to_tls,
 };
-use boot::database::{CONNECT_TIMEOUT, Tls, config, connector};
-use pgwire_replication::{Lsn as WireLsn, ReplicationClient, ReplicationConfig, TlsConfig};
 use std::time::Duration;
-use tokio_postgres::{Client, NoTls, config::Host};
+use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio_postgres::{Client, config::Host};
 
 /// How every value is printed, whatever the server's own defaults are.
 const SESSION_OPTIONS: &str = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=3 \
@@ -19,27 +20,37 @@ pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The server's default, for when it does not tell.
 const SENDER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 const STATUS_INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// 3.0, which every server speaks.
+const PROTOCOL_VERSION: i32 = 3 << 16;
 
 /// An ordinary session. It ends when the client is dropped.
 pub(crate) async fn sql(settings: &Settings) -> Result<Client, ConnectorError> {
     let database = settings.database();
     let mut config = config(&database, &settings.password_variable())?;
     config.options(SESSION_OPTIONS).application_name("causeway connector");
+    let way = way(&database, &config)?;
     let connecting = async {
-        match connector(&database, &config)? {
-            Some(tls) => {
-                let (client, connection) = config.connect(tls).await.doing("connecting")?;
-                tokio::spawn(connection);
-                Ok(client)
-            }
-            None => {
-                let (client, connection) = config.connect(NoTls).await.doing("connecting")?;
-                tokio::spawn(connection);
-                Ok(client)
-            }
-        }
+        let (client, connection) = config.connect(way).await.map_err(|source| match Refusal::of(&source) {
+            Some(why) => untrusted(settings, why),
+            None => ConnectorError::Database { doing: "connecting", source },
+        })?;
+        tokio::spawn(connection);
+        Ok(client)
     };
     within(2 * CONNECT_TIMEOUT, connecting).await
+}
+
+/// Asks the server to stop what the session is doing. It need not have heard it.
+pub(crate) async fn cancel(settings: &Settings, client: &Client) {
+    let database = settings.database();
+    let way = config(&database, &settings.password_variable()).and_then(|config| way(&database, &config));
+    if let Ok(way) = way {
+        let _ = tokio::time::timeout(CONNECT_TIMEOUT, client.cancel_token().cancel_query(way)).await;
+    }
+}
+
+fn untrusted(settings: &Settings, why: Refusal) -> ConnectorError {
+    ConnectorError::Untrusted { source_name: settings.name.clone(), why }
 }
 
 /// How the replication session keeps in touch with the server.
@@ -74,10 +85,35 @@ pub(crate) async fn replication(
 ) -> Result<ReplicationClient, ConnectorError> {
     let config = replication_config(settings, pulse, start)?;
     let connecting = async {
+        expect_proof(settings, &config).await?;
         let connected = ReplicationClient::connect_gated(config).await;
         connected.map_err(|source| ConnectorError::Stream { slot: settings.slot(), source })
     };
     within(CONNECT_TIMEOUT, connecting).await
+}
+
+/// The transport would say the password to a server that asks for it. So the server is asked first what it wants, on a
+/// connection that ends then, and as whom the session that goes before every replication session has proven itself.
+async fn expect_proof(settings: &Settings, config: &ReplicationConfig) -> Result<(), ConnectorError> {
+    if config.host.starts_with('/') {
+        return Ok(());
+    }
+    let lost = |source: PgWireError| ConnectorError::Stream { slot: settings.slot(), source };
+    let socket = TcpStream::connect((config.host.as_str(), config.port)).await.map_err(|error| lost(error.into()))?;
+    let mut stream = maybe_upgrade_to_tls(socket, &config.tls, &config.host).await.map_err(lost)?;
+    let parameters = [("user", &*config.user), ("database", &*config.database), ("replication", "database")];
+    write_startup_message(&mut stream, PROTOCOL_VERSION, &parameters).await.map_err(lost)?;
+    let (mut watch, mut piece) = (Watch::default(), [0; 512]);
+    while watch.asked() == Asked::Nothing {
+        let read = stream.read(&mut piece).await.map_err(|error| lost(error.into()))?;
+        if read == 0 {
+            return Err(lost(PgWireError::Protocol(
+                "the server ended the connection before it was asked anything".into(),
+            )));
+        }
+        watch.see(&piece[..read]).map_err(|why| untrusted(settings, why))?;
+    }
+    Ok(())
 }
 
 fn replication_config(
@@ -93,9 +129,11 @@ fn replication_config(
         Host::Tcp(name) => name.clone(),
         Host::Unix(folder) => folder.display().to_string(),
     };
-    let tls = match (settings.tls, is_local(host)) {
-        (Tls::VerifyFull, false) => TlsConfig::verify_full(settings.ca_file.clone()),
-        (Tls::VerifyFull, true) | (Tls::Disable, _) => TlsConfig::disabled(),
+    let tls = if uses_tls(&database, &parsed) {
+        // Named outright, an address is checked as one; otherwise the transport refuses addresses.
+        TlsConfig::verify_full(settings.ca_file.clone()).with_sni_hostname(address.clone())
+    } else {
+        TlsConfig::disabled()
     };
     let password = String::from_utf8_lossy(parsed.get_password().unwrap_or_default()).into_owned();
     let mut config = ReplicationConfig::new(

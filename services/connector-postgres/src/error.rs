@@ -1,7 +1,7 @@
 //! What can go wrong, by who must act: the connector itself tries again, or an operator decides.
 
 use crate::signal::SignalError;
-use boot::database::DatabaseError;
+use boot::database::{DatabaseError, Refusal};
 use change::Lsn;
 use change_log::{RegistryError, TailError, TopicError, WriteError};
 use pgwire_replication::PgWireError;
@@ -12,6 +12,8 @@ pub enum ConnectorError {
     Settings { name: String, what: String },
     #[error(transparent)]
     Connect(#[from] DatabaseError),
+    #[error("the database server of source `{source_name}` is refused: {why}")]
+    Untrusted { source_name: String, why: Refusal },
     #[error("the source database refused a statement or was lost while {doing}")]
     Database { doing: &'static str, source: tokio_postgres::Error },
     #[error("lost the replication stream of slot `{slot}`")]
@@ -101,9 +103,12 @@ pub enum Break {
 }
 
 impl ConnectorError {
-    /// A command of an operator lets the connector go on; until then there is nothing to do.
+    /// An operator, here or at the source, lets the connector go on; until then there is nothing to do.
     pub const fn waits_for_operator(&self) -> bool {
-        matches!(self, Self::Broken { .. } | Self::ForeignSlot { .. } | Self::Incompatible { .. })
+        matches!(
+            self,
+            Self::Broken { .. } | Self::ForeignSlot { .. } | Self::Incompatible { .. } | Self::Untrusted { .. }
+        )
     }
 
     pub fn worth_retrying(&self) -> bool {
@@ -132,6 +137,7 @@ impl ConnectorError {
             | Self::Privilege { .. }
             | Self::NoTables
             | Self::ForeignSlot { .. }
+            | Self::Untrusted { .. }
             | Self::Incompatible { .. }
             | Self::Broken { .. } => false,
         }

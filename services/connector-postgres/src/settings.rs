@@ -1,6 +1,6 @@
 //! What an operator says about one captured database.
 
-use boot::database::{DatabaseSettings, Tls};
+use boot::database::{DatabaseSettings, Tls, is_local, uses_tls};
 use serde::Deserialize;
 use std::path::PathBuf;
 use tokio_postgres::config::Host;
@@ -20,7 +20,7 @@ pub struct Settings {
     /// A file that holds the password; otherwise `CAUSEWAY_SOURCE_<NAME>_PASSWORD`.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
-    /// `verify-full`, or `disable` on loopback and Unix sockets, which need none.
+    /// `verify-full`, or `disable` on loopback, which needs none: it uses TLS if there is a `ca_file`.
     #[serde(default)]
     pub tls: Tls,
     /// The certificate authority that signed the server's certificate (PEM).
@@ -172,13 +172,21 @@ impl Settings {
             Ok(config) if config.get_user().is_none() || config.get_dbname().is_none() => {
                 wrong("url", "name the user and the database");
             }
-            Ok(config) if !config.get_hosts().iter().all(is_local) => match self.tls {
-                Tls::Disable => wrong("tls", "only a loopback address or a Unix socket may go without TLS"),
-                Tls::VerifyFull if self.ca_file.is_none() => {
-                    wrong("ca_file", "tls = \"verify-full\" needs the certificate authority of the server");
-                }
-                Tls::VerifyFull => {}
-            },
+            Ok(config) if !config.get_hostaddrs().is_empty() => wrong("url", "name the host alone, without hostaddr"),
+            Ok(config) if self.tls == Tls::Disable && !config.get_hosts().iter().all(is_local) => {
+                wrong("tls", "only a loopback address or a Unix socket may go without TLS");
+            }
+            Ok(_) if self.tls == Tls::Disable && self.ca_file.is_some() => {
+                wrong("ca_file", "it means TLS, and tls = \"disable\" means none: leave one of them out");
+            }
+            Ok(config) if uses_tls(&self.database(), &config) && self.ca_file.is_none() => {
+                wrong("ca_file", "tls = \"verify-full\" needs the certificate authority of the server");
+            }
+            Ok(config)
+                if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) && self.ca_file.is_some() =>
+            {
+                wrong("ca_file", "a Unix socket has no TLS: leave it out, or name a host");
+            }
             Ok(_) => {}
         }
         mistakes
@@ -194,13 +202,6 @@ impl Settings {
     pub fn wants(&self, schema: &str, table: &str) -> bool {
         let name = format!("{schema}.{table}");
         self.tables.iter().any(|glob| matches(glob.as_bytes(), name.as_bytes()))
-    }
-}
-
-pub(crate) fn is_local(host: &Host) -> bool {
-    match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
     }
 }
 
@@ -251,6 +252,15 @@ mod tests {
         assert_eq!(keys, ["name", "slot", "publication", "tables", "ca_file"]);
         settings.tls = Tls::Disable;
         assert!(settings.mistakes().iter().any(|(key, _)| *key == "tls"));
+        settings.ca_file = Some("ca.pem".into());
+        settings.url = "postgres://u@localhost/d".into();
+        assert!(settings.mistakes().iter().any(|(key, what)| *key == "ca_file" && what.contains("disable")));
+        settings.tls = Tls::VerifyFull;
+        assert!(!settings.mistakes().iter().any(|(key, _)| matches!(*key, "tls" | "ca_file" | "url")));
+        settings.url = "postgres://u@%2Frun%2Fpostgresql/d".into();
+        assert!(settings.mistakes().iter().any(|(key, what)| *key == "ca_file" && what.contains("Unix")));
+        settings.url = "postgres://u@db.example/d?hostaddr=192.0.2.7".into();
+        assert!(settings.mistakes().iter().any(|(key, _)| *key == "url"));
         settings.url = "postgres://u:secret@localhost/d".into();
         let told = settings.mistakes();
         assert!(told.iter().any(|(key, what)| *key == "url" && !what.contains("secret")), "{told:?}");

@@ -18,7 +18,7 @@ use rdkafka::{
 };
 use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
+use tokio_postgres::{AsyncMessage, Client, Row};
 
 pub const TOPIC: &str = "patient.alerts";
 /// Outbox rows that are on their way at once.
@@ -84,18 +84,8 @@ async fn connect(alerting: &Alerting) -> Result<(Client, mpsc::Receiver<()>), Al
     let settings = &alerting.database;
     let config = database::config(settings, "CAUSEWAY_DATABASE_PASSWORD")?;
     let (wake, wakes) = mpsc::channel(WAKES_MAX);
-    let client = match database::connector(settings, &config)? {
-        Some(tls) => {
-            let (client, connection) = config.connect(tls).await?;
-            tokio::spawn(drive(connection, wake));
-            client
-        }
-        None => {
-            let (client, connection) = config.connect(NoTls).await?;
-            tokio::spawn(drive(connection, wake));
-            client
-        }
-    };
+    let (client, connection) = config.connect(database::way(settings, &config)?).await?;
+    tokio::spawn(drive(connection, wake));
     Ok((client, wakes))
 }
 

@@ -15,7 +15,7 @@ use change::{Lsn, TableSchema};
 use futures_util::TryStreamExt;
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// A chunk ends after so many bytes, at a row's end, …
 pub(crate) const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -174,7 +174,7 @@ impl Reader {
         let cut = copy(client, &select, &mut chunk).await?;
         chunk.complete = !cut && (chunk.rows.len() as u64) < rows_max;
         chunk.last = last_key(&chunk, key);
-        finish(client, cut).await?;
+        finish(&self.settings, client, cut).await?;
         chunk.high = flushed(client, &self.settings.slot(), chunk.high).await?;
         Ok(Found::Chunk(Box::new(chunk)))
     }
@@ -210,7 +210,7 @@ impl Reader {
             }
         }
         chunk.complete = true;
-        finish(client, false).await?;
+        finish(&self.settings, client, false).await?;
         Ok(Found::Chunk(Box::new(chunk)))
     }
 
@@ -342,10 +342,10 @@ async fn copy(client: &Client, select: &str, chunk: &mut Chunk) -> Result<bool, 
     Ok(false)
 }
 
-async fn finish(client: &Client, cut: bool) -> Result<(), ConnectorError> {
+async fn finish(settings: &Settings, client: &Client, cut: bool) -> Result<(), ConnectorError> {
     if cut {
         // The server need not send the rest. It answers the statement with an error, which nobody reads.
-        let _ = client.cancel_token().cancel_query(NoTls).await;
+        connect::cancel(settings, client).await;
     }
     client.batch_execute("rollback").await.doing("ending a chunk")
 }
