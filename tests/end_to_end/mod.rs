@@ -4,6 +4,7 @@ mod consumer;
 mod doors;
 mod hostile;
 mod messages;
+mod operator;
 mod rebuild;
 mod region;
 mod wire;
