@@ -1,7 +1,7 @@
 //! `./run matrix`: the tests of capture against every version of PostgreSQL that is supported.
 
 use crate::test;
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 /// Their patch releases are pinned where Maven reads them.
 const VERSIONS: &[&str] = &["14", "15", "16", "17", "18"];
@@ -21,10 +21,47 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let wanted = |major: &str| arguments.postgres.is_empty() || arguments.postgres.iter().any(|one| one == major);
     let repository = stack::repository();
+    let majors: Vec<&str> = VERSIONS.iter().copied().filter(|major| wanted(major)).collect();
     let mut outcomes = Vec::new();
-    for major in VERSIONS.iter().copied().filter(|major| wanted(major)) {
+    for major in &majors {
         println!("==> PostgreSQL {major}");
         outcomes.push(test::run_group(&test::capture_on(major, arguments.name.as_deref()), &repository)?);
     }
+    let columns = majors.iter().zip(&outcomes).map(|(major, outcome)| (*major, outcome.tests.as_slice()));
+    print!("\n{}", table(&columns.collect::<Vec<_>>()));
     Ok(test::report(&outcomes))
+}
+
+/// A line for each test, a column for each version.
+fn table(columns: &[(&str, &[(String, bool)])]) -> String {
+    let mut lines: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (at, (_, tests)) in columns.iter().enumerate() {
+        for (name, passed) in *tests {
+            let name = name.trim_start_matches("contract::");
+            let line = lines.entry(name).or_insert_with(|| vec!["-"; columns.len()]);
+            line[at] = if *passed { "ok" } else { "FAILED" };
+        }
+    }
+    let width = lines.keys().map(|name| name.len()).max().unwrap_or(0).max("PostgreSQL".len());
+    let head = ("PostgreSQL", columns.iter().map(|(major, _)| *major).collect());
+    let mut text = String::new();
+    for (name, cells) in std::iter::once(head).chain(lines) {
+        text += &format!("{name:<width$}");
+        cells.iter().for_each(|cell| text += &format!(" {cell:>6}"));
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_one_version_did_not_run_shows() {
+        let one = |name: &str, passed| (format!("contract::{name}"), passed);
+        let (older, newer) = ([one("capture::a", true), one("b", false)], [one("b", true)]);
+        let want = "PostgreSQL     14     15\nb          FAILED     ok\ncapture::a     ok      -\n";
+        assert_eq!(table(&[("14", &older), ("15", &newer)]), want);
+    }
 }

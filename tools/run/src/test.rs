@@ -36,11 +36,14 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
 }
 
+#[derive(Default)]
 pub(crate) struct Outcome {
     name: String,
     succeeded: bool,
     counts: Counts,
     took: Duration,
+    /// Those that are named in the output, and whether they passed.
+    pub(crate) tests: Vec<(String, bool)>,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -62,7 +65,7 @@ fn group(name: &str, cargo: &[&str]) -> Group {
 /// The tests of capture whose names hold `name`, against a version of PostgreSQL that was fetched.
 pub(crate) fn capture_on(postgres: &'static str, name: Option<&str>) -> Group {
     let filter = name.map_or("contract::capture".to_owned(), |name| format!("contract::capture_{name}"));
-    let tests = ["test", "--quiet", "-p", "tests", "--", COMPONENT_TEST_THREADS, &filter];
+    let tests = ["test", "-p", "tests", "--test", "all", "--", COMPONENT_TEST_THREADS, &filter];
     Group { postgres: Some(postgres), ..group(&format!("contract-{postgres}"), &tests) }
 }
 
@@ -115,7 +118,7 @@ pub(crate) fn run_group(group: &Group, repository: &Path) -> anyhow::Result<Outc
     command.args(&group.cargo).current_dir(repository).stdin(Stdio::null()).stdout(Stdio::piped());
     command.envs(group.postgres.map(|major| ("CAUSEWAY_TEST_POSTGRES", major)));
     let mut child = command.spawn().context("cannot run cargo")?;
-    let mut counts = Counts::default();
+    let (mut counts, mut tests) = (Counts::default(), Vec::new());
     let out = child.stdout.take().context("cargo has no output")?;
     for line in BufReader::new(out).split(b'\n') {
         let line = line.context("cannot read what cargo prints")?;
@@ -125,9 +128,16 @@ pub(crate) fn run_group(group: &Group, repository: &Path) -> anyhow::Result<Outc
             counts.passed += more.passed;
             counts.failed += more.failed;
         }
+        tests.extend(one(&line));
     }
     let status = child.wait().context("cannot wait for cargo")?;
-    Ok(Outcome { name: group.name.clone(), succeeded: status.success(), counts, took: began.elapsed() })
+    Ok(Outcome { name: group.name.clone(), succeeded: status.success(), counts, took: began.elapsed(), tests })
+}
+
+/// `test contract::capture::a_name ... ok`
+fn one(line: &str) -> Option<(String, bool)> {
+    let (name, told) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    Some((name.to_owned(), told == "ok"))
 }
 
 /// `test result: ok. 12 passed; 0 failed; 0 ignored; …`
@@ -175,6 +185,9 @@ mod tests {
         check("test result: FAILED. 3 passed; 2 failed; 0 ignored", Some((3, 2)));
         check("test a_test ... ok", None);
         check("said: test result: ok. 1 passed; 0 failed", None);
+        assert_eq!(one("test a::b ... ok"), Some(("a::b".to_owned(), true)));
+        assert_eq!(one("test a::b ... FAILED"), Some(("a::b".to_owned(), false)));
+        assert_eq!(one("test result: ok. 1 passed; 0 failed"), None);
     }
 
     #[test]
