@@ -34,7 +34,8 @@ const SCHEMA: &str = "
     create table measured_2026 (note text, day date not null, id integer not null, gone text);
     alter table measured_2026 drop column gone;
     alter table measured attach partition measured_2026 for values from ('2026-01-01') to ('2027-01-01');
-    create table bare ();";
+    create table bare ();
+    alter table bare replica identity full;";
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

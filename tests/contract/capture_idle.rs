@@ -1,4 +1,4 @@
-//! A source where nothing happens: silence is not a broken link.
+//! A source where nothing happens, and a log that takes nothing in: neither is a broken link.
 
 use super::capture_stack::{Bench, SOURCE};
 use change_log::{ControlBody, Item};
@@ -22,6 +22,44 @@ async fn an_idle_source_stays_connected() -> anyhow::Result<()> {
     let items = bench.log(|items| items.iter().any(|item| matches!(item, Item::Entry(_)))).await?;
     assert_eq!(sessions(&items), before, "the connector took the silence for a broken link");
     connector.stop().await
+}
+
+/// More than the log takes in flight, and than the network and the transport hold.
+const BACKLOG: usize = 60_000;
+
+async fn sender(bench: &Bench) -> anyhow::Result<(i32, String)> {
+    let client = bench.database.connect(SOURCE).await?;
+    let row = client.query_one("select pid, sent_lsn::text from pg_stat_replication", &[]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_outlives_a_log_that_takes_nothing_in() -> anyhow::Result<()> {
+    let mut bench = Bench::start(SCHEMA).await?;
+    bench.database.execute(SOURCE, "alter system set wal_sender_timeout = '2s'").await?;
+    bench.database.execute(SOURCE, "select pg_reload_conf()").await?;
+    let connector = bench.connector(bench.settings());
+    connector.wait_ready().await?;
+    let (pid, _) = sender(&bench).await?;
+    bench.kafka.pause()?;
+    let backlog = format!("insert into lims.result select g, repeat('x', 200) from generate_series(1, {BACKLOG}) g");
+    bench.database.execute(SOURCE, &backlog).await?;
+    let client = bench.database.connect(SOURCE).await?;
+    let end: String = client.query_one("select pg_current_wal_flush_lsn()::text", &[]).await?.get(0);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let (still, sent) = sender(&bench).await?;
+    let behind: bool = client.query_one("select $1::text::pg_lsn < $2::text::pg_lsn", &[&sent, &end]).await?.get(0);
+    assert!(behind, "the log took everything in: {sent} of {end}");
+    assert_eq!(still, pid, "the server has given the session up");
+    bench.kafka.resume()?;
+    let items = bench.log(|items| entries(items) >= BACKLOG).await?;
+    assert_eq!((entries(&items), sessions(&items)), (BACKLOG, 2), "lost, repeated, or a session of its own");
+    assert_eq!(sender(&bench).await?.0, pid, "the session was another one");
+    connector.stop().await
+}
+
+fn entries(items: &[Item]) -> usize {
+    items.iter().filter(|item| matches!(item, Item::Entry(_))).count()
 }
 
 fn sessions(items: &[Item]) -> usize {

@@ -71,14 +71,14 @@ async fn a_paused_source_stands_still_across_restarts_and_goes_on_without_a_gap(
 }
 
 /// The binary, as an operator runs it.
-async fn causeway(config: &Path, verb: &[&str]) -> anyhow::Result<Output> {
+pub async fn causeway(config: &Path, verb: &[&str]) -> anyhow::Result<Output> {
     let mut command = Command::new(stack::causeway::binary()?);
     command.args(["source", verb[0]]).arg(config).args(&verb[1..]);
     Ok(command.output().await?)
 }
 
 /// A settings file with a mapping and a site that are never opened.
-fn config(bench: &Bench) -> anyhow::Result<std::path::PathBuf> {
+pub fn config(bench: &Bench, role: &str) -> anyhow::Result<std::path::PathBuf> {
     let text = format!(
         "[kafka]\nbrokers = \"{}\"\n[registry]\nurl = \"{}\"\n\
          [database]\nurl = \"postgres://nobody@127.0.0.1:1/nothing\"\n[gateway]\nlisten = \"127.0.0.1:1\"\n\
@@ -88,8 +88,8 @@ fn config(bench: &Bench) -> anyhow::Result<std::path::PathBuf> {
          password_file = \"{}\"\ntables = [\"lims.*\"]\n",
         bench.kafka.brokers(),
         bench.registry.url(),
-        bench.database.url("capture", SOURCE),
-        bench.database.password_file("capture").display(),
+        bench.database.url(role, SOURCE),
+        bench.database.password_file(role).display(),
     );
     let file = bench.file("causeway.toml");
     std::fs::write(&file, text)?;
@@ -101,7 +101,7 @@ async fn the_commands_say_what_is_wrong_before_anything_is_asked_for() -> anyhow
     let bench = Bench::start(SCHEMA).await?;
     let connector = bench.connector(bench.settings());
     connector.wait_ready().await?;
-    let config = config(&bench)?;
+    let config = config(&bench, "capture")?;
     let refused = async |verb: &[&str], words: &str| -> anyhow::Result<()> {
         let output = causeway(&config, verb).await?;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

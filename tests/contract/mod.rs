@@ -17,3 +17,4 @@ pub mod capture_stack;
 mod capture_types;
 mod capture_types_any;
 mod capture_types_cases;
+mod capture_upkeep;

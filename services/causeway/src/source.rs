@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 #[derive(clap::Subcommand)]
 pub enum Verb {
     /// Print the SQL that gives the connector the least privilege it needs. An administrator of the
-    /// source reads it and runs it; Causeway never does.
+    /// source reads it and runs it; Causeway never does. Where the database can be looked into, it names every table.
     Setup {
         #[command(flatten)]
         config: Config,
@@ -25,6 +25,13 @@ pub enum Verb {
         /// Print the script. (There is no other way: the script is run by the source's owner.)
         #[arg(long, required = true)]
         print_sql: bool,
+        /// Look into the database as this user, without changing anything: postgres://admin@host:port/database. Unless
+        /// said, as the connector's own role, if it is there already.
+        #[arg(long)]
+        url: Option<String>,
+        /// A file that holds that user's password.
+        #[arg(long, requires = "url")]
+        password_file: Option<std::path::PathBuf>,
     },
     /// Every source: what it is doing, how far behind it is, what its slot keeps and for how long that goes well.
     List(list::Arguments),
@@ -82,9 +89,9 @@ pub struct Snapshot {
 
 pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
     match verb {
-        Verb::Setup { config, source, print_sql: _ } => {
+        Verb::Setup { config, source, print_sql: _, url, password_file } => {
             let sources = Settings::sources_to_print(&config)?;
-            print!("{}", connector_postgres::setup_sql(&find(&sources, &source)?.connector()));
+            print!("{}", setup(&find(&sources, &source)?.connector(), url, password_file).await?);
             Ok(())
         }
         Verb::List(arguments) => list::run(arguments, format).await,
@@ -107,6 +114,29 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
 /// What was done, for a program or for a person.
 fn tell(format: Format, value: Value, text: String) -> anyhow::Result<()> {
     output::one(format, &value, |_| text)
+}
+
+/// By name where somebody can look, which must succeed if it was asked for.
+async fn setup(
+    settings: &connector_postgres::Settings,
+    url: Option<String>,
+    password_file: Option<std::path::PathBuf>,
+) -> anyhow::Result<String> {
+    if let Some(url) = url {
+        let eyes = connector_postgres::Settings { url, password_file, ..settings.clone() };
+        let looked = connector_postgres::setup_sql_of(settings, &eyes).await;
+        return looked.with_context(|| format!("cannot look into the database of {}", settings.name));
+    }
+    match connector_postgres::setup_sql_of(settings, settings).await {
+        Ok(script) => Ok(script),
+        Err(error) => {
+            let why = boot::restart::in_one_line(&error);
+            eprintln!(
+                "causeway: nobody looked into the database ({why}): the script finds the tables itself; see --url"
+            );
+            Ok(connector_postgres::setup_sql(settings))
+        }
+    }
 }
 
 fn find<'a>(sources: &'a [SourceSettings], name: &str) -> anyhow::Result<&'a SourceSettings> {

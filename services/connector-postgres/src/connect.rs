@@ -10,15 +10,17 @@ use std::time::Duration;
 use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_postgres::{Client, config::Host};
 
-/// How every value is printed, whatever the server's own defaults are.
+/// How every value is printed, whatever the server's own defaults are. Rows that row-level security hides are an error,
+/// not left out.
 const SESSION_OPTIONS: &str = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=3 \
-                               -c bytea_output=hex -c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
+                               -c bytea_output=hex -c row_security=off -c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
 /// Frames between the replication session and the encoder: a frame can be as large as a row.
 pub(crate) const FRAMES_BUFFERED_MAX: usize = 24;
 /// Starting a session may wait for others of the server.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// The server's default, for when it does not tell.
-const SENDER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+/// A link is given up after so long a silence at most: our sessions ask for it where the server has more patience, or has
+/// no end of it. It is the server's default, too, for when it does not tell.
+const SENDER_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 const STATUS_INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// 3.0, which every server speaks.
 const PROTOCOL_VERSION: i32 = 3 << 16;
@@ -61,19 +63,24 @@ pub(crate) struct Pulse {
     /// How often we report when nothing happens. The server asks for a sign of life after half of its patience: a report
     /// of ours before that would keep it silent, and its silence could not be told from a broken link's.
     pub(crate) idle_interval: Duration,
-    /// Silence for longer means that the stream is dead; none when the server sends no keepalives.
-    pub(crate) silence_max: Option<Duration>,
+    /// Silence for longer means that the stream is dead.
+    pub(crate) silence_max: Duration,
+    /// The session asks the server for this patience instead of its own.
+    pub(crate) asked: bool,
 }
 
 impl Pulse {
     /// From `wal_sender_timeout`: several reports of ours within it, and silence no longer than it.
     pub(crate) fn of(sender_timeout: Option<Duration>) -> Self {
-        let timeout = sender_timeout.unwrap_or(SENDER_TIMEOUT_DEFAULT);
-        let status_interval = (timeout / 4).min(STATUS_INTERVAL_MAX);
-        let silence_max = (timeout > Duration::ZERO).then_some(timeout);
-        let status_interval = if status_interval.is_zero() { STATUS_INTERVAL_MAX } else { status_interval };
-        let idle_interval = if timeout.is_zero() { STATUS_INTERVAL_MAX } else { timeout * 3 / 5 };
-        Self { status_interval, idle_interval, silence_max }
+        let known = sender_timeout.unwrap_or(SENDER_TIMEOUT_MAX);
+        let asked = known.is_zero() || known > SENDER_TIMEOUT_MAX;
+        let timeout = if asked { SENDER_TIMEOUT_MAX } else { known };
+        Self {
+            status_interval: (timeout / 4).min(STATUS_INTERVAL_MAX),
+            idle_interval: timeout * 3 / 5,
+            silence_max: timeout,
+            asked,
+        }
     }
 }
 
@@ -151,9 +158,15 @@ fn replication_config(
     .with_status_interval(pulse.status_interval)
     .with_wakeup_interval(pulse.idle_interval)
     .with_buffer_size(FRAMES_BUFFERED_MAX)
-    .with_options(SESSION_OPTIONS);
+    .with_options(session_options(pulse));
     config.application_name = Some("causeway connector".into());
     Ok(config)
+}
+
+fn session_options(pulse: Pulse) -> String {
+    let patience =
+        if pulse.asked { format!(" -c wal_sender_timeout={}", pulse.silence_max.as_millis()) } else { String::new() };
+    format!("{SESSION_OPTIONS}{patience}")
 }
 
 /// Anything that asks the server something has an end.
@@ -173,11 +186,14 @@ mod tests {
     fn the_pulse_follows_the_servers_patience() {
         let seconds = Duration::from_secs;
         let pulse = Pulse::of(Some(seconds(5)));
-        assert_eq!((pulse.status_interval, pulse.silence_max), (Duration::from_millis(1250), Some(seconds(5))));
+        assert_eq!((pulse.status_interval, pulse.silence_max), (Duration::from_millis(1250), seconds(5)));
         assert_eq!(pulse.idle_interval, seconds(3), "after the server has asked, before it gives up");
-        let pulse = Pulse::of(None);
-        assert_eq!((pulse.status_interval, pulse.silence_max), (seconds(10), Some(seconds(60))));
-        let pulse = Pulse::of(Some(Duration::ZERO));
-        assert_eq!((pulse.status_interval, pulse.silence_max), (seconds(10), None));
+        assert!(!session_options(pulse).contains("wal_sender_timeout"));
+        assert_eq!((Pulse::of(None).status_interval, Pulse::of(None).silence_max), (seconds(10), seconds(60)));
+        for patient in [Duration::ZERO, seconds(300)] {
+            let pulse = Pulse::of(Some(patient));
+            assert_eq!((pulse.status_interval, pulse.silence_max), (seconds(10), seconds(60)));
+            assert!(session_options(pulse).ends_with(" -c wal_sender_timeout=60000"));
+        }
     }
 }

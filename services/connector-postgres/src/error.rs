@@ -5,6 +5,7 @@ use boot::database::{DatabaseError, Refusal};
 use change::Lsn;
 use change_log::{RegistryError, TailError, TopicError, WriteError};
 use pgwire_replication::PgWireError;
+use tokio_postgres::error::SqlState;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
@@ -32,8 +33,16 @@ pub enum ConnectorError {
     WalLevel { found: String },
     #[error("the source database is encoded in {found}: Causeway needs one that converts to UTF-8")]
     Encoding { found: String },
-    #[error("{what}; let the source's administrator run the script of `causeway source setup {name}`")]
-    Privilege { name: String, what: String, source: tokio_postgres::Error },
+    #[error(
+        "{what}; let the source's administrator run the script of `causeway source setup {source_name} --print-sql`"
+    )]
+    Privilege { source_name: String, what: String },
+    #[error(
+        "the connector's role may not read all rows of {table}, and a snapshot leaves none out. Let the source's administrator \
+         grant select on it or, where it has row-level security, run `alter role … bypassrls`: `causeway source list` has \
+         the statement"
+    )]
+    Unreadable { table: String, source: tokio_postgres::Error },
     #[error("no table of the source matches the setting `tables`")]
     NoTables,
     #[error(
@@ -107,13 +116,29 @@ impl ConnectorError {
     pub const fn waits_for_operator(&self) -> bool {
         matches!(
             self,
-            Self::Broken { .. } | Self::ForeignSlot { .. } | Self::Incompatible { .. } | Self::Untrusted { .. }
+            Self::Broken { .. }
+                | Self::ForeignSlot { .. }
+                | Self::Incompatible { .. }
+                | Self::Untrusted { .. }
+                | Self::Privilege { .. }
+                | Self::NoTables
         )
+    }
+
+    /// Names the table that may not be read.
+    pub(crate) fn of_table(self, schema: &str, name: &str) -> Self {
+        match self {
+            Self::Database { source, .. } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                Self::Unreadable { table: format!("{schema}.{name}"), source }
+            }
+            other => other,
+        }
     }
 
     pub fn worth_retrying(&self) -> bool {
         match self {
             Self::Database { .. }
+            | Self::Unreadable { .. }
             | Self::Stream { .. }
             | Self::Slow { .. }
             | Self::Silent { .. }

@@ -22,6 +22,7 @@ mod meter;
 mod plan;
 mod quarantine;
 mod relation;
+mod script;
 mod session;
 mod settings;
 mod setup;
@@ -30,21 +31,23 @@ mod snapshot;
 mod status;
 mod stream;
 mod trace;
+mod upkeep;
 mod watch;
 
 pub use budget::SlotView;
 pub use error::{Break, ConnectorError};
 pub use look::{Published, ReplicaIdentity, check_predicate, published, subjects};
+pub use script::{setup_sql, setup_sql_of};
 pub use settings::{LINGER_MS, Settings, SnapshotSettings, WhenLost, WhenOver};
-pub use setup::setup_sql;
 pub use snapshot::finished_snapshots;
 pub use status::{Phase, SnapshotView, Status, View};
+pub use upkeep::Advice;
 
 use boot::{Stop, health::Part, restart};
 use change_log::{KafkaSettings, Registry, RegistrySettings};
 use plan::Identity;
 use session::Session;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::OnceCell;
 
 /// Captures the source until the stop signal, across outages of the source, of Kafka and of the registry.
@@ -62,6 +65,7 @@ pub async fn run(
     }
     let registry = Registry::new(&registry)?;
     let (over, throttle) = tokio::sync::watch::channel(None);
+    let (see, tables) = tokio::sync::watch::channel(BTreeSet::new());
     let session = Session {
         settings: Arc::new(settings),
         kafka,
@@ -72,14 +76,17 @@ pub async fn run(
         identity: Identity::default(),
         signals: Arc::new(OnceCell::new()),
         throttle,
+        tables,
+        captured: BTreeSet::new(),
     };
-    on_own_thread(session, over).await
+    on_own_thread(session, over, see).await
 }
 
 /// Transport, decoding and encoding share one thread: frames pass from one to the next without waking another.
 async fn on_own_thread(
     session: Session,
     over: tokio::sync::watch::Sender<Option<watch::Reason>>,
+    see: tokio::sync::watch::Sender<BTreeSet<String>>,
 ) -> Result<(), ConnectorError> {
     let (mut done, ended) = tokio::sync::oneshot::channel();
     let name = session.settings.name.clone();
@@ -92,7 +99,7 @@ async fn on_own_thread(
         let outcome = runtime.block_on(async {
             tokio::select! {
                 outcome = until_stopped(&session) => Some(outcome),
-                () = watch::run(Arc::clone(&session.settings), Arc::clone(&session.status), over) => None,
+                () = watch::run(Arc::clone(&session.settings), Arc::clone(&session.status), over, see) => None,
                 // Nobody waits any more.
                 () = done.closed() => None,
             }

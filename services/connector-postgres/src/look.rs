@@ -57,11 +57,6 @@ impl ReplicaIdentity {
             )),
         }
     }
-
-    /// The log cannot tell the rows of the table apart.
-    pub const fn is_keyless(self) -> bool {
-        matches!(self, Self::NoKey | Self::Nothing)
-    }
 }
 
 const IDENTITIES: &str = "
@@ -81,18 +76,6 @@ async fn identities(client: &tokio_postgres::Client, settings: &Settings) -> Res
         identity: ReplicaIdentity::of(row.get("identity"), row.get("has_key")),
     });
     Ok(published.collect())
-}
-
-/// Tells of tables whose rows the log cannot tell apart.
-pub(crate) async fn warn_of_keyless(
-    client: &tokio_postgres::Client,
-    settings: &Settings,
-) -> Result<(), ConnectorError> {
-    let published = identities(client, settings).await?;
-    for found in published.iter().filter(|found| found.identity.is_keyless()) {
-        tracing::warn!(source = settings.name, advice = found.identity.advice(&found.table), "a table without a key");
-    }
-    Ok(())
 }
 
 /// The tables of the source's publication that are wanted.
@@ -134,7 +117,7 @@ mod tests {
         let told = |identity: ReplicaIdentity| identity.advice("emis.note").unwrap_or_default();
         assert_eq!(told(ReplicaIdentity::Key), "");
         for keyless in [ReplicaIdentity::NoKey, ReplicaIdentity::Nothing] {
-            assert!(keyless.is_keyless() && told(keyless).contains("refuses updates and deletes"));
+            assert!(told(keyless).contains("refuses updates and deletes"));
         }
         assert!(told(ReplicaIdentity::Full).contains("whole old row"));
     }

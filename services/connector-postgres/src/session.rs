@@ -5,7 +5,6 @@ use crate::{
     connect::{self, Pulse, START_TIMEOUT},
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
-    look,
     meter::Meter,
     plan::{Allowed, Ends, Identity, Plan, Slot, decide},
     quarantine::{self, Quarantine},
@@ -16,13 +15,14 @@ use crate::{
     snapshot::{self, Coordinator, Difference, Running, State as SnapshotState},
     status::{Phase, Status},
     stream::{Lag, Stream},
+    upkeep,
     watch::Throttle,
 };
 use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, Position, pump};
 use change_log::{KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control, topics};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -50,6 +50,10 @@ pub(crate) struct Session {
     pub(crate) signals: Arc<OnceCell<watch::Receiver<Arc<Desired>>>>,
     /// Whether snapshots must wait: the slot keeps too much.
     pub(crate) throttle: Throttle,
+    /// The tables that can be captured, as they are seen from time to time.
+    pub(crate) tables: watch::Receiver<BTreeSet<String>>,
+    /// Those that this session captures.
+    pub(crate) captured: BTreeSet<String>,
 }
 
 impl Session {
@@ -82,6 +86,7 @@ impl Session {
         tokio::select! {
             () = self.stop.cancelled() => {}
             changed = desired.changed() => drop(changed),
+            () = self.more_tables() => {}
             () = tokio::time::sleep(REFUSED_AGAIN) => {}
         }
         Ok(())
@@ -98,8 +103,8 @@ impl Session {
         }
         let client = connect::sql(&self.settings).await?;
         let server = setup::check_server(&client).await?;
-        setup::ensure_publication(&client, &self.settings).await?;
-        look::warn_of_keyless(&client, &self.settings).await?;
+        self.tables.mark_unchanged();
+        self.captured = upkeep::ensure(&client, &self.settings, &self.status).await?;
         failpoint::reached("source.published");
         let pulse = Pulse::of(server.sender_timeout);
         self.identity = self.identify(pulse).await?;
@@ -192,6 +197,7 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled() => {}
                 other = desired.wait_for(|d| d.paused || d.replace_epoch == Some(epoch)) => drop(other),
+                () = self.more_tables() => tracing::info!(source = self.settings.name, "more tables can be captured"),
             }
             stop.cancel();
             tokio::time::sleep(DRAIN_MAX).await;
@@ -207,6 +213,19 @@ impl Session {
         // The server lets go of the slot at once, not when it notices that nobody is there.
         let _ = tokio::time::timeout(GOODBYE_MAX, stream.client.shutdown()).await;
         ended
+    }
+
+    /// Waits until there are tables to capture that this session does not know: the next one reads them.
+    async fn more_tables(&self) {
+        let mut tables = self.tables.clone();
+        loop {
+            if tables.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            if !tables.borrow_and_update().is_subset(&self.captured) {
+                return;
+            }
+        }
     }
 
     /// What is being read, and what is to be: tables that were published since the last time.

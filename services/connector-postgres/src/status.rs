@@ -1,6 +1,6 @@
 //! How a connector is doing, for whoever shows it.
 
-use crate::budget::SlotView;
+use crate::{budget::SlotView, upkeep::Advice};
 use serde::Serialize;
 
 /// Shared by the connector, which writes it, and anyone, who reads it.
@@ -28,6 +28,8 @@ pub struct View {
     pub active_sessions: Option<f64>,
     /// Why the source stands still until an operator decides, and with which command.
     pub refused: Option<String>,
+    /// What the source's administrator has to decide; the rest of the source goes on meanwhile.
+    pub advice: Vec<Advice>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

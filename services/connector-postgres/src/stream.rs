@@ -63,20 +63,14 @@ pub(crate) struct Lag {
 
 impl Stream<'_> {
     async fn first(&mut self) -> Result<First, ConnectorError> {
-        let silence = self.pulse.silence_max.unwrap_or(Duration::MAX);
+        let silence = self.pulse.silence_max;
         let slot = || self.slot.clone();
         let held = self.shared.hold.load(Ordering::Acquire);
         if held {
             // Nobody listens to the server.
             self.heard = Instant::now();
         }
-        let until = self.heard.checked_add(silence);
-        let silent = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
+        let silent = tokio::time::sleep_until(self.heard + silence);
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Ok(First::End),

@@ -8,8 +8,9 @@ use crate::{
     load::Load,
     settings::Settings,
     status::Status,
+    upkeep,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_postgres::Client;
 
@@ -17,6 +18,8 @@ use tokio_postgres::Client;
 const INTERVAL: Duration = Duration::from_secs(3);
 /// While the source is away.
 const INTERVAL_AWAY: Duration = Duration::from_secs(10);
+/// At every so many looks the tables are looked at, too: others make new ones, and publish them.
+const LOOKS_A_ROUND: u32 = 5;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Where snapshots see what they must wait for.
@@ -39,7 +42,13 @@ const LOOK: &str = "
 const ACTIVE: &str = "select active_time from pg_stat_database where datname = current_database()";
 
 /// Looks at the slot until it is dropped.
-pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, throttle: watch::Sender<Option<Reason>>) {
+pub(crate) async fn run(
+    settings: Arc<Settings>,
+    status: Arc<Status>,
+    throttle: watch::Sender<Option<Reason>>,
+    tables: watch::Sender<BTreeSet<String>>,
+) {
+    let mut looks = 0_u32;
     let (started, mut budget, mut load, mut warned) = (Instant::now(), Budget::default(), Load::default(), false);
     let mut client: Option<Client> = None;
     loop {
@@ -71,6 +80,10 @@ pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, throttle: 
                     std::mem::replace(reason, wanted) != wanted
                 });
                 status.update(|shown| shown.slot = view);
+                looks = (looks + 1) % LOOKS_A_ROUND;
+                if let Some(client) = client.as_ref().filter(|_| looks == 0) {
+                    look_at_tables(client, &settings, &status, &tables).await;
+                }
                 INTERVAL
             }
             // The session tells why the source is away.
@@ -86,6 +99,18 @@ pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, throttle: 
         };
         tokio::time::sleep(interval).await;
     }
+}
+
+async fn look_at_tables(
+    client: &Client,
+    settings: &Settings,
+    status: &Status,
+    tables: &watch::Sender<BTreeSet<String>>,
+) {
+    // A source that is going away is met by the next look at its slot.
+    let Ok(seen) = connect::within(ANSWER_MAX, upkeep::look(client, settings)).await else { return };
+    upkeep::tell(settings, status, &seen);
+    tables.send_replace(seen.captured());
 }
 
 /// No look when there is no slot; with it, how long the database's sessions have run statements, if anybody asks.

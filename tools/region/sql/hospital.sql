@@ -147,7 +147,8 @@ create table lims.result (
 create index on lims.result (line_id);
 create index on lims.result (analysis_id);
 
--- Trap: no primary key. Append-only: an UPDATE or DELETE would be refused while the table is published.
+-- Trap: no primary key: its rows have no key in the log. With the default identity, an UPDATE or DELETE would be refused
+-- while the table is published, and the connector would not publish it.
 create table lims.instrument_message (
     received_at timestamptz not null,
     analyser varchar(30),
@@ -155,6 +156,7 @@ create table lims.instrument_message (
     raw bytea,
     readings numeric[]
 );
+alter table lims.instrument_message replica identity full;
 
 -- ── EPMA ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -31,8 +31,19 @@ struct Row {
     view: Value,
 }
 
-const HEADINGS: &[&str] =
-    &["source", "phase", "wanted", "lag", "behind", "snapshot", "WAL kept", "limit", "lost in", "waits for"];
+const HEADINGS: &[&str] = &[
+    "source",
+    "phase",
+    "wanted",
+    "lag",
+    "behind",
+    "snapshot",
+    "WAL kept",
+    "limit",
+    "lost in",
+    "waits for",
+    "asks of the source",
+];
 
 pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     let settings = Settings::load(&arguments.config)?;
@@ -79,7 +90,20 @@ fn cells(row: &Row) -> Vec<String> {
         or_dash(slot["limit_bytes"].as_f64().map(bytes)),
         or_dash(slot["forecast_s"].as_f64().map(seconds)),
         or_dash(view["refused"].as_str().map(str::to_owned)),
+        or_dash(advice(&view["advice"])),
     ]
+}
+
+/// A line for each table, with the statements of which one is to be chosen.
+fn advice(told: &Value) -> Option<String> {
+    let line = |advice: &Value| {
+        let ways = advice["sql"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let ways: Vec<String> = ways.map(|sql| format!("`{sql}`")).collect();
+        let text = |key: &str| advice[key].as_str().unwrap_or_default().to_owned();
+        format!("{} {}: {}", text("about"), text("why"), ways.join(" or "))
+    };
+    let lines: Vec<String> = told.as_array()?.iter().map(line).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn snapshot(view: &Value) -> Option<String> {
@@ -124,6 +148,7 @@ mod tests {
     fn a_row_tells_what_matters() {
         let view = json!({
             "lag_s": 0.25, "lag_bytes": 2048, "refused": null,
+            "advice": [{"about": "emis.note", "why": "is not captured", "sql": ["one", "two"]}],
             "snapshot": {"tables_done": 1, "tables": 3, "rows": 10, "rows_estimated": 40, "done": false},
             "slot": {"retained_bytes": 3_221_225_472_u64, "limit_bytes": null, "forecast_s": 7_300, "over_budget": true},
         });
@@ -140,10 +165,11 @@ mod tests {
             "-",
             "2 h",
             "-",
+            "emis.note is not captured: `one` or `two`",
         ];
         assert_eq!(cells(&row), want);
         let silent = Row { view: Value::Null, ..row };
-        assert_eq!(cells(&silent)[3..], ["-"; 7]);
+        assert_eq!(cells(&silent)[3..], ["-"; 8]);
         assert_eq!(cells(&silent).len(), HEADINGS.len());
     }
 }

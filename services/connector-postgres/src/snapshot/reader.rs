@@ -129,7 +129,7 @@ pub(crate) async fn work(
         // While the slot keeps too much or the source is busy, a snapshot goes on in small steps.
         let _ = tokio::time::timeout(THROTTLE_STEP, throttle.wait_for(Option::is_none)).await;
         let result = match tokio::time::timeout(READ_MAX, reader.read(&job, &answers)).await {
-            Ok(result) => result,
+            Ok(result) => result.map_err(|error| error.of_table(&job.schema, &job.name)),
             Err(_) => Err(ConnectorError::Slow { seconds: READ_MAX.as_secs() }),
         };
         if result.is_err() {

@@ -29,6 +29,7 @@ const TABLES: &str = "
     alter table yard.row alter column note set storage external;
     create table yard.pair (a integer, b text, n bigint not null, primary key (a, b));
     create table yard.loose (n bigint not null);
+    alter table yard.loose replica identity full;
     create schema other;
     create table other.noise (n bigint, filler text);";
 
