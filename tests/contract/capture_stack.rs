@@ -7,6 +7,7 @@ use connector_postgres::{ConnectorError, Settings, Status};
 use stack::{Kafka, Lifetime, Postgres};
 use std::{
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,6 +19,8 @@ use tokio::task::JoinHandle;
 pub const SOURCE: &str = "clinic";
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
+/// Looking at the whole log after every few records would take longer than reading it.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub struct Bench {
     pub database: Postgres,
@@ -91,18 +94,31 @@ impl Bench {
     /// The whole log, until `enough` says so.
     pub async fn log(&self, mut enough: impl FnMut(&[Item]) -> bool) -> anyhow::Result<Vec<Item>> {
         let mut reader = self.reader()?;
-        let mut items = Vec::new();
+        let (mut items, mut unseen, mut looked) = (Vec::new(), true, Instant::now());
         let deadline = Instant::now() + WAIT_MAX;
-        while !enough(&items) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(left, reader.read()).await {
-                Ok(Ok(batch)) => items.extend(batch.items),
-                Ok(Err(error)) if error.worth_retrying() => tokio::time::sleep(POLL).await,
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => anyhow::bail!("the log has only {} records after {WAIT_MAX:?}", items.len()),
+        loop {
+            let mut reading = pin!(reader.read());
+            let read = loop {
+                match tokio::time::timeout(LOOK_EVERY, &mut reading).await {
+                    Ok(read) => break read,
+                    Err(_) if std::mem::take(&mut unseen) && enough(&items) => return Ok(items),
+                    Err(_) => anyhow::ensure!(Instant::now() < deadline, "the log has only {} records", items.len()),
+                }
+            };
+            match read {
+                Ok(batch) => items.extend(batch.items),
+                Err(error) if error.worth_retrying() => tokio::time::sleep(POLL).await,
+                Err(error) => return Err(error.into()),
+            }
+            unseen = true;
+            if looked.elapsed() >= LOOK_EVERY {
+                (unseen, looked) = (false, Instant::now());
+                if enough(&items) {
+                    return Ok(items);
+                }
+                anyhow::ensure!(Instant::now() < deadline, "the log has only {} records", items.len());
             }
         }
-        Ok(items)
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     beside::Beside,
     rate::Rate,
     reader::{self, Answer, CHUNK_ROWS_MAX, Chunk, Found, Job, Planned, Range, What},
-    state::{Running, State},
+    state::{Running, State, TableState},
     window::{Bag, Difference, Superseded, Visible, Window},
 };
 use crate::{
@@ -186,16 +186,17 @@ impl Coordinator {
         if !cells.contains(&Cell::Unchanged) {
             return false;
         }
-        let Some(table) = self.plans.iter().find(|(_, plan)| plan.oid == oid).map(|(table, _)| *table) else {
-            return false;
-        };
+        let planned = self.plans.iter().find(|(_, plan)| plan.oid == oid).map(|(table, _)| *table);
         let Some(running) = self.state.running.as_mut() else { return false };
-        let (plan, state) = (&self.plans[&table], &mut running.tables[table]);
-        let value = |column: &KeyColumn| match cells.get(relation.schema.index_of(&column.name)?)? {
+        // After a restart the stream may be ahead of the worker that plans a half-read table again.
+        let begun = |table: &TableState| !table.done && !table.key.is_empty() && table.id() == relation.schema.table;
+        let Some(table) = planned.or_else(|| running.tables.iter().position(begun)) else { return false };
+        let state = &mut running.tables[table];
+        let value = |column: &String| match cells.get(relation.schema.index_of(column)?)? {
             Cell::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
             Cell::Null | Cell::Unchanged => None,
         };
-        let key: Option<Vec<String>> = plan.key.iter().map(value).collect();
+        let key: Option<Vec<String>> = state.key.iter().map(value).collect();
         if state.done || key.is_none_or(|key| !state.single(key)) {
             state.restart();
             self.plans.remove(&table);

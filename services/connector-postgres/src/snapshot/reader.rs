@@ -266,7 +266,8 @@ impl Reader {
 const SEEN: &str = "select pg_current_snapshot()::text as visible, pg_current_wal_insert_lsn()::text as high,
     current_setting('synchronous_standby_names') <> '' as waits";
 
-/// How far the WAL is flushed, and the slot's sender: how far it has read, and whether it waits for more.
+/// How far the WAL is flushed, and the slot's sender if it waits for more: how far it has read. Only roles with
+/// `pg_read_all_stats` are told that.
 const FLUSHED: &str = "select pg_current_wal_flush_lsn()::text as flushed,
     (select setting::bigint from pg_settings where name = 'wal_writer_delay') as delay,
     (select r.sent_lsn::text from pg_replication_slots s
@@ -275,19 +276,25 @@ const FLUSHED: &str = "select pg_current_wal_flush_lsn()::text as flushed,
 
 /// The stream tells only what is flushed, and WAL that ends no transaction may stay unflushed for long. A commit does
 /// not: an asynchronous one is flushed within three rounds of the WAL writer (PostgreSQL, "Asynchronous Commit"), and
-/// any other before it is visible. After that, a sender that waits has read every commit that counts.
+/// any other before it is visible. After that, what is flushed holds every commit that counts, and the sender comes to the
+/// end of its last record: that is where the flushing ended, unless it ended with a page, which may cut a record. Then a
+/// sender that waits has read all it can.
 async fn flushed(client: &Client, slot: &str, high: Lsn) -> Result<Lsn, ConnectorError> {
     let began = Instant::now();
     loop {
         let row = client.query_one(FLUSHED, &[&slot]).await.doing("asking how far the WAL is flushed")?;
         let (flushed, delay): (String, Option<i64>) = (row.get("flushed"), row.get("delay"));
-        if flushed.parse().is_ok_and(|flushed: Lsn| flushed >= high) {
+        let flushed: Option<Lsn> = flushed.parse().ok();
+        if flushed.is_some_and(|flushed| flushed >= high) {
             return Ok(high);
         }
         let delay = delay.and_then(|delay| u64::try_from(delay).ok()).map_or(WRITER_DELAY_MAX, Duration::from_millis);
-        let caught_up: Option<Lsn> = row.get::<_, Option<String>>("caught_up").and_then(|sent| sent.parse().ok());
-        if let Some(sent) = caught_up.filter(|_| began.elapsed() > WRITER_ROUNDS * delay) {
-            return Ok(high.min(sent));
+        if began.elapsed() > WRITER_ROUNDS * delay {
+            let sent: Option<Lsn> = row.get::<_, Option<String>>("caught_up").and_then(|sent| sent.parse().ok());
+            let whole = flushed.filter(|flushed| flushed.0 % PAGE_BYTES != 0);
+            if let Some(told) = sent.or(whole) {
+                return Ok(high.min(told));
+            }
         }
         tokio::time::sleep(FLUSH_POLL).await;
     }
