@@ -62,6 +62,12 @@ async fn compatible_shapes_pass_and_an_incompatible_one_waits_for_an_operator() 
         assert!(why.contains(words), "{why}");
     }
     assert_eq!(inserts(&bench.log(|items| inserts(items) >= 7).await?), 7, "nothing is written under the new shape");
+    // Looked at again, it is no more ready than before.
+    want(&bench, |desired| desired.paused = false).await?;
+    for _ in 0..60 {
+        assert!(!connector.health.ready() && connector.status.view().phase == Phase::Refused, "it flickers");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 
     let registry = Registry::new(&bench.registry_settings())?;
     let [envelope, _] = connector_postgres::subjects(SOURCE, "lims", "result");

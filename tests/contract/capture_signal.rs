@@ -56,17 +56,15 @@ async fn a_paused_source_stands_still_across_restarts_and_goes_on_without_a_gap(
     connector.wait(paused).await?;
     connector.wait(|connector| connector.status.view().slot.is_some()).await?;
     assert!(!slot_is_active(&bench).await?, "a paused source holds no stream after a restart either");
-    // Two change what is wanted at the same moment: both get through.
-    let (one, two) = tokio::join!(
-        want(&bench, |desired| desired.paused = false),
-        want(&bench, |desired| desired.accept("a.subject", 7)),
-    );
-    one?;
-    two?;
+    // Several change what is wanted at the same moment: all get through.
+    let accept = |number: u32| want(&bench, move |desired| desired.accept(&format!("subject {number}"), 7));
+    let resume = want(&bench, |desired| desired.paused = false);
+    tokio::try_join!(resume, accept(1), accept(2), accept(3), accept(4))?;
     let items = bench.log(|items| inserts(items) == 2).await?;
     assert_eq!(inserts(&items), 2, "the row of the pause came once");
     let desired = signal::read(&bench.kafka_settings(), SOURCE).await?;
-    assert!(!desired.paused && desired.accepts("a.subject", 7), "{desired:?}");
+    let accepted = (1..=4).all(|number| desired.accepts(&format!("subject {number}"), 7));
+    assert!(!desired.paused && accepted, "{desired:?}");
     connector.stop().await
 }
 

@@ -78,6 +78,7 @@ pub async fn run(
         throttle,
         tables,
         captured: BTreeSet::new(),
+        doubted: false,
     };
     on_own_thread(session, over, see).await
 }

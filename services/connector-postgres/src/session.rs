@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) tables: watch::Receiver<BTreeSet<String>>,
     /// Those that this session captures.
     pub(crate) captured: BTreeSet<String>,
+    /// The last session met a shape that was refused: the next one is well once it has passed it, not before.
+    pub(crate) doubted: bool,
 }
 
 impl Session {
@@ -61,7 +63,9 @@ impl Session {
     pub(crate) async fn run(&mut self) -> Result<(), ConnectorError> {
         let mut told = None;
         while !self.stop.is_cancelled() {
-            match self.once().await {
+            let ended = self.once().await;
+            self.doubted = matches!(ended, Err(ConnectorError::Incompatible { .. }));
+            match ended {
                 Err(error) if error.waits_for_operator() => self.refused(&error, &mut told).await?,
                 ended => ended?,
             }
@@ -182,17 +186,16 @@ impl Session {
             desired: desired.clone(),
             shared,
             heard: tokio::time::Instant::now(),
+            doubted: self.doubted.then(|| (self.health.clone(), upto)),
         };
         tracing::info!(source = self.settings.name, slot, from = %upto, last = %last, "streaming");
         if initial {
             self.health.not_ready("taking a snapshot");
-        } else {
+            self.status.update(|view| (view.phase, view.refused) = (Phase::Snapshot, None));
+        } else if !self.doubted {
             self.health.ready();
+            self.status.update(|view| (view.phase, view.refused) = (Phase::Streaming, None));
         }
-        self.status.update(|view| {
-            view.phase = if initial { Phase::Snapshot } else { Phase::Streaming };
-            view.refused = None;
-        });
         let drained = async {
             tokio::select! {
                 () = stop.cancelled() => {}

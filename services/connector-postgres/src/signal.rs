@@ -2,8 +2,9 @@
 //!
 //! # Why
 //! The connector keeps nothing of its own, so what is wanted stands in a small compacted topic, one record for each
-//! source, and survives every restart. The connector follows it; `causeway source …` changes it. Two who change it at
-//! the same moment both get through: whoever wrote second sees the other's record before his own, and writes again.
+//! source, and survives every restart. The connector follows it; `causeway source …` changes it. Whoever writes says
+//! which record the new one replaces. Of several who replace the same one the first gets through; the others' records
+//! count for nothing, for every reader alike, and are written again. So no change is lost, however many there are.
 
 use change_log::{KafkaSettings, Kept, TopicError, TopicSpec, topics};
 use rdkafka::{
@@ -44,6 +45,38 @@ pub struct Desired {
     /// has moved on.
     pub replace_epoch: Option<u32>,
     pub accepted: Vec<AcceptedSchema>,
+}
+
+/// As it stands in the topic.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Record {
+    /// The offset of the record that it replaces; none where there was none.
+    #[serde(default)]
+    replaces: Option<i64>,
+    #[serde(flatten)]
+    desired: Desired,
+}
+
+/// What the records so far come to.
+#[derive(Debug, Default)]
+struct Standing {
+    /// The first record that is still there: what was before it is compacted away.
+    first: Option<i64>,
+    at: Option<i64>,
+    desired: Desired,
+}
+
+impl Standing {
+    /// Takes the next record in. False: it replaces one that another had replaced already.
+    fn take(&mut self, offset: i64, record: Record) -> bool {
+        let first = *self.first.get_or_insert(offset);
+        let forgotten = record.replaces.is_some_and(|replaced| replaced < first);
+        let counts = self.at.is_none() || forgotten || record.replaces == self.at;
+        if counts {
+            (self.at, self.desired) = (Some(offset), record.desired);
+        }
+        counts
+    }
 }
 
 /// Rows that are to be read again.
@@ -118,7 +151,7 @@ pub fn topic() -> TopicSpec {
 /// What is wanted of the source now.
 pub async fn read(kafka: &KafkaSettings, source: &str) -> Result<Desired, SignalError> {
     topics::ensure(kafka, &[topic()]).await?;
-    Ok(history(kafka, source, 0).await?.pop().map(|(_, desired)| desired).unwrap_or_default())
+    Ok(standing(kafka, source).await?.desired)
 }
 
 /// Changes what is wanted of the source, and returns it.
@@ -128,48 +161,59 @@ pub async fn change(
     change: impl Fn(&mut Desired) -> Result<(), SignalError>,
 ) -> Result<Desired, SignalError> {
     topics::ensure(kafka, &[topic()]).await?;
-    let mut before = history(kafka, source, 0).await?.pop();
     for _ in 0..WRITES_MAX {
-        let (read_upto, mut desired) = before.map_or((0, Desired::default()), |(offset, found)| (offset + 1, found));
+        let Standing { at, mut desired, .. } = standing(kafka, source).await?;
         change(&mut desired)?;
-        let offset = write(kafka, source, &desired).await?;
-        // Another's record between the one that was read and ours did not know of ours, nor ours of it.
-        let mut between = history(kafka, source, read_upto).await?;
-        between.retain(|(at, _)| *at < offset);
-        let Some(missed) = between.pop() else { return Ok(desired) };
-        before = Some((offset, missed.1));
+        let record = Record { replaces: at, desired };
+        let offset = write(kafka, source, &record).await?;
+        let mut counted = Standing::default();
+        let mut ours = false;
+        for (at, record) in history(kafka, source).await? {
+            ours |= counted.take(at, record) && at == offset;
+        }
+        if ours {
+            return Ok(record.desired);
+        }
     }
     Err(SignalError::Contended)
 }
 
-async fn write(kafka: &KafkaSettings, source: &str, desired: &Desired) -> Result<i64, SignalError> {
+async fn standing(kafka: &KafkaSettings, source: &str) -> Result<Standing, SignalError> {
+    let mut standing = Standing::default();
+    for (offset, record) in history(kafka, source).await? {
+        standing.take(offset, record);
+    }
+    Ok(standing)
+}
+
+async fn write(kafka: &KafkaSettings, source: &str, record: &Record) -> Result<i64, SignalError> {
     let topic = kafka.topic(TOPIC);
     let failed = |source| SignalError::Kafka { topic: topic.clone(), source };
     let mut client = kafka.client();
     client.set("acks", "all").set("message.timeout.ms", ASK_TIMEOUT.as_millis().to_string());
     let producer: FutureProducer = client.create().map_err(failed)?;
-    let value = serde_json::to_vec(desired).unwrap_or_default();
+    let value = serde_json::to_vec(record).unwrap_or_default();
     let record = FutureRecord::to(&topic).partition(0).key(source).payload(&value);
     let sent = producer.send(record, ASK_TIMEOUT).await;
     sent.map(|delivery| delivery.offset).map_err(|(error, _)| failed(error))
 }
 
-/// The source's records from an offset on, with their offsets.
-async fn history(kafka: &KafkaSettings, source: &str, from: i64) -> Result<Vec<(i64, Desired)>, SignalError> {
+/// The source's records, with their offsets.
+async fn history(kafka: &KafkaSettings, source: &str) -> Result<Vec<(i64, Record)>, SignalError> {
     let (topic, client, key) = (kafka.topic(TOPIC), consumer(kafka), source.to_owned());
     let asking_topic = topic.clone();
     let asking = tokio::task::spawn_blocking(move || -> Result<_, KafkaError> {
         let consumer: BaseConsumer = client.create()?;
         let (low, high) = consumer.fetch_watermarks(&topic, 0, ASK_TIMEOUT)?;
         let mut found = Vec::new();
-        if from.max(low) >= high {
+        if low >= high {
             return Ok(Some(found));
         }
-        consumer.assign(&assignment(&topic, from.max(low))?)?;
+        consumer.assign(&assignment(&topic, low)?)?;
         let deadline = Instant::now() + ASK_TIMEOUT;
         while consumer.position()?.find_partition(&topic, 0).is_none_or(|at| !reached(at.offset(), high)) {
             if let Some(Ok(message)) = consumer.poll(POLL) {
-                found.extend(parse(&message, &key).map(|desired| (message.offset(), desired)));
+                found.extend(parse(&message, &key).map(|record| (message.offset(), record)));
             }
             if Instant::now() > deadline {
                 return Ok(None);
@@ -188,14 +232,16 @@ async fn history(kafka: &KafkaSettings, source: &str, from: i64) -> Result<Vec<(
 
 /// Keeps what is wanted of the source up to date until nobody looks any more. Returns once it is known.
 pub(crate) async fn follow(kafka: &KafkaSettings, source: &str) -> Result<watch::Receiver<Arc<Desired>>, SignalError> {
-    let records = history(kafka, source, 0).await?;
-    let (next, desired) =
-        records.into_iter().next_back().map_or((0, Desired::default()), |(at, found)| (at + 1, found));
+    let (mut standing, mut next) = (Standing::default(), 0);
+    for (offset, record) in history(kafka, source).await? {
+        standing.take(offset, record);
+        next = offset + 1;
+    }
     let topic = kafka.topic(TOPIC);
     let failed = |source| SignalError::Kafka { topic: topic.clone(), source };
     let consumer: StreamConsumer = consumer(kafka).create().map_err(failed)?;
     consumer.assign(&assignment(&topic, next).map_err(failed)?).map_err(failed)?;
-    let (sender, receiver) = watch::channel(Arc::new(desired));
+    let (sender, receiver) = watch::channel(Arc::new(standing.desired.clone()));
     let source = source.to_owned();
     tokio::spawn(async move {
         loop {
@@ -205,7 +251,9 @@ pub(crate) async fn follow(kafka: &KafkaSettings, source: &str) -> Result<watch:
             };
             match received {
                 Ok(message) => {
-                    if let Some(desired) = parse(&message, &source) {
+                    let record = parse(&message, &source);
+                    if record.is_some_and(|record| standing.take(message.offset(), record)) {
+                        let desired = &standing.desired;
                         tracing::info!(
                             source,
                             paused = desired.paused,
@@ -213,7 +261,7 @@ pub(crate) async fn follow(kafka: &KafkaSettings, source: &str) -> Result<watch:
                             snapshots_paused = desired.snapshots_paused,
                             "an operator wants something"
                         );
-                        sender.send_replace(Arc::new(desired));
+                        sender.send_replace(Arc::new(desired.clone()));
                     }
                 }
                 // The client connects again by itself.
@@ -249,26 +297,27 @@ fn reached(at: Offset, high: i64) -> bool {
 }
 
 /// The record, if it is of this source. What cannot be read is passed over.
-fn parse(message: &BorrowedMessage<'_>, source: &str) -> Option<Desired> {
+fn parse(message: &BorrowedMessage<'_>, source: &str) -> Option<Record> {
     if message.key()? != source.as_bytes() {
         return None;
     }
-    let Some(value) = message.payload() else { return Some(Desired::default()) };
-    let desired = decode(value);
-    if desired.is_none() {
+    let Some(value) = message.payload() else { return Some(Record::default()) };
+    let record = decode(value);
+    if record.is_none() {
         tracing::warn!(source, offset = message.offset(), "a record of `{TOPIC}` cannot be read; it is passed over");
     }
-    desired
+    record
 }
 
-fn decode(value: &[u8]) -> Option<Desired> {
-    let desired: Desired = serde_json::from_slice(value).ok()?;
+fn decode(value: &[u8]) -> Option<Record> {
+    let record: Record = serde_json::from_slice(value).ok()?;
+    let desired = &record.desired;
     let bounded = desired.snapshots.len() <= SNAPSHOTS_MAX
         && desired.accepted.len() <= ACCEPTED_MAX
         && desired.snapshots.iter().all(|request| {
             request.tables.len() <= TABLES_MAX && (request.predicate.is_none() || request.tables.len() == 1)
         });
-    bounded.then_some(desired)
+    bounded.then_some(record)
 }
 
 #[cfg(test)]
@@ -289,7 +338,7 @@ mod tests {
         desired.request(request(99), &["3".into()]).expect("room again");
         assert_eq!((desired.snapshots.len(), &*desired.snapshots[3].id), (SNAPSHOTS_MAX, "4"));
         let text = serde_json::to_vec(&desired).expect("JSON");
-        assert_eq!(decode(&text), Some(desired));
+        assert_eq!(decode(&text).map(|record| record.desired), Some(desired));
     }
 
     #[test]
@@ -303,11 +352,29 @@ mod tests {
 
     #[test]
     fn bad_records_are_not_taken() {
-        assert_eq!(decode(b"{}"), Some(Desired::default()));
-        assert_eq!(decode(b"paused"), None);
-        assert_eq!(decode(br#"{"snapshots": [{"id": "1", "tables": ["a.b", "a.c"], "predicate": "x > 1"}]}"#), None);
+        assert!(decode(b"{}").is_some_and(|record| record.desired == Desired::default()));
+        assert!(decode(b"paused").is_none());
+        assert!(decode(br#"{"snapshots": [{"id": "1", "tables": ["a.b", "a.c"], "predicate": "x > 1"}]}"#).is_none());
         let many: Vec<SnapshotRequest> = (0..=SNAPSHOTS_MAX).map(request).collect();
         let desired = Desired { snapshots: many, ..Desired::default() };
-        assert_eq!(decode(&serde_json::to_vec(&desired).expect("JSON")), None);
+        assert!(decode(&serde_json::to_vec(&desired).expect("JSON")).is_none());
+    }
+
+    #[test]
+    fn of_records_that_replace_the_same_one_the_first_counts() {
+        let record = |replaces: Option<i64>, id: usize| {
+            let desired = Desired { snapshots: vec![request(id)], ..Desired::default() };
+            let text = serde_json::to_vec(&Record { replaces, desired }).expect("JSON");
+            decode(&text).expect("a record")
+        };
+        let taken = |records: &[(i64, Option<i64>)]| -> Vec<bool> {
+            let mut standing = Standing::default();
+            records.iter().map(|(offset, replaces)| standing.take(*offset, record(*replaces, 0))).collect()
+        };
+        // Three at the same moment, and again until all are through.
+        let three = [(0, None), (1, None), (2, None), (3, Some(0)), (4, Some(0)), (5, Some(3))];
+        assert_eq!(taken(&three), [true, false, false, true, false, true]);
+        // After compaction, what the first ones replaced is gone.
+        assert_eq!(taken(&[(4, Some(0)), (5, Some(3)), (6, Some(3)), (7, Some(5))]), [true, true, true, false]);
     }
 }

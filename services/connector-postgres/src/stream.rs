@@ -6,9 +6,9 @@ use crate::{
     error::ConnectorError,
     signal::Desired,
     snapshot::{Answer, Shared},
-    status::Status,
+    status::{Phase, Status},
 };
-use boot::{Stop, failpoint};
+use boot::{Stop, failpoint, health::Part};
 use change::{Batch, Durable, Lsn, Source};
 use futures_util::FutureExt;
 use pgwire_replication::{Lsn as WireLsn, ReplicationClient, ReplicationEvent};
@@ -39,6 +39,8 @@ pub(crate) struct Stream<'a> {
     pub(crate) desired: watch::Receiver<Arc<Desired>>,
     /// When the server last said something.
     pub(crate) heard: Instant,
+    /// The source is told to be well only once the log has gone beyond this place.
+    pub(crate) doubted: Option<(Part, Lsn)>,
 }
 
 /// While a snapshot is taken, its pace is looked at so often.
@@ -160,6 +162,10 @@ impl Source<Input, Lsn> for Stream<'_> {
 
     async fn confirm(&mut self, upto: Durable<Lsn>) -> Result<(), ConnectorError> {
         let upto = upto.point();
+        if let Some((health, _)) = self.doubted.take_if(|(_, at)| upto > *at) {
+            health.ready();
+            self.status.update(|view| (view.phase, view.refused) = (Phase::Streaming, None));
+        }
         failpoint::reached("stream.before-confirm");
         self.client.update_applied_lsn(WireLsn::from_u64(upto.0));
         failpoint::reached("stream.confirmed");
