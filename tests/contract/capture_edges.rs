@@ -99,7 +99,7 @@ impl<'a> Stranger<'a> {
     }
 
     /// Reads the changes before the first that is the last.
-    pub async fn until(&mut self, last: impl Fn(&Told) -> bool) -> anyhow::Result<Vec<Told>> {
+    pub async fn until(&mut self, mut last: impl FnMut(&Told) -> bool) -> anyhow::Result<Vec<Told>> {
         let mut seen: Vec<Told> = Vec::new();
         let deadline = Instant::now() + WAIT_MAX;
         loop {

@@ -21,7 +21,7 @@ fn columns(items: &[Item]) -> Vec<String> {
     items.iter().filter_map(told).collect()
 }
 
-async fn each(client: &tokio_postgres::Client, statements: &str) -> anyhow::Result<()> {
+pub async fn each(client: &tokio_postgres::Client, statements: &str) -> anyhow::Result<()> {
     for statement in statements.split(';') {
         client.batch_execute(statement).await?;
     }

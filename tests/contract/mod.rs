@@ -10,6 +10,7 @@ mod capture_edges_transactions;
 mod capture_idle;
 mod capture_schema;
 mod capture_security;
+mod capture_shapes;
 mod capture_signal;
 mod capture_slot;
 mod capture_snapshot;

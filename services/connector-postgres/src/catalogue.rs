@@ -236,19 +236,40 @@ fn numeric(modifier: i32) -> ColumnType {
     }
 }
 
+/// A table of the publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) table: TableId,
+    /// Another one when the table is made anew, or taken out of the publication and put in again: changes in between were
+    /// not told, so what was read of it no longer holds.
+    pub(crate) since: String,
+}
+
+/// By the oids of the table and of its entry; of all tables, or all of a schema, by the publication's.
 const PUBLISHED: &str = "
-    select schemaname::text as schema, tablename::text as name from pg_publication_tables where pubname = $1 order by 1, 2";
+    select p.schemaname::text as schema, p.tablename::text as name,
+           c.oid::text || '.' || coalesce(
+               (select max(r.oid::bigint) from pg_publication_rel r where r.prpubid = b.oid
+                and r.prrelid in (select c.oid union all select relid::oid from pg_partition_ancestors(c.oid))),
+               b.oid::bigint)::text as since
+    from pg_publication_tables p
+    join pg_publication b on b.pubname = p.pubname
+    join pg_namespace n on n.nspname = p.schemaname
+    join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+    where p.pubname = $1 order by 1, 2";
 
 /// The tables of the publication that are wanted.
 pub(crate) async fn published(
     client: &Client,
     publication: &str,
     wanted: impl Fn(&str, &str) -> bool,
-) -> Result<Vec<TableId>, ConnectorError> {
+) -> Result<Vec<Member>, ConnectorError> {
     let rows = client.query(PUBLISHED, &[&publication]).await.doing("listing published tables")?;
-    let tables = rows.iter().map(|row| (row.get::<_, String>("schema"), row.get::<_, String>("name")));
-    let wanted = tables.filter(|(schema, name)| wanted(schema, name));
-    Ok(wanted.map(|(schema, name)| TableId { schema: schema.into(), name: name.into() }).collect())
+    let members = rows.iter().map(|row| {
+        let (schema, name): (String, String) = (row.get("schema"), row.get("name"));
+        Member { table: TableId { schema: schema.into(), name: name.into() }, since: row.get("since") }
+    });
+    Ok(members.filter(|member| wanted(&member.table.schema, &member.table.name)).collect())
 }
 
 /// The key is what the stream marks as one: not what an index only includes, nor what is checked late.

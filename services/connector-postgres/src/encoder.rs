@@ -24,7 +24,8 @@ use tokio_postgres::Client;
 
 /// No more than this is set aside for a block that may stay small.
 const BLOCK_BYTES_MAX: usize = 256 * 1024;
-/// Tables with different shapes that are known at a time. PostgreSQL describes one again when it is asked to.
+/// Tables that are known at a time. Beyond it the next change of a forgotten one ends the session; in the next, the server
+/// describes each again.
 const RELATIONS_MAX: usize = 50_000;
 
 /// What the stream hands over.

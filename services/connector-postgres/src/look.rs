@@ -97,7 +97,7 @@ pub async fn check_predicate(settings: &Settings, table: &str, predicate: &str) 
     let client = connect::sql(settings).await?;
     let wanted = |schema: &str, name: &str| format!("{schema}.{name}") == table;
     let tables = catalogue::published(&client, &settings.publication(), wanted).await?;
-    let Some(id) = tables.first() else { return Err(ConnectorError::NoTables) };
+    let Some(id) = tables.first().map(|member| &member.table) else { return Err(ConnectorError::NoTables) };
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let statement = format!("explain select from {}.{} where ({predicate}\n)", quoted(&id.schema), quoted(&id.name));
     // One statement of the extended protocol: nothing can follow it.

@@ -90,7 +90,7 @@ impl Session {
         tokio::select! {
             () = self.stop.cancelled() => {}
             changed = desired.changed() => drop(changed),
-            () = self.more_tables() => {}
+            () = self.other_tables() => {}
             () = tokio::time::sleep(REFUSED_AGAIN) => {}
         }
         Ok(())
@@ -200,7 +200,7 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled() => {}
                 other = desired.wait_for(|d| d.paused || d.replace_epoch == Some(epoch)) => drop(other),
-                () = self.more_tables() => tracing::info!(source = self.settings.name, "more tables can be captured"),
+                () = self.other_tables() => tracing::info!(source = self.settings.name, "there are other tables to capture"),
             }
             stop.cancel();
             tokio::time::sleep(DRAIN_MAX).await;
@@ -218,14 +218,15 @@ impl Session {
         ended
     }
 
-    /// Waits until there are tables to capture that this session does not know: the next one reads them.
-    async fn more_tables(&self) {
+    /// Waits until there are other tables to capture than this session does: the next one reads what is new, and forgets
+    /// what is away.
+    async fn other_tables(&self) {
         let mut tables = self.tables.clone();
         loop {
             if tables.changed().await.is_err() {
                 return std::future::pending().await;
             }
-            if !tables.borrow_and_update().is_subset(&self.captured) {
+            if *tables.borrow_and_update() != self.captured {
                 return;
             }
         }
@@ -238,17 +239,19 @@ impl Session {
         state: Option<&str>,
         desired: watch::Receiver<Arc<Desired>>,
     ) -> Result<(Coordinator, mpsc::Receiver<snapshot::Answer>), ConnectorError> {
-        let state = state.and_then(SnapshotState::parse).unwrap_or_default();
+        let mut state = state.and_then(SnapshotState::parse).unwrap_or_default();
         let xmax = client.query_one(XMAX, &[]).await.doing("asking for a snapshot")?;
         let xmax: String = xmax.get(0);
         let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);
         let mut tables = catalogue::published(client, &self.settings.publication(), wanted).await?;
         let floor = xmax.parse().unwrap_or(u64::MAX);
+        let forgotten = state.forget(&tables);
         let (mut snapshots, answers) =
             Coordinator::new(Arc::clone(&self.settings), state, floor, desired, self.throttle.clone(), tables.clone());
         let running = snapshots.state.running.as_ref().map(Running::names).unwrap_or_default();
-        let known = |name: &String| snapshots.state.known.contains(name) || running.contains(name);
-        tables.retain(|table| !known(&table.to_string()));
+        let known = |name: &String| snapshots.state.read.contains_key(name) || running.contains(name);
+        tables.retain(|member| !known(&member.table.to_string()));
+        snapshots.forgotten = forgotten;
         if !tables.is_empty() {
             snapshots.queue.push_back(Running::new(self.unique_id(), false, None, &tables));
         }

@@ -37,6 +37,8 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) schema: String,
     pub(crate) published: bool,
+    /// As [`crate::catalogue::Member::since`], of its partitions too.
+    pub(crate) since: String,
     /// Its tables (its partitions, or itself) whose old rows cannot be named.
     pub(crate) nameless: Vec<String>,
     /// An index that could name them.
@@ -73,10 +75,11 @@ impl Seen {
         self.tables.iter().filter(table).map(|table| table.name.as_str()).collect()
     }
 
-    /// What is published, or would be at the next start.
+    /// What is published, and since when; or would be at the next start.
     pub(crate) fn captured(&self) -> BTreeSet<String> {
-        let published = self.tables.iter().filter(|table| table.published).map(|table| table.name.as_str());
-        published.chain(self.addable()).map(str::to_owned).collect()
+        let published = self.tables.iter().filter(|table| table.published);
+        let published = published.map(|table| format!("{} since {}", table.name, table.since));
+        published.chain(self.addable().into_iter().map(str::to_owned)).collect()
     }
 
     /// What others have to decide.
@@ -170,6 +173,10 @@ const WANTED: &str = concat!(
                join pg_namespace s on s.oid = l.relnamespace
                join pg_publication_tables q
                    on q.pubname = $1 and q.schemaname = s.nspname and q.tablename = l.relname) as published,
+           c.oid::text || coalesce('.' || (
+               select max(r.oid::bigint)::text from pg_publication_rel r join pg_publication b on b.oid = r.prpubid
+               where b.pubname = $1
+               and r.prrelid in (select c.oid union all select relid::oid from pg_partition_tree(c.oid))), '') as since,
            has_table_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') as readable,
            pg_has_role(c.relowner, 'usage') as owned, row_security_active(c.oid) as hidden, c.relrowsecurity as secured,
            ",
@@ -204,6 +211,7 @@ pub(crate) async fn look(client: &Client, settings: &Settings) -> Result<Seen, C
         name: row.get("name"),
         schema: row.get("schema"),
         published: row.get("published"),
+        since: row.get("since"),
         nameless: row.get("nameless"),
         candidate: row.get("candidate"),
         owned: row.get("owned"),
@@ -294,6 +302,7 @@ mod tests {
         Table {
             name: name.into(),
             schema: "lims".into(),
+            since: "1.7".into(),
             published: true,
             owned: true,
             readable: true,
@@ -343,6 +352,6 @@ mod tests {
         let part = Seen { publication: Some(Publication { owned: true, whole: false }), tables: vec![table("lims.a")] };
         check(&part, &[], &["alter publication pub set (publish = 'insert, update, delete, truncate')"]);
         let captured = seen(false, vec![table("lims.a"), Table { published: false, ..table("lims.b") }]).captured();
-        assert_eq!(captured.into_iter().collect::<Vec<_>>(), ["lims.a"]);
+        assert_eq!(captured.into_iter().collect::<Vec<_>>(), ["lims.a since 1.7"]);
     }
 }

@@ -8,7 +8,7 @@ use super::{
     window::{Bag, Difference, Superseded, Visible, Window},
 };
 use crate::{
-    catalogue::KeyColumn,
+    catalogue::{KeyColumn, Member},
     decode::Cell,
     error::ConnectorError,
     relation::Relation,
@@ -16,7 +16,7 @@ use crate::{
     signal::Desired,
     watch::{Reason, Throttle},
 };
-use change::{Lsn, TableId};
+use change::Lsn;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
@@ -102,7 +102,7 @@ pub(crate) struct Coordinator {
     /// What operators want.
     desired: watch::Receiver<Arc<Desired>>,
     throttle: Throttle,
-    published: Vec<TableId>,
+    published: Vec<Member>,
     workers: Vec<Option<Worker>>,
     workers_started: u64,
     busy: Vec<bool>,
@@ -121,6 +121,8 @@ pub(crate) struct Coordinator {
     pub(crate) rate: Rate,
     /// What it was last said to wait for.
     waits_shown: Option<&'static str>,
+    /// Something that was read was forgotten, and the log does not say so yet.
+    pub(crate) forgotten: bool,
 }
 
 impl Coordinator {
@@ -130,7 +132,7 @@ impl Coordinator {
         floor: u64,
         mut desired: watch::Receiver<Arc<Desired>>,
         throttle: Throttle,
-        published: Vec<TableId>,
+        published: Vec<Member>,
     ) -> (Self, mpsc::Receiver<Answer>) {
         desired.mark_changed();
         let (answers, received) = mpsc::channel(ANSWERS_BUFFERED_MAX);
@@ -161,6 +163,7 @@ impl Coordinator {
             rows_at_start: rows,
             rate: Rate::default(),
             waits_shown: None,
+            forgotten: false,
         };
         (coordinator, received)
     }
@@ -318,8 +321,9 @@ impl Coordinator {
             if taken {
                 continue;
             }
-            let wanted = |table: &&TableId| request.tables.is_empty() || request.tables.contains(&table.to_string());
-            let tables: Vec<TableId> = self.published.iter().filter(wanted).cloned().collect();
+            let wanted =
+                |member: &&Member| request.tables.is_empty() || request.tables.contains(&member.table.to_string());
+            let tables: Vec<Member> = self.published.iter().filter(wanted).cloned().collect();
             if tables.is_empty() {
                 tracing::warn!(source = self.settings.name, request = id, "no table of this snapshot is published");
             }

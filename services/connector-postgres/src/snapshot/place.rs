@@ -66,7 +66,7 @@ impl Encoder<'_> {
             self.place(out, due).await?;
         }
         self.start_snapshot(out).await?;
-        if self.state.since_told >= CHECKPOINT_RECORDS {
+        if self.state.since_told >= CHECKPOINT_RECORDS || std::mem::take(&mut self.snapshots.forgotten) {
             self.checkpoint(out).await?;
         }
         Ok(())

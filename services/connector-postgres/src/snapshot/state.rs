@@ -1,9 +1,10 @@
 //! What is read, what is being read and what is not: kept in the log itself, so that a killed snapshot goes on.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use crate::catalogue::Member;
 use change::TableId;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Requests that are remembered as done.
 const FINISHED_MAX: usize = 256;
@@ -17,8 +18,8 @@ pub(crate) struct State {
     pub(crate) running: Option<Running>,
     /// Requests that are done.
     pub(crate) finished: VecDeque<String>,
-    /// Tables that were read whole in this epoch.
-    pub(crate) known: BTreeSet<String>,
+    /// Tables that were read whole in this epoch, and since when they were published then.
+    pub(crate) read: BTreeMap<String, String>,
 }
 
 /// The requests that are done, as the end of a log tells.
@@ -44,6 +45,8 @@ pub(crate) struct Running {
 pub(crate) struct TableState {
     pub(crate) schema: String,
     pub(crate) name: String,
+    /// As [`Member::since`].
+    pub(crate) since: String,
     pub(crate) done: bool,
     pub(crate) rows: u64,
     /// The columns whose ranges the segments are. Empty: not planned yet, or without a key.
@@ -80,11 +83,27 @@ impl State {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// Forgets what was read of tables that are no longer what they were, or where they were: their changes in between
+    /// were not told. True: there were some.
+    pub(crate) fn forget(&mut self, published: &[Member]) -> bool {
+        let since = |name: &str| published.iter().find(|member| member.table.to_string() == name);
+        let before = self.read.len();
+        self.read.retain(|name, read_since| since(name).is_some_and(|member| member.since == *read_since));
+        let mut forgotten = self.read.len() < before;
+        for table in self.running.iter_mut().flat_map(|running| &mut running.tables) {
+            if let Some(member) = since(&table.id().to_string()).filter(|member| member.since != table.since) {
+                *table = TableState::new(member);
+                forgotten = true;
+            }
+        }
+        forgotten
+    }
+
     /// The running snapshot is over.
     pub(crate) fn finish(&mut self) -> Option<Running> {
         let running = self.running.take()?;
         if running.predicate.is_none() {
-            self.known.extend(running.names());
+            self.read.extend(running.tables.iter().map(|table| (table.id().to_string(), table.since.clone())));
         }
         self.finished.push_back(running.id.clone());
         while self.finished.len() > FINISHED_MAX {
@@ -95,7 +114,7 @@ impl State {
 }
 
 impl Running {
-    pub(crate) fn new(id: String, initial: bool, predicate: Option<String>, tables: &[TableId]) -> Self {
+    pub(crate) fn new(id: String, initial: bool, predicate: Option<String>, tables: &[Member]) -> Self {
         let tables = tables.iter().map(TableState::new);
         Self { id, initial, predicate, rows: 0, tables: tables.collect() }
     }
@@ -114,8 +133,9 @@ impl Running {
 }
 
 impl TableState {
-    fn new(table: &TableId) -> Self {
-        Self { schema: table.schema.to_string(), name: table.name.to_string(), ..Self::default() }
+    fn new(Member { table, since }: &Member) -> Self {
+        let (schema, name) = (table.schema.to_string(), table.name.to_string());
+        Self { schema, name, since: since.clone(), ..Self::default() }
     }
 
     pub(crate) fn id(&self) -> TableId {
@@ -158,7 +178,7 @@ impl TableState {
 
     /// Everything of it is to be read again.
     pub(crate) fn restart(&mut self) {
-        *self = Self::new(&self.id());
+        *self = Self::new(&Member { table: self.id(), since: std::mem::take(&mut self.since) });
     }
 }
 
@@ -194,14 +214,40 @@ mod tests {
 
     #[test]
     fn the_state_survives_its_text() {
-        let table = TableId { schema: "a".into(), name: "b".into() };
-        let mut state = State { running: Some(Running::new("r".into(), true, None, &[table])), ..State::default() };
+        let mut state = State { running: Some(Running::new("r".into(), true, None, &[b("1.7")])), ..State::default() };
         if let Some(table) = state.running.as_mut().and_then(|running| running.tables.first_mut()) {
             table.plan(words(&["id"]), words(&["'quoted\""]));
         }
         assert!(State::parse(&state.text()).as_ref() == Some(&state));
         assert!(state.finish().is_some_and(|running| running.initial));
-        assert_eq!((state.finished.len(), state.known.len()), (1, 1));
+        assert_eq!((state.finished.len(), state.read.len()), (1, 1));
         assert!(State::parse(&state.text()).as_ref() == Some(&state));
+    }
+
+    fn b(since: &str) -> Member {
+        Member { table: TableId { schema: "a".into(), name: "b".into() }, since: since.into() }
+    }
+
+    #[test]
+    fn a_table_that_was_away_is_forgotten() {
+        let mut state = State { running: Some(Running::new("r".into(), true, None, &[b("1.7")])), ..State::default() };
+        state.finish();
+        assert!(!state.forget(&[b("1.7")]) && state.read.len() == 1);
+        assert!(state.clone().forget(&[]), "taken out of the publication");
+        assert!(state.clone().forget(&[b("1.8")]), "taken out, and put in again");
+        assert!(state.forget(&[b("2.7")]) && state.read.is_empty(), "made anew under the same name");
+
+        state.running = Some(Running::new("s".into(), false, None, &[b("2.7")]));
+        let half = |state: &mut State| {
+            let table = &mut state.running.as_mut().expect("it runs").tables[0];
+            table.plan(words(&["id"]), words(&["10"]));
+            table.advance(0, 5, None, true);
+        };
+        half(&mut state);
+        assert!(!state.forget(&[b("2.7")]));
+        assert!(!state.forget(&[]), "its reader says that it is gone");
+        assert!(state.forget(&[b("3.7")]));
+        let table = &state.running.as_ref().expect("it runs").tables[0];
+        assert_eq!((table.rows, &*table.since, table.segments.len()), (0, "3.7", 0), "it starts over");
     }
 }
