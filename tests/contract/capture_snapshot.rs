@@ -5,6 +5,7 @@ use super::{
     capture::{entries, id_of, text},
     capture_stack::{Bench, Connector, SOURCE},
 };
+use anyhow::Context;
 use change::{Cell, Change, Row};
 use change_log::{ControlBody, Item, control::Snapshot};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -320,7 +321,8 @@ async fn finished_tables_are_not_read_again() -> anyhow::Result<()> {
         .batch_execute("revoke select on lims.code, lims.event from capture; grant select on lims.result to capture")
         .await?;
     let connector = bench.connector(bench.settings());
-    let items = bench.log(|items| ends(items).len() == 1).await?;
+    let items = bench.log(|items| ends(items).len() == 1).await;
+    let items = items.with_context(|| format!("the connector says {:?}", connector.status.view()))?;
     let rows: u64 = ends(&items).iter().map(|end| end.rows).sum();
     assert_eq!(i64::try_from(rows)?, ROWS + 9_000 + 30_000, "each row was read once");
     connector.wait_ready().await?;

@@ -95,6 +95,7 @@ impl Bench {
     pub async fn log(&self, mut enough: impl FnMut(&[Item]) -> bool) -> anyhow::Result<Vec<Item>> {
         let mut reader = self.reader()?;
         let (mut items, mut unseen, mut looked) = (Vec::new(), true, Instant::now());
+        let mut came = Instant::now();
         let deadline = Instant::now() + WAIT_MAX;
         loop {
             let mut reading = pin!(reader.read());
@@ -102,11 +103,19 @@ impl Bench {
                 match tokio::time::timeout(LOOK_EVERY, &mut reading).await {
                     Ok(read) => break read,
                     Err(_) if std::mem::take(&mut unseen) && enough(&items) => return Ok(items),
-                    Err(_) => anyhow::ensure!(Instant::now() < deadline, "the log has only {} records", items.len()),
+                    Err(_) => anyhow::ensure!(
+                        Instant::now() < deadline,
+                        "the log has only {} records, the last {:?} ago",
+                        items.len(),
+                        came.elapsed()
+                    ),
                 }
             };
             match read {
-                Ok(batch) => items.extend(batch.items),
+                Ok(batch) => {
+                    items.extend(batch.items);
+                    came = Instant::now();
+                }
                 Err(error) if error.worth_retrying() => tokio::time::sleep(POLL).await,
                 Err(error) => return Err(error.into()),
             }
@@ -116,7 +125,12 @@ impl Bench {
                 if enough(&items) {
                     return Ok(items);
                 }
-                anyhow::ensure!(Instant::now() < deadline, "the log has only {} records", items.len());
+                anyhow::ensure!(
+                    Instant::now() < deadline,
+                    "the log has only {} records, the last {:?} ago",
+                    items.len(),
+                    came.elapsed()
+                );
             }
         }
     }
