@@ -122,7 +122,12 @@ impl Session {
             Plan::Snapshot { epoch, drop_slot } => {
                 snapshot::begin(self, &client, pulse, epoch, drop_slot).await.map(drop)
             }
-            Plan::Stream { start, epoch } => self.stream(&client, pulse, start, epoch, desired).await,
+            Plan::Stream { start, epoch } => {
+                // A transaction may be in the log without what it means for the tables that are being read: that stands
+                // right behind it. What the slot has not confirmed comes again; it is not written again.
+                let reading = SnapshotState::of(&tail).running.is_some();
+                self.stream(&client, pulse, if reading { Lsn(0) } else { start }, epoch, desired).await
+            }
         }
     }
 
@@ -169,7 +174,7 @@ impl Session {
         let last = tail.last.filter(|last| last.position.epoch == epoch);
         let last = last.ok_or(ConnectorError::LogMoved)?.position;
         let upto = tail.committed.unwrap_or_default().max(start);
-        let (snapshots, answers) = self.snapshots(client, tail.state.as_deref(), desired.clone()).await?;
+        let (snapshots, answers) = self.snapshots(client, &tail, desired.clone()).await?;
         let initial = snapshots.state.running.as_ref().is_some_and(|running| running.initial);
         let shared = Arc::clone(&snapshots.shared);
         let mut encoder = self.encoder(client, epoch, (last, upto), snapshots);
@@ -236,10 +241,10 @@ impl Session {
     async fn snapshots(
         &self,
         client: &Client,
-        state: Option<&str>,
+        tail: &LogTail,
         desired: watch::Receiver<Arc<Desired>>,
     ) -> Result<(Coordinator, mpsc::Receiver<snapshot::Answer>), ConnectorError> {
-        let mut state = state.and_then(SnapshotState::parse).unwrap_or_default();
+        let mut state = SnapshotState::of(tail);
         let xmax = client.query_one(XMAX, &[]).await.doing("asking for a snapshot")?;
         let xmax: String = xmax.get(0);
         let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);

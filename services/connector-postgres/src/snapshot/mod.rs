@@ -77,7 +77,7 @@ pub(crate) async fn begin(
     failpoint::reached("snapshot.slot-created");
     let wanted = |schema: &str, table: &str| session.settings.wants(schema, table);
     let tables = catalogue::published(client, &session.settings.publication(), wanted).await?;
-    let finished = tail.state.as_deref().and_then(State::parse).unwrap_or_default().finished;
+    let finished = State::of(&tail).finished;
     let running = Running::new(session.unique_id(), true, None, &tables);
     let record = SnapshotRecord {
         snapshot: running.id.clone(),

@@ -24,8 +24,7 @@ pub(crate) struct State {
 
 /// The requests that are done, as the end of a log tells.
 pub fn finished_snapshots(tail: &change_log::LogTail) -> Vec<String> {
-    let state = tail.state.as_deref().and_then(State::parse).unwrap_or_default();
-    state.finished.into_iter().collect()
+    State::of(tail).finished.into_iter().collect()
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +73,12 @@ pub(crate) struct Segment {
 }
 
 impl State {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// As the end of a log tells it.
+    pub(crate) fn of(tail: &change_log::LogTail) -> Self {
+        tail.state.as_deref().and_then(Self::parse).unwrap_or_default()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
