@@ -253,9 +253,7 @@ impl Session {
         let forgotten = state.forget(&tables);
         let (mut snapshots, answers) =
             Coordinator::new(Arc::clone(&self.settings), state, floor, desired, self.throttle.clone(), tables.clone());
-        let running = snapshots.state.running.as_ref().map(Running::names).unwrap_or_default();
-        let known = |name: &String| snapshots.state.read.contains_key(name) || running.contains(name);
-        tables.retain(|member| !known(&member.table.to_string()));
+        tables.retain(|member| !snapshots.state.knows(member));
         snapshots.forgotten = forgotten;
         if !tables.is_empty() {
             snapshots.queue.push_back(Running::new(self.unique_id(), false, None, &tables));

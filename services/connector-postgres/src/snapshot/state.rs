@@ -4,7 +4,7 @@
 use crate::catalogue::Member;
 use change::TableId;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 /// Requests that are remembered as done.
 const FINISHED_MAX: usize = 256;
@@ -18,8 +18,8 @@ pub(crate) struct State {
     pub(crate) running: Option<Running>,
     /// Requests that are done.
     pub(crate) finished: VecDeque<String>,
-    /// Tables that were read whole in this epoch, and since when they were published then.
-    pub(crate) read: BTreeMap<String, String>,
+    /// Tables that were read whole in this epoch, by [`Member::since`]: a printed name may be that of two tables.
+    pub(crate) read: BTreeSet<String>,
 }
 
 /// The requests that are done, as the end of a log tells.
@@ -90,12 +90,12 @@ impl State {
     /// Forgets what was read of tables that are no longer what they were, or where they were: their changes in between
     /// were not told. True: there were some.
     pub(crate) fn forget(&mut self, published: &[Member]) -> bool {
-        let since = |name: &str| published.iter().find(|member| member.table.to_string() == name);
         let before = self.read.len();
-        self.read.retain(|name, read_since| since(name).is_some_and(|member| member.since == *read_since));
+        self.read.retain(|since| published.iter().any(|member| member.since == *since));
         let mut forgotten = self.read.len() < before;
         for table in self.running.iter_mut().flat_map(|running| &mut running.tables) {
-            if let Some(member) = since(&table.id().to_string()).filter(|member| member.since != table.since) {
+            let now = published.iter().find(|member| member.table == table.id());
+            if let Some(member) = now.filter(|member| member.since != table.since) {
                 *table = TableState::new(member);
                 forgotten = true;
             }
@@ -103,11 +103,17 @@ impl State {
         forgotten
     }
 
+    /// Whether the table was read, or is being read.
+    pub(crate) fn knows(&self, member: &Member) -> bool {
+        let mut running = self.running.iter().flat_map(|running| &running.tables);
+        self.read.contains(&member.since) || running.any(|table| table.since == member.since)
+    }
+
     /// The running snapshot is over.
     pub(crate) fn finish(&mut self) -> Option<Running> {
         let running = self.running.take()?;
         if running.predicate.is_none() {
-            self.read.extend(running.tables.iter().map(|table| (table.id().to_string(), table.since.clone())));
+            self.read.extend(running.tables.iter().map(|table| table.since.clone()));
         }
         self.finished.push_back(running.id.clone());
         while self.finished.len() > FINISHED_MAX {
