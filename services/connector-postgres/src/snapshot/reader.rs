@@ -15,7 +15,7 @@ use change::{Lsn, TableSchema};
 use futures_util::TryStreamExt;
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 /// A chunk ends after so many bytes, at a row's end, …
 pub(crate) const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -150,14 +150,14 @@ struct Reader {
 
 impl Reader {
     async fn read(&mut self, job: &Job, answers: &mpsc::Sender<Answer>) -> Result<Found, ConnectorError> {
-        let client = match self.client.take().filter(|client| !client.is_closed()) {
+        let mut client = match self.client.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
             None => connect::sql(&self.settings).await?,
         };
         let found = match &job.what {
             What::Plan => plan(&client, &self.settings, job).await.map(Found::Planned),
-            What::Chunk { key, range, rows_max } => self.chunk(&client, job, (key, range, *rows_max)).await,
-            What::Whole => self.whole(&client, job, answers).await,
+            What::Chunk { key, range, rows_max } => self.chunk(&mut client, job, (key, range, *rows_max)).await,
+            What::Whole => self.whole(&mut client, job, answers).await,
         };
         self.client = Some(client);
         found
@@ -165,16 +165,16 @@ impl Reader {
 
     async fn chunk(
         &mut self,
-        client: &Client,
+        client: &mut Client,
         job: &Job,
         (key, range, rows_max): (&[KeyColumn], &Range, u64),
     ) -> Result<Found, ConnectorError> {
         let (mut chunk, filters, only) = self.begin(client, job).await?;
         let select = Self::select((&chunk.schema, only), job, filters, ranged(key, range, rows_max));
-        let cut = copy(client, &select, &mut chunk).await?;
-        chunk.complete = !cut && (chunk.rows.len() as u64) < rows_max;
+        let ending = copy(&self.settings, client, &select, &mut chunk).await?;
+        chunk.complete = ending == Ending::Whole && (chunk.rows.len() as u64) < rows_max;
         chunk.last = last_key(&chunk, key);
-        finish(&self.settings, client, cut).await?;
+        finish(&self.settings, client, ending).await?;
         chunk.high = flushed(client, &self.settings.slot(), chunk.high).await?;
         Ok(Found::Chunk(Box::new(chunk)))
     }
@@ -182,7 +182,7 @@ impl Reader {
     /// One transaction for all of the table: its rows have no names by which to go on.
     async fn whole(
         &mut self,
-        client: &Client,
+        client: &mut Client,
         job: &Job,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Found, ConnectorError> {
@@ -210,7 +210,7 @@ impl Reader {
             }
         }
         chunk.complete = true;
-        finish(&self.settings, client, false).await?;
+        finish(&self.settings, client, Ending::Whole).await?;
         Ok(Found::Chunk(Box::new(chunk)))
     }
 
@@ -335,26 +335,47 @@ async fn plan(client: &Client, settings: &Settings, job: &Job) -> Result<Planned
     Ok(Planned::Table { oid, key: key.into(), rows_estimated: rows, rows_max, bounds })
 }
 
-/// Up to the byte limit. True: there was more.
-async fn copy(client: &Client, select: &str, chunk: &mut Chunk) -> Result<bool, ConnectorError> {
+/// How the server came to the end of a `COPY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Whole,
+    /// At the byte limit: it stopped when asked to.
+    Cut,
+    /// It had sent all before it was asked: the request still comes, and would stop another statement.
+    Missed,
+}
+
+/// Up to the byte limit.
+async fn copy(settings: &Settings, client: &Client, select: &str, chunk: &mut Chunk) -> Result<Ending, ConnectorError> {
     let rows = client.copy_out(select).await.doing("reading a chunk")?;
     let mut rows = pin!(rows);
     while let Some(row) = rows.try_next().await.doing("reading a chunk")? {
         chunk.bytes += row.len();
         chunk.rows.push(row);
         if chunk.bytes >= CHUNK_BYTES_MAX {
-            return Ok(true);
+            connect::cancel(settings, client).await;
+            return loop {
+                match rows.try_next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break Ok(Ending::Missed),
+                    Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => break Ok(Ending::Cut),
+                    Err(error) => break Err(error).doing("reading a chunk"),
+                }
+            };
         }
     }
-    Ok(false)
+    Ok(Ending::Whole)
 }
 
-async fn finish(settings: &Settings, client: &Client, cut: bool) -> Result<(), ConnectorError> {
-    if cut {
-        // The server need not send the rest. It answers the statement with an error, which nobody reads.
-        connect::cancel(settings, client).await;
+/// Ends the transaction.
+async fn finish(settings: &Settings, client: &mut Client, ending: Ending) -> Result<(), ConnectorError> {
+    match ending {
+        Ending::Whole | Ending::Cut => client.batch_execute("rollback").await.doing("ending a chunk"),
+        Ending::Missed => {
+            *client = connect::sql(settings).await?;
+            Ok(())
+        }
     }
-    client.batch_execute("rollback").await.doing("ending a chunk")
 }
 
 /// A range as SQL.
