@@ -10,13 +10,13 @@ use rdkafka::{
     message::{BorrowedMessage, Headers},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     time::{Duration, Instant},
 };
 
 /// Longer values are told by their length.
-const VALUE_CHARS_MAX: usize = 32;
+const VALUE_CHARS_MAX: usize = 60;
 
 /// One record of kind `change`.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Told {
     pub headers: HashMap<String, String>,
     /// The value's schema.
     pub schema: u32,
+    /// The server's id of the transaction; `null` without one.
+    pub xid: String,
 }
 
 impl Told {
@@ -179,6 +181,7 @@ impl<'a> Stranger<'a> {
             after: message.unwrap_or(after),
             headers,
             schema: id,
+            xid: told_value(source["txId"]),
         })
     }
 }
@@ -232,6 +235,12 @@ fn told_value(value: &Avro) -> String {
         Avro::Boolean(value) => value.to_string(),
         Avro::String(text) => text.clone(),
         Avro::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Avro::Array(values) => format!("[{}]", values.iter().map(told_value).collect::<Vec<_>>().join(" ")),
+        Avro::Map(texts) => {
+            let texts: BTreeMap<&String, String> = texts.iter().map(|(name, text)| (name, told_value(text))).collect();
+            format!("{texts:?}")
+        }
+        Avro::Record(parts) => parts.iter().map(|(_, part)| told_value(part)).collect::<Vec<_>>().join(" "),
         other => panic!("a test of edges needs no {other:?}"),
     };
     let length = text.chars().count();

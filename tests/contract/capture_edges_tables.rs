@@ -86,6 +86,12 @@ async fn a_table_of_any_kind_and_name_is_read_as_it_is_streamed() -> anyhow::Res
     names(&told);
     kinds(&told, client.query_one("select current_setting('server_version_num')::integer", &[]).await?.get(0));
     snapshot_is_stream(&told);
+    // The server describes partitions, too: what is captured by its root gets no shapes of theirs.
+    let registry = change_log::Registry::new(&bench.registry_settings())?;
+    for (table, known) in [("measured", true), ("measured_2025", false), ("measured_2026", false)] {
+        let [envelope, _] = connector_postgres::subjects(SOURCE, "public", table);
+        assert_eq!(registry.latest(&envelope).await?.is_some(), known, "{table}");
+    }
     connector.stop().await
 }
 

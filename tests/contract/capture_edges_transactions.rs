@@ -25,6 +25,7 @@ const TRANSACTIONS: &str = "
     begin; insert into line values (8); prepare transaction 'late';
     insert into line values (9);
     commit prepared 'late';
+    begin; truncate unwanted, line restart identity cascade; commit;
     begin; insert into line values (10); prepare transaction 'never'; rollback prepared 'never';";
 
 /// Another node's change, as its apply worker writes it.
@@ -89,10 +90,19 @@ fn small(told: &[Told]) {
         row(7),
         row(9),
         row(8),
+        "t public.line position".to_owned(),
         row(11),
     ];
     assert_eq!(all, want);
     assert_eq!(told[0].commit(), told[2].commit());
+    // A message that is part of a transaction carries its id; one that is not has none.
+    assert!(told[0].xid == told[1].xid && told[1].xid == told[2].xid && told[0].xid != "null", "{}", told[1].xid);
+    assert_eq!(told[3].xid, "null");
+    // Only what came from elsewhere says from where.
+    for record in told {
+        let origin = (record.line() == row(11)).then_some("elsewhere");
+        assert_eq!(record.header("causeway.origin"), origin, "{}", record.line());
+    }
     let ordinals: Vec<u64> = told[..3].iter().map(Told::ordinal).collect();
     assert_eq!(ordinals, [1, 2, 3]);
     ends(told);

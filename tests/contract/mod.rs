@@ -8,6 +8,7 @@ mod capture_edges_rows;
 mod capture_edges_tables;
 mod capture_edges_transactions;
 mod capture_idle;
+mod capture_keys;
 mod capture_schema;
 mod capture_security;
 mod capture_shapes;

@@ -16,6 +16,9 @@ pub const PROGRESS: ControlSchema =
     ControlSchema { name: "causeway.Progress", text: include_str!("../../../schemas/progress.avsc") };
 pub const SNAPSHOT: ControlSchema =
     ControlSchema { name: "causeway.Snapshot", text: include_str!("../../../schemas/snapshot.avsc") };
+/// Not a record but a key: of a row that its table's own key schema has no room for.
+pub const EXACT_KEY: ControlSchema =
+    ControlSchema { name: "causeway.ExactKey", text: include_str!("../../../schemas/exact_key.avsc") };
 
 /// Tables of one snapshot.
 pub const TABLES_MAX: usize = 50_000;

@@ -14,6 +14,8 @@ pub const EXACT: &str = "causeway.exact";
 pub const EXACT_BEFORE: &str = "causeway.exact-before";
 /// On rows that a snapshot read: the snapshot's id.
 pub const SNAPSHOT: &str = "causeway.snapshot";
+/// The node from which the source itself received the change.
+pub const ORIGIN: &str = "causeway.origin";
 pub const TRACE_PARENT: &str = "traceparent";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ pub struct Headers<'a> {
     pub exact_before: Option<&'a str>,
     pub in_snapshot: bool,
     pub trace_parent: Option<&'a str>,
+    pub origin: Option<&'a str>,
 }
 
 /// What every record but the session record says of where it stands.
@@ -80,6 +83,7 @@ impl<'a> Headers<'a> {
             exact_before: None,
             in_snapshot: false,
             trace_parent: None,
+            origin: None,
         };
         for (name, value) in headers {
             let text = std::str::from_utf8(value.unwrap_or_default()).ok()?;
@@ -93,6 +97,7 @@ impl<'a> Headers<'a> {
                 EXACT => parsed.exact = Some(text),
                 EXACT_BEFORE => parsed.exact_before = Some(text),
                 SNAPSHOT => parsed.in_snapshot = true,
+                ORIGIN => parsed.origin = Some(text),
                 TRACE_PARENT => parsed.trace_parent = Some(text),
                 _ => {}
             }

@@ -323,6 +323,7 @@ impl LogReader {
             committed_at: decoded.committed_at,
             commit_end: headers.commit_end,
             traceparent: headers.trace_parent.map(str::to_owned),
+            origin: headers.origin.map(str::to_owned),
         })
     }
 }

@@ -16,6 +16,9 @@ pub struct Records {
     buffer: Vec<u8>,
     spans: Vec<Span>,
     traces: Vec<TraceParent>,
+    origins: Vec<Arc<str>>,
+    /// Of records closed from now on: one more than the index in `origins`; 0 is none.
+    origin: usize,
     /// Where the parts of the open record end, and where it starts.
     draft: Draft,
     /// The snapshot that these records belong to.
@@ -40,6 +43,8 @@ struct Span {
     commit_end: Option<Lsn>,
     /// One more than the index in `traces`; 0 is none.
     trace: usize,
+    /// The same in `origins`.
+    origin: usize,
 }
 
 /// One record, borrowed from its block. Empty parts are absent.
@@ -54,6 +59,7 @@ pub struct RecordRef<'a> {
     pub exact: &'a [u8],
     pub exact_before: &'a [u8],
     pub trace_parent: Option<&'a TraceParent>,
+    pub origin: Option<&'a str>,
 }
 
 impl Records {
@@ -105,13 +111,24 @@ impl Records {
             self.end_part();
         }
         let trace = if traced { self.traces.len() } else { 0 };
-        self.spans.push(Span { draft: self.draft, kind, position, commit_end: None, trace });
+        self.spans.push(Span { draft: self.draft, kind, position, commit_end: None, trace, origin: self.origin });
         self.draft = Draft { start: self.buffer.len(), ..Draft::default() };
     }
 
     /// The trace that records closed as traced belong to from now on.
     pub fn set_trace(&mut self, trace: TraceParent) {
         self.traces.push(trace);
+    }
+
+    /// The node from which the source received what the records closed from now on tell.
+    pub fn set_origin(&mut self, origin: Option<Arc<str>>) {
+        self.origin = match origin {
+            None => 0,
+            Some(origin) => {
+                self.origins.push(origin);
+                self.origins.len()
+            }
+        };
     }
 
     /// The last record ends its transaction.
@@ -131,9 +148,20 @@ impl Records {
         span.draft.ends = span.draft.ends.map(|end| end - start);
         let traces: Vec<TraceParent> = span.trace.checked_sub(1).map(|at| self.traces[at]).into_iter().collect();
         span.trace = traces.len();
+        let origins: Vec<Arc<str>> =
+            span.origin.checked_sub(1).map(|at| Arc::clone(&self.origins[at])).into_iter().collect();
+        span.origin = origins.len();
         self.draft = Draft { start, ..Draft::default() };
         let draft = Draft { start: buffer.len(), ..Draft::default() };
-        Self { buffer, spans: vec![span], traces, draft, snapshot: self.snapshot.clone() }
+        Self {
+            buffer,
+            origin: origins.len(),
+            spans: vec![span],
+            traces,
+            origins,
+            draft,
+            snapshot: self.snapshot.clone(),
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> {
@@ -150,6 +178,7 @@ impl Records {
                 exact: part(ends[2]..ends[3]),
                 exact_before: part(ends[3]..ends[4]),
                 trace_parent: span.trace.checked_sub(1).map(|at| &self.traces[at]),
+                origin: span.origin.checked_sub(1).map(|at| &*self.origins[at]),
             }
         })
     }
@@ -174,6 +203,28 @@ mod tests {
     fn told(records: &Records) -> Vec<(String, String, u64)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
         records.iter().map(|record| (text(record.key), text(record.value), record.position.ordinal)).collect()
+    }
+
+    #[test]
+    fn an_origin_is_of_its_transactions_records_alone() {
+        let mut records = Records::default();
+        for (origin, ordinal) in [(None, 1), (Some("elsewhere"), 2), (Some("elsewhere"), 3), (None, 4)] {
+            if ordinal != 3 {
+                records.set_origin(origin.map(Arc::from));
+            }
+            records.buffer().push(b'k');
+            records.end_part();
+            records.close(Kind::Change, Position::new(1, Lsn(5), ordinal), false);
+            if ordinal == 2 {
+                // The transaction goes on in the block that its last record was split off into.
+                let mut last = records.split_last();
+                assert!(last.iter().all(|record| record.origin == Some("elsewhere")));
+                assert!(records.iter().all(|record| record.origin.is_none()));
+                std::mem::swap(&mut records, &mut last);
+            }
+        }
+        let origins: Vec<Option<&str>> = records.iter().map(|record| record.origin).collect();
+        assert_eq!(origins, [Some("elsewhere"), Some("elsewhere"), None]);
     }
 
     #[test]

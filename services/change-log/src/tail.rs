@@ -210,6 +210,7 @@ mod tests {
             exact_before: None,
             in_snapshot: false,
             trace_parent: None,
+            origin: None,
         }
     }
 

@@ -281,6 +281,7 @@ impl<P: Copy + Send> LogWriter<P> {
             (header::EXACT, record.exact),
             (header::EXACT_BEFORE, record.exact_before),
             (header::SNAPSHOT, snapshot.unwrap_or_default().as_bytes()),
+            (header::ORIGIN, record.origin.unwrap_or_default().as_bytes()),
             (header::TRACE_PARENT, record.trace_parent.map_or(&[][..], |trace| &trace[..])),
         ];
         for (key, value) in parts.into_iter().filter(|(_, value)| !value.is_empty()) {

@@ -47,4 +47,6 @@ pub struct Entry {
     /// On the last record of a transaction: where the commit ends.
     pub commit_end: Option<Lsn>,
     pub traceparent: Option<String>,
+    /// The node from which the source itself received the change; none of its own.
+    pub origin: Option<String>,
 }

@@ -59,18 +59,22 @@ impl Encoder<'_> {
     ) -> Result<(), ConnectorError> {
         let (value_id, key_id) = self.message_schemas().await?;
         // One outside of transactions stands between them, at its own place.
-        let (position, committed_at) = match &mut self.state.transaction {
+        let (position, committed_at, xid) = match &mut self.state.transaction {
             Some(transaction) if transactional => {
                 transaction.ordinal += 1;
-                (Position::new(self.epoch, transaction.commit, transaction.ordinal), transaction.committed_at)
+                (
+                    Position::new(self.epoch, transaction.commit, transaction.ordinal),
+                    transaction.committed_at,
+                    Some(transaction.xid),
+                )
             }
-            _ => (Position::new(self.epoch, lsn, 1), captured_at),
+            _ => (Position::new(self.epoch, lsn, 1), captured_at, None),
         };
         if position <= self.last {
             return Ok(());
         }
         let mut head = envelope::Head::default();
-        head.set(&self.origin.block("", ""), committed_at, false, None);
+        head.set(&self.origin.block("", ""), committed_at, false, xid);
         frame::start(key_id, out.buffer());
         out.buffer().push(change::avro::wire::SOME);
         change::avro::wire::string(out.buffer(), prefix);

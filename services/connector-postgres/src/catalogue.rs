@@ -36,6 +36,10 @@ pub(crate) enum TypeFact {
     Other {
         name: Arc<str>,
     },
+    /// The stream has named it, and the catalogue does not know it any more.
+    Gone {
+        name: Arc<str>,
+    },
 }
 
 /// Types by their oid.
@@ -68,7 +72,8 @@ impl Types {
                 match &fact {
                     TypeFact::Domain { base, .. } => drop(wanted.insert(*base)),
                     TypeFact::Array { element, .. } => drop(wanted.insert(*element)),
-                    TypeFact::Enum { .. } | TypeFact::Known { .. } | TypeFact::Other { .. } => {}
+                    TypeFact::Enum { .. } | TypeFact::Known { .. } | TypeFact::Other { .. } | TypeFact::Gone { .. } => {
+                    }
                 }
                 self.insert(oid, fact);
             }
@@ -79,11 +84,29 @@ impl Types {
     /// The stream names a type before its first use; the catalogue may have lost it since.
     pub(crate) fn name(&mut self, oid: u32, schema: &str, name: &str) {
         let name = if schema.is_empty() { name.into() } else { format!("{schema}.{name}").into() };
-        self.facts.entry(oid).or_insert(TypeFact::Other { name });
+        self.facts.entry(oid).or_insert(TypeFact::Gone { name });
     }
 
     pub(crate) fn insert(&mut self, oid: u32, fact: TypeFact) {
         self.facts.insert(oid, fact);
+    }
+
+    /// Whether the catalogue has lost the type, or what it is made of.
+    pub(crate) fn is_gone(&self, oid: u32) -> bool {
+        self.is_gone_within(oid, 0)
+    }
+
+    fn is_gone_within(&self, oid: u32, depth: usize) -> bool {
+        if depth > TYPE_DEPTH_MAX || built_in(oid, -1).is_some() {
+            return false;
+        }
+        match self.facts.get(&oid) {
+            None | Some(TypeFact::Gone { .. }) => true,
+            Some(TypeFact::Domain { base: oid, .. } | TypeFact::Array { element: oid, .. }) => {
+                self.is_gone_within(*oid, depth + 1)
+            }
+            Some(TypeFact::Enum { .. } | TypeFact::Known { .. } | TypeFact::Other { .. }) => false,
+        }
     }
 
     /// How a column of the type travels.
@@ -107,7 +130,9 @@ impl Types {
                 element => ColumnType::Array(Arc::new(element)),
             }),
             TypeFact::Known { kind } => Some(kind.clone()),
-            TypeFact::Other { name } => Some(ColumnType::Flagged { type_name: Arc::clone(name) }),
+            TypeFact::Other { name } | TypeFact::Gone { name } => {
+                Some(ColumnType::Flagged { type_name: Arc::clone(name) })
+            }
         }
     }
 }
@@ -346,10 +371,16 @@ pub(crate) async fn table(
     Ok(Some(Published { schema, filter: listed.get("filter"), without_heirs: listed.get("without_heirs") }))
 }
 
-/// The primary key's columns of a table whose replica identity is the whole row.
-pub(crate) async fn primary_key(client: &Client, table: u32) -> Result<Vec<String>, ConnectorError> {
+/// The primary key's columns of a table whose replica identity is the whole row. None: there is no such table any more.
+pub(crate) async fn primary_key(client: &Client, table: u32) -> Result<Option<Vec<String>>, ConnectorError> {
+    let there =
+        client.query_opt("select from pg_class where oid = $1", &[&table]).await.doing("looking for a table")?;
+    if there.is_none() {
+        return Ok(None);
+    }
     let rows = client.query(COLUMNS, &[&table]).await.doing("looking up a primary key")?;
-    Ok(rows.iter().filter(|row| row.get("key")).map(|row| row.get("name")).collect())
+    let key = rows.iter().filter(|row| row.get("key")).map(|row| row.get("name"));
+    Ok(Some(key.collect()))
 }
 
 #[cfg(test)]
@@ -364,6 +395,22 @@ mod tests {
         assert_eq!(numeric(packed(18, 0)), ColumnType::Decimal { precision: 18, scale: 0 });
         assert_eq!(numeric(packed(3, 5)), ColumnType::Numeric);
         assert_eq!(numeric(packed(3, -2)), ColumnType::Numeric);
+    }
+
+    #[test]
+    fn a_type_is_gone_with_what_it_is_made_of() {
+        let mut types = Types::default();
+        types.insert(20_000, TypeFact::Other { name: "box".into() });
+        types.insert(20_001, TypeFact::Domain { base: 23, modifier: -1 });
+        types.insert(20_002, TypeFact::Array { element: 20_003, name: "state[]".into() });
+        types.name(20_000, "s", "known");
+        types.name(20_003, "s", "state");
+        for (oid, gone) in
+            [(23, false), (20_000, false), (20_001, false), (20_002, true), (20_003, true), (20_004, true)]
+        {
+            assert_eq!(types.is_gone(oid), gone, "{oid}");
+        }
+        assert_eq!(types.column_type(20_003, -1), ColumnType::Flagged { type_name: "s.state".into() });
     }
 
     #[test]

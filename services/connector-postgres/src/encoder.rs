@@ -1,19 +1,20 @@
 //! The step between stream and log: the server's messages to encoded records.
 
 use crate::{
-    catalogue::{self, Types},
+    catalogue::Types,
     decode::{self, Cell, Message, OldTuple, Tuple},
     error::ConnectorError,
     meter::Meter,
     quarantine::{Oversized, Quarantine},
     relation::{Margins, Origin, Place, Relation, Transaction as Mark},
+    relations::{Found, Relations},
     settings::Settings,
     snapshot::{Answer, At, Coordinator, Difference, Output},
     status::Status,
     trace,
 };
 use boot::{failpoint, health::Part};
-use change::{Batch, Column, Lsn, Position, Step, TableId, TableSchema};
+use change::{Batch, Lsn, Position, Step};
 use change_log::{Records, Registry, records::TraceParent, topics::RECORD_BYTES_MAX};
 use pgwire_replication::ReplicationEvent;
 use std::{
@@ -24,9 +25,6 @@ use tokio_postgres::Client;
 
 /// No more than this is set aside for a block that may stay small.
 const BLOCK_BYTES_MAX: usize = 256 * 1024;
-/// Tables that are known at a time. Beyond it the next change of a forgotten one ends the session; in the next, the server
-/// describes each again.
-const RELATIONS_MAX: usize = 50_000;
 
 /// What the stream hands over.
 pub(crate) enum Input {
@@ -45,8 +43,7 @@ pub(crate) struct Encoder<'a> {
     pub(crate) catalogue: &'a Client,
     pub(crate) types: Types,
     pub(crate) quarantine: Quarantine,
-    /// None: a table that is not wanted.
-    pub(crate) relations: HashMap<u32, Option<Relation>>,
+    pub(crate) relations: Relations,
     pub(crate) epoch: u32,
     /// The last position in the log: nothing up to it is written again.
     pub(crate) last: Position,
@@ -89,6 +86,8 @@ pub(crate) struct State {
 pub(crate) struct Transaction {
     pub(crate) commit: Lsn,
     pub(crate) trace: TraceParent,
+    /// The node that the source received it from.
+    pub(crate) origin: Option<Arc<str>>,
     pub(crate) xid: u32,
     pub(crate) id: String,
     pub(crate) committed_at: i64,
@@ -105,6 +104,7 @@ impl Step<Input, Records, Lsn> for Encoder<'_> {
         let mut out = Output { current: std::mem::take(&mut self.state.held), ..Output::default() };
         if let Some(transaction) = self.state.transaction.as_ref().filter(|_| out.current.is_empty()) {
             out.current.set_trace(transaction.trace);
+            out.current.set_origin(transaction.origin.clone());
         }
         // Sized like the block before: growing it step by step would copy it again and again.
         out.current.buffer().reserve(self.state.block_bytes);
@@ -152,7 +152,7 @@ impl Encoder<'_> {
         match event {
             ReplicationEvent::XLogData { wal_start, data, .. } => {
                 let message = decode::decode(data)?;
-                self.take(&mut out.current, message, wal_start.as_u64(), captured_at).await?;
+                self.take(&mut out.current, (message, data), wal_start.as_u64(), captured_at).await?;
             }
             ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
                 self.passed = self.passed.max(Lsn(final_lsn.as_u64()));
@@ -198,6 +198,7 @@ impl Encoder<'_> {
         self.state.transaction = Some(Transaction {
             commit,
             trace,
+            origin: None,
             xid,
             id: format!("{xid}:{}", commit.0),
             committed_at: committed_at.saturating_add(decode::POSTGRES_EPOCH_MICROS),
@@ -214,6 +215,7 @@ impl Encoder<'_> {
         captured_at: i64,
     ) -> Result<(), ConnectorError> {
         let Some(transaction) = self.state.transaction.take() else { return Ok(()) };
+        out.set_origin(None);
         self.passed = self.passed.max(end);
         if transaction.written > 0 {
             out.end_commit(end);
@@ -230,13 +232,18 @@ impl Encoder<'_> {
     async fn take(
         &mut self,
         out: &mut Records,
-        message: Message<'_>,
+        (message, frame): (Message<'_>, &[u8]),
         lsn: u64,
         captured_at: i64,
     ) -> Result<(), ConnectorError> {
         const NONE: Option<decode::Cells<'static>> = None;
+        if let Message::Insert { relation, .. } | Message::Update { relation, .. } | Message::Delete { relation, .. } =
+            &message
+        {
+            self.ready(*relation).await?;
+        }
         match message {
-            Message::Relation(relation) => self.describe(&relation).await?,
+            Message::Relation(relation) => self.describe(&relation, frame).await?,
             Message::Type { oid, schema, name } => {
                 self.types.learn(self.catalogue, std::iter::once(oid)).await?;
                 self.types.name(oid, schema, name);
@@ -256,14 +263,21 @@ impl Encoder<'_> {
             Message::Update { relation, old, new } => self.update(out, relation, old, &new, lsn, captured_at)?,
             Message::Truncate { relations } => {
                 for relation in relations {
+                    self.ready(relation).await?;
                     if let Some((snapshots, at)) = self.watched(relation) {
                         snapshots.truncated(&at);
                     }
                     self.row(out, relation, "t", (NONE, NONE), lsn, captured_at)?;
                 }
             }
+            Message::Origin { name } => {
+                if let Some(transaction) = &mut self.state.transaction {
+                    transaction.origin = Some(name.into());
+                    out.set_origin(transaction.origin.clone());
+                }
+            }
             // The transport hands these over as events of their own.
-            Message::Begin { .. } | Message::Commit { .. } | Message::Logical { .. } | Message::Origin => {}
+            Message::Begin { .. } | Message::Commit { .. } | Message::Logical { .. } => {}
         }
         Ok(())
     }
@@ -285,39 +299,26 @@ impl Encoder<'_> {
             return self.row(out, relation, "u", (NONE, Some(new.cells())), lsn, captured_at);
         };
         let before = old.tuple().cells();
-        let known = self.relations.get(&relation).and_then(Option::as_ref);
+        let after = filled(before.clone(), new.cells());
+        let known = self.relations.get(relation);
         let moved = known.is_some_and(|known| !known.same_key(before.clone(), new.cells()));
         if let Some((snapshots, at)) = self.watched(relation) {
-            let after = filled(before.clone(), new.cells(), matches!(old, OldTuple::Full(_)));
-            snapshots.updated(at, before.clone(), after);
+            snapshots.updated(at, before.clone(), after.clone());
         }
         if moved
             && matches!(old, OldTuple::Key(_))
-            && let Some(known) = self.relations.get(&relation).and_then(Option::as_ref)
-            && self.snapshots.moved(relation, known, new.cells())
+            && let Some(known) = self.relations.get(relation)
+            && self.snapshots.moved(relation, known, after.clone())
         {
             // The log must say so before anything more is forgotten.
             self.state.since_told = u64::MAX;
         }
-        match old {
-            // Another key is another row: the old one goes, the new one comes.
-            OldTuple::Key(_) if moved => {
-                self.row(out, relation, "d", (Some(before), NONE), lsn, captured_at)?;
-                self.row(out, relation, "c", (NONE, Some(new.cells())), lsn, captured_at)
-            }
-            OldTuple::Key(_) => {
-                // A large key that did not change is told again.
-                self.row(out, relation, "u", (Some(before), Some(new.cells())), lsn, captured_at)
-            }
-            OldTuple::Full(_) => {
-                let after = filled(before.clone(), new.cells(), true);
-                if moved {
-                    self.row(out, relation, "d", (Some(before), NONE), lsn, captured_at)?;
-                    return self.row(out, relation, "c", (NONE, Some(after)), lsn, captured_at);
-                }
-                self.row(out, relation, "u", (Some(before), Some(after)), lsn, captured_at)
-            }
+        // Another key is another row: the old one goes, the new one comes.
+        if moved {
+            self.row(out, relation, "d", (Some(before), NONE), lsn, captured_at)?;
+            return self.row(out, relation, "c", (NONE, Some(after)), lsn, captured_at);
         }
+        self.row(out, relation, "u", (Some(before), Some(after)), lsn, captured_at)
     }
 
     /// Counts the message, and writes it if it is wanted and not in the log yet.
@@ -338,8 +339,11 @@ impl Encoder<'_> {
         let Some(transaction) = transaction else { return Ok(()) };
         transaction.ordinal += 1;
         let position = Position::new(self.epoch, transaction.commit, transaction.ordinal);
-        let known = self.relations.get_mut(&relation).ok_or(ConnectorError::UnknownRelation { relation })?;
-        let (Some(known), true) = (known, position > self.last) else { return Ok(()) };
+        let known = match self.relations.find(relation) {
+            Found::Unknown => return Err(ConnectorError::UnknownRelation { relation }),
+            Found::Ready(known) if position > self.last => known,
+            Found::Ready(_) | Found::Unwanted => return Ok(()),
+        };
         let place = Place {
             position,
             lsn,
@@ -369,54 +373,19 @@ impl Encoder<'_> {
             return None;
         }
         let xid = self.state.transaction.as_ref()?.xid;
-        let known = self.relations.get(&relation)?.as_ref()?;
+        let known = self.relations.get(relation)?;
         Some((&mut self.snapshots, At { oid: relation, xid, relation: known }))
-    }
-
-    /// Takes in a table's shape: new, or changed while the stream runs.
-    async fn describe(&mut self, relation: &decode::Relation<'_>) -> Result<(), ConnectorError> {
-        if self.relations.len() >= RELATIONS_MAX {
-            self.relations.clear();
-        }
-        if !self.settings.wants(relation.schema, relation.name) {
-            self.relations.insert(relation.oid, None);
-            return Ok(());
-        }
-        self.types.learn(self.catalogue, relation.columns.iter().map(|column| column.type_oid)).await?;
-        // A replica identity of the whole row marks every column.
-        let primary = match relation.identity {
-            b'f' => Some(catalogue::primary_key(self.catalogue, relation.oid).await?),
-            _ => None,
-        };
-        let columns = relation.columns.iter().map(|column| Column {
-            name: column.name.into(),
-            kind: self.types.column_type(column.type_oid, column.type_modifier),
-            key: primary.as_ref().map_or(column.in_identity, |key| key.iter().any(|name| name == column.name)),
-        });
-        let table = TableId { schema: relation.schema.into(), name: relation.name.into() };
-        let schema = Arc::new(TableSchema { table, columns: columns.collect() });
-        let known = self.relations.get(&relation.oid).and_then(Option::as_ref);
-        if known.is_some_and(|known| known.schema == schema) {
-            return Ok(());
-        }
-        if known.is_some() {
-            tracing::info!(source = self.origin.source, table = %schema.table, "a table has a new shape");
-            self.snapshots.reshaped(relation.oid);
-        }
-        let registered = Relation::register(self.registry, &self.origin.source, schema).await?;
-        failpoint::reached("capture.schema-registered");
-        self.relations.insert(relation.oid, Some(registered));
-        Ok(())
     }
 }
 
-/// A new row with the large values that the log left out, from the old row if that is whole.
+/// A new row with the large values that the log left out, where the old row has them: all of a whole one, those of the
+/// key of any other.
 fn filled<'r>(
     before: impl Iterator<Item = Cell<'r>> + Clone,
     after: impl Iterator<Item = Cell<'r>> + Clone,
-    whole: bool,
 ) -> impl Iterator<Item = Cell<'r>> + Clone {
-    before.zip(after).map(move |(old, new)| if whole && new == Cell::Unchanged { old } else { new })
+    let told = |old: Cell<'r>| matches!(old, Cell::Text(_));
+    before.zip(after).map(move |(old, new)| if new == Cell::Unchanged && told(old) { old } else { new })
 }
 
 /// Microseconds since the epoch.

@@ -2,7 +2,7 @@
 
 use crate::{
     decode::Cell,
-    encode::{Beside, ColumnPlan, write_key, write_row},
+    encode::{Beside, ColumnPlan, write_exact_key, write_key, write_row},
     error::ConnectorError,
 };
 use change::{
@@ -12,7 +12,7 @@ use change::{
         schema, wire,
     },
 };
-use change_log::{Records, Registry, RegistryError, frame, header::Kind};
+use change_log::{Records, Registry, RegistryError, control::EXACT_KEY, frame, header::Kind};
 use std::sync::Arc;
 
 /// Which source the changes come from.
@@ -40,11 +40,18 @@ pub(crate) struct Relation {
     pub(crate) schema: Arc<TableSchema>,
     columns: Vec<ColumnPlan>,
     envelope_id: u32,
-    key_id: Option<u32>,
+    key: Option<KeyIds>,
     head: Head,
     /// The transaction that `head` and `order` are of.
     stamp: u64,
     order: u64,
+}
+
+/// The schemas of keys: the table's own, and the one for what that has no room for.
+#[derive(Clone, Copy, Debug)]
+struct KeyIds {
+    own: u32,
+    exact: u32,
 }
 
 /// Where a row stands, and when.
@@ -90,8 +97,11 @@ impl Relation {
             error => ConnectorError::Registry(error),
         };
         let schemas = schema::of_table(source, &schema);
-        let key_id = match &schemas.key {
-            Some((name, text)) => Some(registry.register_next(name, text).await.map_err(refused)?),
+        let key = match &schemas.key {
+            Some((name, text)) => Some(KeyIds {
+                own: registry.register_next(name, text).await.map_err(refused)?,
+                exact: registry.register(EXACT_KEY.name, EXACT_KEY.text).await?,
+            }),
             None => None,
         };
         let envelope_id = registry.register_next(&schemas.envelope_name, &schemas.envelope).await.map_err(refused)?;
@@ -101,16 +111,46 @@ impl Relation {
             key: column.key,
         });
         let columns = columns.collect();
-        Ok(Self { schema, columns, envelope_id, key_id, head: Head::default(), stamp: 0, order: 0 })
+        Ok(Self { schema, columns, envelope_id, key, head: Head::default(), stamp: 0, order: 0 })
     }
 
     pub(crate) const fn columns(&self) -> usize {
         self.columns.len()
     }
 
-    pub(crate) fn key<'a>(&self, out: &mut Vec<u8>, row: impl Iterator<Item = Cell<'a>>) {
+    /// The transaction in which a row was last written.
+    pub(crate) const fn last_used(&self) -> u64 {
+        self.stamp
+    }
+
+    /// Bytes that are a row's key, and no other's.
+    pub(crate) fn key<'a>(&self, out: &mut Vec<u8>, row: impl Iterator<Item = Cell<'a>> + Clone) {
         out.clear();
-        write_key(out, &self.columns, row);
+        out.push(0);
+        if !write_key(out, &self.columns, row.clone()) {
+            out.clear();
+            out.push(1);
+            write_exact_key(out, "", &self.columns, row);
+        }
+    }
+
+    /// The record's key: the row's, or, without one (of truncations, too), the position.
+    fn write_record_key<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        row: Option<impl Iterator<Item = Cell<'a>> + Clone>,
+        position: Position,
+    ) {
+        let (Some(ids), Some(row)) = (self.key, row) else {
+            return out.extend_from_slice(position.to_string().as_bytes());
+        };
+        let start = out.len();
+        frame::start(ids.own, out);
+        if !write_key(out, &self.columns, row.clone()) {
+            out.truncate(start);
+            frame::start(ids.exact, out);
+            write_exact_key(out, &self.schema.table.to_string(), &self.columns, row);
+        }
     }
 
     /// Whether two rows have the same key, as the server printed it.
@@ -141,17 +181,9 @@ impl Relation {
         let (before, after) = rows;
         self.enter(origin, place);
         let buffer = out.buffer();
-        match (self.key_id, &after, &before) {
-            (Some(id), Some(row), _) => {
-                frame::start(id, buffer);
-                write_key(buffer, &self.columns, row.clone());
-            }
-            (Some(id), None, Some(row)) => {
-                frame::start(id, buffer);
-                write_key(buffer, &self.columns, row.clone());
-            }
-            // Rows without a key, and truncations, are keyed by position.
-            _ => buffer.extend_from_slice(place.position.to_string().as_bytes()),
+        match &after {
+            Some(row) => self.write_record_key(buffer, Some(row.clone()), place.position),
+            None => self.write_record_key(buffer, before.clone(), place.position),
         }
         out.end_part();
         let buffer = out.buffer();

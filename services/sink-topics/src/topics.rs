@@ -6,7 +6,7 @@ use crate::{
     tails::{TOPICS_MAX, Tail, Tails},
 };
 use change::{Entry, Position, TableId};
-use change_log::{KafkaSettings, Kept, Registry, TopicSpec, frame, topics};
+use change_log::{KafkaSettings, Kept, Registry, RegistryError, TopicSpec, control::EXACT_KEY, frame, topics};
 use rdkafka::{Message, message::OwnedMessage};
 use std::collections::{HashMap, HashSet};
 
@@ -55,8 +55,7 @@ impl<'a> Topics<'a> {
             let Some(Ok((id, _))) = bytes.map(frame::unwrap) else { continue };
             let subject = format!("{}-{part}", self.known[&table].name);
             if !self.registered.contains(&(subject.clone(), id)) {
-                let schema = self.registry.schema(id).await?;
-                self.registry.register(&subject, &schema).await?;
+                self.register(&subject, id).await?;
                 if self.registered.len() >= SCHEMAS_MAX {
                     self.registered.clear();
                 }
@@ -64,6 +63,26 @@ impl<'a> Topics<'a> {
             }
         }
         Ok(&self.known[&table])
+    }
+
+    /// The log's schema under the topic's subject.
+    async fn register(&self, subject: &str, id: u32) -> Result<(), TopicsError> {
+        // Keys that a table's own schema has no room for share a schema, which is no version of the table's.
+        if id == self.registry.register(EXACT_KEY.name, EXACT_KEY.text).await? {
+            return Ok(());
+        }
+        let schema = self.registry.schema(id).await?;
+        match self.registry.register(subject, &schema).await {
+            // What stands in the log under it has been accepted: the topic follows.
+            Err(RegistryError::Incompatible { .. }) => {
+                if let Some((latest, _)) = self.registry.latest(subject).await? {
+                    self.registry.accept(subject, latest);
+                }
+                self.registry.register_next(subject, &schema).await?;
+            }
+            registered => drop(registered?),
+        }
+        Ok(())
     }
 
     async fn open(&self, table: Option<&TableId>) -> Result<Topic, TopicsError> {

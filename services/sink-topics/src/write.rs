@@ -170,6 +170,9 @@ impl Writer {
         if let Some(trace) = &entry.traceparent {
             headers = headers.insert(Header { key: header::TRACE_PARENT, value: Some(trace) });
         }
+        if let Some(origin) = &entry.origin {
+            headers = headers.insert(Header { key: header::ORIGIN, value: Some(origin) });
+        }
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
             BaseRecord::with_opaque_to(topic, number).partition(0).headers(headers);
         record.key = output.key;

@@ -31,7 +31,10 @@ pub enum Message<'a> {
         end_lsn: Lsn,
         committed_at: i64,
     },
-    Origin,
+    /// The node that the source received the transaction from.
+    Origin {
+        name: &'a str,
+    },
     Relation(Relation<'a>),
     Type {
         oid: u32,
@@ -121,8 +124,7 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, DecodeError> {
         }
         b'O' => {
             reader.lsn()?;
-            reader.name()?;
-            Message::Origin
+            Message::Origin { name: reader.name()? }
         }
         b'R' => Message::Relation(reader.relation()?),
         b'Y' => Message::Type { oid: reader.u32()?, schema: reader.name()?, name: reader.name()? },

@@ -67,7 +67,7 @@ fn frames_of_a_transaction() {
         "43 00 0000000016B374D8 0000000016B37508 0000000000000000",
         "Commit { lsn: Lsn(380859608), end_lsn: Lsn(380859656), committed_at: 946684800000000 }",
     );
-    check("4F 0000000016B374D8 6E6F646500", "Origin");
+    check("4F 0000000016B374D8 6E6F646500", "Origin { name: \"node\" }");
     check("59 00004000 6C696D7300 73746174757300", r#"Type { oid: 16384, schema: "lims", name: "status" }"#);
     check("54 00000002 00 00000007 00000008", "Truncate { relations: [7, 8] }");
     check(

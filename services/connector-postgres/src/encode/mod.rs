@@ -116,19 +116,56 @@ pub fn write_row<'a>(
     beside.finish();
 }
 
-/// Appends the `Key` record of a row.
-pub fn write_key<'a>(out: &mut Vec<u8>, columns: &[ColumnPlan], cells: impl Iterator<Item = Cell<'a>>) {
+/// Appends the `Key` record of a row. False, with nothing appended, when a column's type cannot hold its value: a stand-in
+/// would be another row's key.
+pub fn write_key<'a>(out: &mut Vec<u8>, columns: &[ColumnPlan], cells: impl Iterator<Item = Cell<'a>>) -> bool {
+    let start = out.len();
     for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| column.key) {
-        let start = out.len();
-        let written = match cell {
-            Cell::Text(text) => write(out, &column.kind, text),
-            Cell::Null | Cell::Unchanged => false,
-        };
-        if !written {
-            out.truncate(start);
-            value::write_nothing(out, &column.kind);
+        match cell {
+            Cell::Text(text) => {
+                if !write(out, &column.kind, text) {
+                    out.truncate(start);
+                    return false;
+                }
+            }
+            // No column of a key is null, or left out.
+            Cell::Null | Cell::Unchanged => value::write_nothing(out, &column.kind),
         }
     }
+    true
+}
+
+/// Appends the `causeway.ExactKey` record of a row: the texts of its key.
+pub fn write_exact_key<'a>(
+    out: &mut Vec<u8>,
+    table: &str,
+    columns: &[ColumnPlan],
+    cells: impl Iterator<Item = Cell<'a>>,
+) {
+    wire::string(out, table);
+    wire::long(out, columns.iter().filter(|column| column.key).count() as i64);
+    for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| column.key) {
+        wire::string(out, &column.name);
+        match cell {
+            Cell::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => wire::string(out, text),
+                // A replacement mark would be the same in two keys.
+                Err(_) => wire::string(out, &hexadecimal(text)),
+            },
+            Cell::Null | Cell::Unchanged => wire::string(out, ""),
+        }
+    }
+    wire::long(out, 0);
+}
+
+/// As the server prints a `bytea`.
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::from("\\x");
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -229,8 +229,43 @@ fn what_the_type_cannot_hold_stands_beside() {
     assert_eq!(beside.unchanged, r#"["note \"x\""]"#);
     assert_eq!(beside.exact, r#"{"high":"Infinity"}"#);
     out.clear();
-    write_key(&mut out, &columns(), cells.into_iter());
+    assert!(write_key(&mut out, &columns(), cells.into_iter()));
     assert_eq!(out, [14]);
+}
+
+#[test]
+fn a_key_that_its_types_cannot_hold_is_no_other_rows_key() {
+    let column = |name: &str, kind, key| ColumnPlan { name: name.into(), kind, key };
+    let columns = [
+        column("at", ColumnType::Date, true),
+        column("note", ColumnType::Text, false),
+        column("n", ColumnType::Numeric, true),
+    ];
+    let mut keys = std::collections::BTreeSet::new();
+    let rows: [[&[u8]; 2]; 8] = [
+        [b"1970-01-01", b"0"],
+        [b"infinity", b"0"],
+        [b"-infinity", b"0"],
+        [b"infinity", b"1"],
+        [b"0044-03-15 BC", b"0"],
+        [b"1970-01-01", b"NaN"],
+        [b"\xFF", b"0"],
+        [b"\xFE", b"0"],
+    ];
+    for [at, n] in rows {
+        let cells = [Cell::Text(at), Cell::Text(b"n"), Cell::Text(n)];
+        let mut out = b"before".to_vec();
+        let fits = write_key(&mut out, &columns, cells.into_iter());
+        assert_eq!(fits, keys.is_empty(), "only the first fits");
+        if !fits {
+            assert_eq!(out, b"before", "nothing is appended");
+            write_exact_key(&mut out, "s.t", &columns, cells.into_iter());
+        }
+        assert!(keys.insert(out), "two rows with one key");
+    }
+    let mut out = Vec::new();
+    write_exact_key(&mut out, "s.t", &columns, [Cell::Text(b"infinity"), Cell::Null, Cell::Text(b"\xFF")].into_iter());
+    assert_eq!(out, b"\x06s.t\x04\x04at\x10infinity\x02n\x08\\xff\0");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) struct At<'a> {
 }
 
 impl At<'_> {
-    fn key<'c>(&self, row: impl Iterator<Item = Cell<'c>>) -> Vec<u8> {
+    fn key<'c>(&self, row: impl Iterator<Item = Cell<'c>> + Clone) -> Vec<u8> {
         let mut key = Vec::new();
         self.relation.key(&mut key, row);
         key
@@ -52,6 +52,11 @@ impl Coordinator {
     #[inline]
     pub(crate) fn watches(&self, oid: u32) -> bool {
         !self.open.is_empty() && self.open.iter().any(|open| open.oid == oid)
+    }
+
+    /// Whether the table is being read, or is about to be.
+    pub(crate) fn reads(&self, oid: u32) -> bool {
+        self.watches(oid) || self.plans.values().any(|plan| plan.oid == oid)
     }
 
     pub(crate) fn inserted<'c>(&mut self, at: At<'_>, row: impl Iterator<Item = Cell<'c>> + Clone) {

@@ -226,7 +226,7 @@ impl Encoder<'_> {
 
     /// For each column of the chunk, its place in the stream's rows.
     fn stream_order(&self, oid: u32, relation: &Relation) -> Vec<Option<usize>> {
-        let stream = self.relations.get(&oid).and_then(Option::as_ref);
+        let stream = self.relations.get(oid);
         let place = |name: &str| stream.and_then(|stream| stream.schema.index_of(name));
         relation.schema.columns.iter().map(|column| place(&column.name)).collect()
     }

@@ -134,6 +134,7 @@ impl World {
                 committed_at: 1_766_000_000_000_000,
                 commit_end: (ordinal == last).then_some(Lsn(self.commit + 8)),
                 traceparent: None,
+                origin: None,
             });
         }
         entries
