@@ -13,14 +13,23 @@ use change_log::{KafkaSettings, topics::changes_topic};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult},
     message::Headers,
+    types::RDKafkaErrorCode,
 };
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a topic's end may keep silent while it is being read up to.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// What a killed run sent is on its topic after this time, unless more came within it.
+const SETTLE: Duration = Duration::from_millis(500);
+/// A run that is not dead writes on and on: it is not waited for longer.
+const ROUNDS_MAX: usize = 20;
 
 pub struct Progress {
     consumer: Arc<BaseConsumer>,
@@ -57,14 +66,23 @@ impl Progress {
         })
     }
 
-    /// Reads the last commit, and what was written after it.
+    /// Reads the last commit, and what was written after it: until nothing more comes, as a run that was killed a moment ago
+    /// may have left requests that the broker has yet to take.
     pub async fn load(&self) -> Result<Stand, NormaliserError> {
         let (consumer, topic, source) = (self.consumer.clone(), self.topic.clone(), self.source.clone());
         let names = self.names.clone();
         let load = move || -> KafkaResult<Stand> {
             let mut stand = committed(&consumer, &topic)?;
-            for (name, full) in &names {
-                written_since(&consumer, full, name, &source, &mut stand)?;
+            let mut from = stand.tails.clone();
+            for round in 0..ROUNDS_MAX {
+                let mut more = round == 0;
+                for (name, full) in &names {
+                    more |= written_since(&consumer, (name, full), &source, &mut from, &mut stand.already)?;
+                }
+                if !more {
+                    break;
+                }
+                std::thread::sleep(SETTLE);
             }
             Ok(stand)
         };
@@ -99,44 +117,48 @@ fn committed(consumer: &BaseConsumer, topic: &str) -> KafkaResult<Stand> {
     Ok(Stand { offset, tails, already: HashSet::new() })
 }
 
-/// Collects what this source's earlier runs wrote after the ends they committed.
-fn written_since(consumer: &BaseConsumer, topic: &str, name: &str, source: &str, stand: &mut Stand) -> KafkaResult<()> {
+/// Collects what this source's earlier runs wrote after `from`, which moves to the topic's ends. True: there was something.
+fn written_since(
+    consumer: &BaseConsumer,
+    (name, topic): (&'static str, &str),
+    source: &str,
+    from: &mut Tails,
+    already: &mut HashSet<u128>,
+) -> KafkaResult<bool> {
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
     let partitions: Vec<i32> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
-    let mut ends = std::collections::BTreeMap::new();
+    let from = from.entry(name.to_owned()).or_default();
+    let mut ends = BTreeMap::new();
     let mut list = TopicPartitionList::new();
     for partition in partitions {
         let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
-        let known = stand.tails.get(name).and_then(|tails| tails.get(&partition)).copied().unwrap_or(0);
-        let from = known.max(low);
-        if from < high {
-            list.add_partition_offset(topic, partition, Offset::Offset(from))?;
+        let start = from.insert(partition, high).unwrap_or(0).max(low);
+        if start < high {
+            list.add_partition_offset(topic, partition, Offset::Offset(start))?;
             ends.insert(partition, high);
         }
     }
     consumer.assign(&list)?;
-    let mut heard = std::time::Instant::now();
+    let before = already.len();
+    let mut heard = Instant::now();
     while !ends.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
             Some(message) => {
                 let message = message?;
-                heard = std::time::Instant::now();
-                if let Some(id) = own_id(&message, source) {
-                    stand.already.insert(digest(&id));
-                }
+                heard = Instant::now();
+                already.extend(own_id(&message, source).map(|id| digest(&id)));
                 if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
                     ends.remove(&message.partition());
                 }
             }
             None if heard.elapsed() > SILENCE_MAX => {
-                return Err(rdkafka::error::KafkaError::MessageConsumption(
-                    rdkafka::types::RDKafkaErrorCode::OperationTimedOut,
-                ));
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
             }
             None => {}
         }
     }
-    consumer.unassign()
+    consumer.unassign()?;
+    Ok(already.len() > before)
 }
 
 /// The id of an event or quarantined item, when it is this source's.
