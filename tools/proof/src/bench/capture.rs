@@ -42,7 +42,7 @@ impl Bench<'_> {
         if self.debezium {
             peer::publish(self.stage).await?;
         }
-        for round in 0..repeat {
+        for round in 0..=repeat {
             if self.debezium {
                 peer::hold(self.stage, &format!("peer_{round}")).await?;
             }
@@ -56,20 +56,22 @@ impl Bench<'_> {
         cluster.execute(DATABASE, &self.backlog()).await?;
         let end = self.stage.text("select pg_current_wal_flush_lsn()::text").await?;
         let mut rounds = Vec::new();
-        for round in 0..repeat {
+        for round in 0..=repeat {
+            let name = super::round_name(round);
             let floor = self.floor(round, &end).await?;
-            say(&format!("round {}: pg_recvlogical {floor:.0}/s", round + 1));
+            say(&format!("{name}: pg_recvlogical {floor:.0}/s"));
             let ours = self.drain(round).await?;
-            say(&format!("round {}: capture {}, {:.2} of pg_recvlogical", round + 1, ours.told(), ours.per_s / floor));
+            say(&format!("{name}: capture {}, {:.2} of pg_recvlogical", ours.told(), ours.per_s / floor));
             let peer = match self.debezium {
                 true => Some(peer::arrival(self.stage, &format!("peer_{round}"), Work::Backlog, self.changes).await?),
                 false => None,
             };
             if let Some(peer) = &peer {
-                say(&format!("round {}: Debezium {}", round + 1, peer.told()));
+                say(&format!("{name}: Debezium {}", peer.told()));
             }
             rounds.push(Round { floor, ours, peer });
         }
+        rounds.remove(0);
         Ok(report(&rounds))
     }
 

@@ -53,6 +53,11 @@ fn against(report: &mut Report, rounds: &[(&Arrived, &Arrived)], goal: f64) {
     report.check("times_the_peer", times >= goal, &format!("{times:.1} times Debezium; at least {goal:.0}"));
 }
 
+/// The first round warms Kafka and the caches for all alike, and is not counted.
+fn round_name(round: usize) -> String {
+    if round == 0 { "warming up".to_owned() } else { format!("round {round}") }
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

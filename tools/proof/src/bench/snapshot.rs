@@ -52,14 +52,14 @@ async fn rounds(stage: &Stage, options: &Options, say: &mut impl FnMut(&str)) ->
         peer::publish(stage).await?;
     }
     let mut rounds = Vec::new();
-    for round in 0..options.repeat {
+    for round in 0..=options.repeat {
+        let name = super::round_name(round);
         let floor = copy(stage, rows).await?;
-        say(&format!("round {}: COPY {floor:.0} rows/s", round + 1));
+        say(&format!("{name}: COPY {floor:.0} rows/s"));
         let (ours, seconds_from_launch) = take(stage, &format!("bench_{round}"), rows).await?;
         let ratio = ours.per_s / floor;
         say(&format!(
-            "round {}: snapshot {}, {ratio:.2} of COPY; {seconds_from_launch:.1} s from its start",
-            round + 1,
+            "{name}: snapshot {}, {ratio:.2} of COPY; {seconds_from_launch:.1} s from its start",
             ours.told()
         ));
         let peer = match options.debezium {
@@ -67,10 +67,11 @@ async fn rounds(stage: &Stage, options: &Options, say: &mut impl FnMut(&str)) ->
             false => None,
         };
         if let Some(peer) = &peer {
-            say(&format!("round {}: Debezium {}", round + 1, peer.told()));
+            say(&format!("{name}: Debezium {}", peer.told()));
         }
         rounds.push(Round { floor, ours, seconds_from_launch, peer });
     }
+    rounds.remove(0);
     Ok(report(rows, &rounds))
 }
 
