@@ -4,7 +4,7 @@ use super::{
     capture_signal::{inserts, want},
     capture_stack::{Bench, SOURCE},
 };
-use change::{Change, Entry};
+use change::{Cell, Change, Entry, Value};
 use change_log::{Item, Registry};
 use connector_postgres::Phase;
 
@@ -18,6 +18,19 @@ fn columns(items: &[Item]) -> Vec<String> {
         }
         _ => None,
     };
+    items.iter().filter_map(told).collect()
+}
+
+fn states(items: &[Item]) -> Vec<&str> {
+    fn told(item: &Item) -> Option<&str> {
+        match item {
+            Item::Entry(Entry { change: Change::Insert { new }, .. }) => match new.get("state")? {
+                Cell::Value(Value::Text(state)) => Some(state),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
     items.iter().filter_map(told).collect()
 }
 
@@ -43,12 +56,14 @@ async fn compatible_shapes_pass_and_an_incompatible_one_waits_for_an_operator() 
              alter table lims.result rename unit to units; insert into lims.result values (4, 4, 'g');
              alter table lims.result alter value type bigint; insert into lims.result values (5, 5, 'g');
              alter type lims.state add value 'closed'; insert into lims.other values (6, 'closed');
-             alter table lims.other rename to others; insert into lims.others values (7, 'open')",
+             alter type lims.state rename value 'open' to 'begun';
+             alter table lims.other rename to others; insert into lims.others values (7, 'begun')",
     )
     .await?;
     let items = bench.log(|items| inserts(items) == 7).await?;
     let want_columns = ["id note value", "id note value unit", "id value unit", "id value units", "id value units"];
     assert_eq!(columns(&items)[..5], want_columns);
+    assert_eq!(states(&items), ["closed", "begun"], "as they were at the time, whatever was known of the type before");
 
     each(
         &owner,

@@ -29,6 +29,15 @@ const EXTENSIONS: [&str; 4] = ["citext", "hstore", "ltree", "isn"];
 const PRINTED_LIKE_THIS: &str = "set datestyle = 'ISO'; set intervalstyle = 'postgres'; set timezone = 'UTC';
     set extra_float_digits = 3; set bytea_output = 'hex'";
 
+/// As any other session of the database: what the connector reads must not hang on it.
+const PRINTED_OTHERWISE: &str = "do $$ begin
+    execute format('alter database %I set datestyle = ''SQL, DMY''', current_database());
+    execute format('alter database %I set intervalstyle = ''sql_standard''', current_database());
+    execute format('alter database %I set timezone = ''Asia/Kathmandu''', current_database());
+    execute format('alter database %I set extra_float_digits = -10', current_database());
+    execute format('alter database %I set bytea_output = ''escape''', current_database());
+    end $$";
+
 struct Column {
     name: String,
     case: &'static Case,
@@ -334,7 +343,7 @@ async fn any_value_of_any_type_is_exact_in_snapshot_and_stream() -> anyhow::Resu
         std::env::var("CAUSEWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(rand::rng().random());
     println!("seed {seed}: CAUSEWAY_SEED repeats it");
     let mut random = StdRng::seed_from_u64(seed);
-    let bench = Bench::start("").await?;
+    let bench = Bench::start(PRINTED_OTHERWISE).await?;
     let owner = bench.database.connect_as("capture", SOURCE).await?;
     owner.batch_execute(PRINTED_LIKE_THIS).await?;
     let version: i32 =
