@@ -148,7 +148,7 @@ async fn debezium(stage: &Stage, name: &str, numbers: &mut Numbers) -> anyhow::R
     peer::hold(stage, name).await?;
     let mut connect = peer::start(stage, name, Work::Live).await?;
     let live = live(stage, &mut connect, &topic, numbers).await?;
-    connect.stop().await?;
+    peer::end(connect).await;
     Ok(live)
 }
 
