@@ -75,14 +75,17 @@ pub async fn causeway(config: &Path, verb: &[&str]) -> anyhow::Result<Output> {
     Ok(command.output().await?)
 }
 
-/// A settings file with a mapping and a site that are never opened.
+/// A settings file with any mapping and site.
 pub fn config(bench: &Bench, role: &str) -> anyhow::Result<std::path::PathBuf> {
+    let (mappings, site) = (stack::repository().join("mappings"), stack::repository().join("site"));
+    let (mapping, site) = (mappings.join("emis.toml").display().to_string(), site.display());
     let text = format!(
         "[kafka]\nbrokers = \"{}\"\n[registry]\nurl = \"{}\"\n\
          [database]\nurl = \"postgres://nobody@127.0.0.1:1/nothing\"\n[gateway]\nlisten = \"127.0.0.1:1\"\n\
          [ops]\nlisten = \"127.0.0.1:1\"\n\
-         [site]\nteams = \"t\"\nalerts = \"a\"\nusers = \"u\"\nagreements = \"g\"\n\
-         [[source]]\nname = \"{SOURCE}\"\norganisation = \"X1\"\nmapping = \"m.toml\"\nurl = \"{}\"\n\
+         [site]\nteams = \"{site}/teams.toml\"\nalerts = \"{site}/alerts.toml\"\nusers = \"{site}/users.toml\"\n\
+         agreements = \"{site}/agreements\"\n\
+         [[source]]\nname = \"{SOURCE}\"\norganisation = \"R1V01\"\nmapping = \"{mapping}\"\nurl = \"{}\"\n\
          password_file = \"{}\"\ntables = [\"lims.*\"]\n",
         bench.kafka.brokers(),
         bench.registry.url(),

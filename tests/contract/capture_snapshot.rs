@@ -3,6 +3,7 @@
 
 use super::{
     capture::{entries, id_of, text},
+    capture_signal::{config, want},
     capture_stack::{Bench, Connector, SOURCE},
 };
 use anyhow::Context;
@@ -296,6 +297,67 @@ async fn a_killed_reading_goes_on_after_its_last_chunk() -> anyhow::Result<()> {
     let begun = control(&items, |body| if let ControlBody::SnapshotBegin(begin) = body { Some(begin) } else { None });
     let ids: std::collections::BTreeSet<&str> = begun.iter().map(|begin| begin.snapshot.as_str()).collect();
     assert_eq!(ids.len(), 1, "one snapshot, however often it was cut off");
+    connector.stop().await?;
+    killed_between_a_changed_key_and_the_note_of_it(&bench).await
+}
+
+/// Rows with large values go from what is to be read into what was read, and the other way. The connector is killed when
+/// that is in the log, but not yet that somebody has to read them: nobody has told what the first one's value is.
+async fn killed_between_a_changed_key_and_the_note_of_it(bench: &Bench) -> anyhow::Result<()> {
+    let fill = format!(
+        "create table lims.moved (id bigint primary key, n int, note text);
+         alter table lims.moved alter column note set storage external;
+         insert into lims.moved select g, 0, g || {LARGE} from generate_series(1, 2000) g"
+    );
+    bench.database.connect_as("capture", SOURCE).await?.batch_execute(&fill).await?;
+    let is_chunk = |item: &Item| match item {
+        Item::Control(control) => {
+            matches!(&control.body, ControlBody::SnapshotChunk(chunk) if chunk.table.as_deref() == Some("lims.moved"))
+        }
+        _ => false,
+    };
+    let mut settings = bench.settings();
+    // One chunk, and then nothing for minutes.
+    settings.snapshot.rows_per_s_max = 1;
+    let connector = bench.connector(settings);
+    bench.log(|items| items.iter().any(is_chunk)).await?;
+    want(bench, |desired| desired.snapshots_paused = true).await?;
+    connector.cut_off().await;
+
+    let change = "begin; update lims.moved set n = 1 where id in (8, 1500);
+        update lims.moved set id = 5000 where id = 7; update lims.moved set id = -1 where id = 1999; commit";
+    bench.database.execute(SOURCE, change).await?;
+    let ops = format!("127.0.0.1:{}", stack::free_port()?);
+    let log = bench.file("killed.log");
+    let mut killed = stack::Causeway::prepare(&config(bench, "capture")?, &["connector"], &ops, &log)?;
+    let environment = &mut killed.spec_mut().environment;
+    environment.insert("CAUSEWAY__OPS__LISTEN".to_owned(), ops);
+    environment.insert("CAUSEWAY_FAILPOINT".to_owned(), "log.transaction-produced:1:pause=600000".to_owned());
+    killed.launch()?;
+    let came = |item: &Item| match item {
+        Item::Entry(entry) => {
+            let id = Some(&Cell::Value(change::Value::Int(-1)));
+            matches!(&entry.change, Change::Insert { new } if new.get("id") == id)
+        }
+        _ => false,
+    };
+    let items = bench.log(|items| items.iter().rev().take(9).any(came)).await;
+    let items = items.with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
+    assert!(items.last().is_some_and(came), "more came than what the transaction changed");
+    killed.kill_9()?;
+
+    let connector = bench.connector(bench.settings());
+    want(bench, |desired| desired.snapshots_paused = false).await?;
+    let items = bench.log(|items| ends(items).len() == 2).await?;
+    let told = keyed(&items, "moved", |row| id_of(row).to_string());
+    let told: BTreeMap<&str, _> = told.iter().map(|(id, row)| (&**id, (number(row, "n"), text(row, "note")))).collect();
+    let client = bench.database.connect(SOURCE).await?;
+    let asked = client.query("select id::text, n::text, note from lims.moved", &[]).await?;
+    let want: BTreeMap<&str, (String, Option<String>)> =
+        asked.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    let other = |(id, row): (&&str, &(String, Option<String>))| (told.get(id) != Some(row)).then(|| (*id).to_owned());
+    assert_eq!(want.iter().filter_map(other).collect::<Vec<_>>(), [] as [String; 0], "rows that are told otherwise");
+    assert_eq!(told.len(), want.len(), "rows that are not there");
     connector.stop().await
 }
 

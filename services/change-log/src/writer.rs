@@ -289,6 +289,9 @@ impl<P: Copy + Send> LogWriter<P> {
         }
         self.send(record.key, record.value, headers).await?;
         self.previous = position;
+        if record.kind == Kind::Change && record.commit_end.is_some() {
+            failpoint::reached("log.transaction-produced");
+        }
         Ok(())
     }
 
