@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+use tokio_postgres::error::SqlState;
 
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
@@ -106,8 +107,17 @@ impl Witness {
     pub async fn finish(mut self, cluster: &Postgres) -> anyhow::Result<()> {
         self.part.stop().await?;
         let client = cluster.connect(&self.database).await?;
-        client.execute("select pg_drop_replication_slot($1)", &[&self.slot]).await.context("cannot drop the slot")?;
-        Ok(())
+        let deadline = Instant::now() + ANSWER_WAIT_MAX;
+        loop {
+            match client.execute("select pg_drop_replication_slot($1)", &[&self.slot]).await {
+                Ok(_) => return Ok(()),
+                // The server's side of the process may outlive it by a moment.
+                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) && Instant::now() < deadline => {
+                    tokio::time::sleep(POLL).await;
+                }
+                Err(error) => return Err(error).context("cannot drop the slot"),
+            }
+        }
     }
 }
 
