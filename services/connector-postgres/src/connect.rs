@@ -11,9 +11,10 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_postgres::{Client, config::Host};
 
 /// How every value is printed, whatever the server's own defaults are. Rows that row-level security hides are an error,
-/// not left out.
+/// not left out; and no session ends because it has nothing to do.
 const SESSION_OPTIONS: &str = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=3 \
-                               -c bytea_output=hex -c row_security=off -c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
+                               -c bytea_output=hex -c row_security=off -c statement_timeout=0 -c idle_session_timeout=0 \
+                               -c idle_in_transaction_session_timeout=0";
 /// Frames between the replication session and the encoder: a frame can be as large as a row.
 pub(crate) const FRAMES_BUFFERED_MAX: usize = 24;
 /// Starting a session may wait for others of the server.

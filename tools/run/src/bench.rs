@@ -28,7 +28,8 @@ pub struct Arguments {
     /// Rows: of the backlog (500,000 unless told), of the snapshot (1,500,000), of the large transaction (5,000,000).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..))]
     pub rows: Option<u64>,
-    /// Rounds, of which the median is told; each measures its floor, too. Three unless told, one for `capture-latency`.
+    /// Rounds, of which the median is told; each measures its floor, too. Three unless told, one for `capture-latency`;
+    /// `capture` and `snapshot` warm up with one more, not counted.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=bench::REPEAT_MAX as i64))]
     pub repeat: Option<u8>,
     /// Changes a second that the sources take: 1,000 unless told for `capture-latency`, 500 for `latency`.
