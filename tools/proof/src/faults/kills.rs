@@ -1,7 +1,7 @@
 //! The connector is killed at its failpoints, again and again, while the source goes on working.
 
 use super::{
-    load::{Load, Random},
+    load::{Load, Random, TOO_LARGE},
     yard::{Start, Verdict, Yard},
 };
 use crate::report::Report;
@@ -19,6 +19,8 @@ const ROWS: u64 = 3_000;
 const REACHED_WITHIN: Duration = Duration::from_secs(7);
 const KILLS_MAX: u64 = 2;
 const POLL: Duration = Duration::from_millis(20);
+/// Passed only with rows that are too large for the log.
+const QUARANTINED: &str = "capture.quarantined";
 /// How the code names a failpoint.
 const CALL: &str = "failpoint::reached(\"";
 
@@ -64,6 +66,7 @@ impl Dealer {
 /// How often a failpoint may be passed before it kills: those of a row are passed thousands of times.
 fn passes(point: &str, random: &mut Random) -> u64 {
     let doublings = match point {
+        QUARANTINED => 2,
         "log.produced" | "log.acknowledged" | "snapshot.row-read" => 12,
         _ if ["stream.", "capture.", "log.durable"].iter().any(|start| point.starts_with(start)) => 6,
         _ => 2,
@@ -111,7 +114,7 @@ pub async fn run(
     report.check("killed_at_failpoints", verdict.ok(), &verdict.text());
     let names: Vec<&str> = reached.keys().map(String::as_str).collect();
     let told = format!("{at_points} of {kills} kills, at {} failpoints: {}", names.len(), names.join(", "));
-    // Some are passed seldom: a row too large, WAL of others, the slot once it is there.
+    // Some are passed seldom: WAL of others, the slot once it is there.
     report.check("failpoints_are_passed", at_points * 3 >= kills, &told);
     Ok(())
 }
@@ -119,7 +122,14 @@ pub async fn run(
 /// One source, from its first snapshot on.
 async fn one(yard: &mut Yard, plan: &[String], seed: u64, sum: &mut Sum) -> anyhow::Result<Verdict> {
     let mut source = yard.source(ROWS).await?;
-    let load = Load::start(&yard.database.config(&source.name)?, seed);
+    let config = yard.database.config(&source.name)?;
+    let load = if plan.iter().any(|point| point.starts_with(QUARANTINED)) {
+        let first = format!("insert into yard.large values (nextval('yard.ids'), {TOO_LARGE})");
+        yard.database.execute(&source.name, &first).await?;
+        Load::start_with_large(&config, seed)
+    } else {
+        Load::start(&config, seed)
+    };
     for failpoint in plan {
         let start = Start { failpoints: Some(failpoint), ..Start::default() };
         let mut connector = source.connector(&start)?;
@@ -157,6 +167,7 @@ fn add(sum: &mut Verdict, one: Verdict, plan: &[String]) {
     sum.sessions += one.sessions;
     sum.snapshot_rows += one.snapshot_rows;
     sum.wrong_rows += one.wrong_rows;
+    sum.quarantined += one.quarantined;
     if let (None, Some(first)) = (&sum.first, one.first) {
         sum.first = Some(format!("killed at {}: {first}", plan.join(", ")));
     }

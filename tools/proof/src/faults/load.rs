@@ -12,6 +12,11 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Whoever is not answered within this asks on a new connection.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// A row with such a note has no room in the log.
+pub const TOO_LARGE: &str = "repeat('x', 9000000)";
+/// One statement in so many writes such a row, where they are wanted.
+const TOO_LARGE_EVERY: u64 = 400;
+
 pub struct Load {
     stop: CancellationToken,
     sessions: Vec<JoinHandle<u64>>,
@@ -19,11 +24,20 @@ pub struct Load {
 
 impl Load {
     pub fn start(config: &tokio_postgres::Config, seed: u64) -> Self {
+        Self::begin(config, seed, false)
+    }
+
+    /// With rows among the others that are too large for the log.
+    pub fn start_with_large(config: &tokio_postgres::Config, seed: u64) -> Self {
+        Self::begin(config, seed, true)
+    }
+
+    fn begin(config: &tokio_postgres::Config, seed: u64, large: bool) -> Self {
         let stop = CancellationToken::new();
         let session = |number: u64| {
             let (config, stop) = (config.clone(), stop.clone());
             let random = Random(seed.wrapping_mul(31).wrapping_add(number));
-            tokio::spawn(async move { session(&config, random, &stop).await })
+            tokio::spawn(async move { session(&config, (random, large), &stop).await })
         };
         Self { sessions: (1..=SESSIONS).map(session).collect(), stop }
     }
@@ -39,13 +53,17 @@ impl Load {
     }
 }
 
-async fn session(config: &tokio_postgres::Config, mut random: Random, stop: &CancellationToken) -> u64 {
+async fn session(
+    config: &tokio_postgres::Config,
+    (mut random, large): (Random, bool),
+    stop: &CancellationToken,
+) -> u64 {
     let mut committed = 0;
     while !stop.is_cancelled() {
         let connected = tokio::time::timeout(ANSWER_MAX, config.connect(NoTls)).await;
         if let Ok(Ok((client, connection))) = connected {
             let connection = tokio::spawn(connection);
-            work(&client, &mut random, stop, &mut committed).await;
+            work(&client, (&mut random, large), stop, &mut committed).await;
             connection.abort();
         }
         tokio::time::sleep(AGAIN_AFTER).await;
@@ -54,9 +72,9 @@ async fn session(config: &tokio_postgres::Config, mut random: Random, stop: &Can
 }
 
 /// Until the connection breaks.
-async fn work(client: &Client, random: &mut Random, stop: &CancellationToken, committed: &mut u64) {
+async fn work(client: &Client, (random, large): (&mut Random, bool), stop: &CancellationToken, committed: &mut u64) {
     while !stop.is_cancelled() {
-        let sql = transaction(random);
+        let sql = transaction(random, large);
         match tokio::time::timeout(ANSWER_MAX, client.batch_execute(&sql)).await {
             Ok(Ok(())) => *committed += 1,
             // Two sessions met in a deadlock, or the disk is full; or the server is gone.
@@ -67,7 +85,7 @@ async fn work(client: &Client, random: &mut Random, stop: &CancellationToken, co
     }
 }
 
-fn transaction(random: &mut Random) -> String {
+fn transaction(random: &mut Random, large: bool) -> String {
     // Outside of a transaction of ours: several rows at one place in the WAL.
     if random.below(40) == 0 {
         return "copy yard.loose from program 'seq 1 25'".to_owned();
@@ -75,6 +93,9 @@ fn transaction(random: &mut Random) -> String {
     let mut sql = String::from("begin;");
     for _ in 0..=random.below(STATEMENTS_MAX) {
         sql += &statement(random);
+        if large && random.below(TOO_LARGE_EVERY) == 0 {
+            sql += &format!("insert into yard.large values (nextval('yard.ids'), {TOO_LARGE});");
+        }
     }
     sql += if random.below(10) == 0 { "rollback;" } else { "commit;" };
     sql

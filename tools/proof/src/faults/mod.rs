@@ -7,6 +7,7 @@
 
 mod fold;
 mod kills;
+mod large;
 mod links;
 mod load;
 mod machine;

@@ -1,7 +1,7 @@
 //! The ground that faults are tried on: a database, Kafka and the registry, each met through a proxy; sources of their
 //! own for each trial; and the connector as a process that can be killed.
 
-use super::fold;
+use super::{fold, large};
 use crate::{
     log, running,
     witness::{self, Committed, Keys},
@@ -21,7 +21,8 @@ const SENDER_TIMEOUT: &str = "4s";
 const SETTLE_MAX: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(100);
 
-/// A key of one column, one of two, none; large values that updates leave alone; and a table that nobody wants.
+/// A key of one column, one of two, none; large values that updates leave alone; rows that have no room in the log; and
+/// a table that nobody wants.
 const TABLES: &str = "
     create schema yard;
     create sequence yard.ids;
@@ -30,6 +31,8 @@ const TABLES: &str = "
     create table yard.pair (a integer, b text, n bigint not null, primary key (a, b));
     create table yard.loose (n bigint not null);
     alter table yard.loose replica identity full;
+    create table yard.large (id bigint primary key, note text);
+    alter table yard.large alter column note set storage external;
     create schema other;
     create table other.noise (n bigint, filler text);";
 
@@ -79,6 +82,8 @@ pub struct Verdict {
     pub void: u64,
     pub sessions: u64,
     pub snapshot_rows: u64,
+    /// Rows too large for the log, each in the quarantine.
+    pub quarantined: u64,
     /// Rows that the log tells otherwise than the database.
     pub wrong_rows: u64,
     /// The first difference; never values.
@@ -91,12 +96,23 @@ impl Verdict {
     }
 
     pub fn text(&self) -> String {
-        let Self { committed, lost, duplicated, reordered, holes, void, sessions, snapshot_rows, wrong_rows, first } =
-            self;
+        let Self {
+            committed,
+            lost,
+            duplicated,
+            reordered,
+            holes,
+            void,
+            sessions,
+            snapshot_rows,
+            quarantined,
+            wrong_rows,
+            first,
+        } = self;
         let first = first.as_ref().map(|first| format!("; {first}")).unwrap_or_default();
         format!(
-            "{committed} committed changes, {snapshot_rows} snapshot rows, {sessions} sessions, {void} void records: \
-             {lost} lost, {duplicated} duplicated, {reordered} out of order, {holes} holes, {wrong_rows} wrong \
+            "{committed} committed changes, {snapshot_rows} snapshot rows, {quarantined} rows too large, {sessions} \
+             sessions, {void} void records: {lost} lost, {duplicated} duplicated, {reordered} out of order, {holes} holes, {wrong_rows} wrong \
              rows{first}"
         )
     }
@@ -245,6 +261,7 @@ impl Yard {
         let topic = format!("changes.{}", source.name);
         let (brokers, registry) = (self.kafka.brokers(), self.registry.url());
         let log = log::read(brokers, &registry, &topic, &source.keys).await?;
+        let large = large::read(brokers, &registry, &source.name).await?.compare(&mut committed);
         // What was committed before the stream began is in the snapshot, and there the rows are compared.
         let from = log.changes.first().map_or(committed.len(), |first| began(&committed, first));
         let comparison = log::compare(&committed[from..], &log.changes);
@@ -252,15 +269,16 @@ impl Yard {
         let (wrong_rows, wrong) = told.differences(&self.database.connect(&source.name).await?).await?;
         Ok(Verdict {
             committed: committed.len() as u64,
-            lost: comparison.lost,
-            duplicated: comparison.duplicated,
+            lost: comparison.lost + large.lost,
+            duplicated: comparison.duplicated + large.never_committed,
             reordered: comparison.reordered,
             holes: log.holes,
             void: log.void,
             sessions: log.sessions,
             snapshot_rows: log.snapshot_rows,
+            quarantined: large.told,
             wrong_rows,
-            first: comparison.first.or(wrong),
+            first: comparison.first.or(large.first).or(wrong),
         })
     }
 
