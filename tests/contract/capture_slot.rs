@@ -4,6 +4,7 @@ use super::{
     capture_signal::{inserts, want},
     capture_stack::{Bench, Connector, SOURCE},
 };
+use change::Change;
 use change_log::{ControlBody, Item, LogTail};
 use connector_postgres::{Phase, WhenOver};
 use std::time::Duration;
@@ -112,5 +113,78 @@ async fn what_the_slot_keeps_is_told_until_the_server_gives_it_up() -> anyhow::R
     want(&bench, |desired| desired.paused = false).await?;
     refused(&connector, "the server has invalidated it").await?;
     recreate(&bench, &connector, 2).await?;
+    connector.stop().await
+}
+
+/// What the log tells of the table: a letter for each record, and where a reading of it begins a `[`, where it ends a `]`.
+fn story(items: &[Item], table: &str) -> String {
+    let names = |tables: &[String]| tables.iter().any(|name| name == table);
+    let letter = |item: &Item| match item {
+        Item::Entry(entry) => {
+            let of = entry.table.as_ref().is_some_and(|schema| schema.table.to_string() == table);
+            of.then_some(match entry.change {
+                Change::Insert { .. } => "c",
+                Change::Update { .. } => "u",
+                Change::Delete { .. } => "d",
+                Change::Snapshot { .. } => "r",
+                Change::Truncate => "t",
+                Change::Message { .. } => "m",
+            })
+        }
+        Item::Control(control) => match &control.body {
+            ControlBody::SnapshotBegin(begin) => names(&begin.tables).then_some("["),
+            ControlBody::SnapshotEnd(end) => names(&end.tables).then_some("]"),
+            _ => None,
+        },
+        Item::Rejected(_) => None,
+    };
+    items.iter().filter_map(letter).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_may_be_are_left_out_while_the_slot_keeps_too_much_and_are_right_again_after() -> anyhow::Result<()>
+{
+    let bench = Bench::start(SCHEMA).await?;
+    let audit = "create schema audit; create table audit.access (id bigint primary key, note text);
+                 insert into audit.access select g, 'first' from generate_series(1, 3) g;
+                 grant usage on schema audit to capture; alter table audit.access owner to capture;
+                 create table filler (t text)";
+    bench.database.execute(SOURCE, audit).await?;
+    let mut settings = bench.settings();
+    settings.wal_budget = Some(4 * 1024 * 1024);
+    settings.when_over = WhenOver::PauseTables;
+    settings.may_pause = vec!["audit.*".into()];
+    settings.tables = vec!["lims.*".into(), "audit.*".into()];
+    let connector = bench.connector(settings);
+    connector.wait_ready().await?;
+    assert_eq!(story(&bench.log(|items| snapshots(items) == 1).await?, "audit.access"), "[rrr]");
+
+    // The server keeps WAL for a transaction that is open, however far the stream is.
+    let long = bench.database.connect(SOURCE).await?;
+    long.batch_execute("begin; insert into filler values ('open')").await?;
+    let fill = "insert into filler select repeat('x', 1000) from generate_series(1, 8000)";
+    bench.database.execute(SOURCE, fill).await?;
+    connector.wait(|connector| connector.status.view().paused_tables == ["audit.access"]).await?;
+    for work in [
+        "update audit.access set note = 'changed' where id = 1",
+        "delete from audit.access where id = 2",
+        "insert into audit.access values (4, 'new')",
+        "insert into lims.result values (1, 'meanwhile')",
+    ] {
+        bench.database.execute(SOURCE, work).await?;
+    }
+    let items = bench.log(|items| story(items, "lims.result").ends_with('c')).await?;
+    assert_eq!(story(&items, "audit.access"), "[rrr]", "left out, and nothing else is");
+
+    long.batch_execute("commit").await?;
+    while !connector.status.view().paused_tables.is_empty() {
+        anyhow::ensure!(!connector.task.is_finished(), "the connector has ended");
+        bench.database.execute(SOURCE, "checkpoint").await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    bench.log(|items| snapshots(items) == 2).await?;
+    bench.database.execute(SOURCE, "update audit.access set note = 'streamed' where id = 4").await?;
+    let items = bench.log(|items| story(items, "audit.access").ends_with('u')).await?;
+    assert_eq!(story(&items, "audit.access"), "[rrr][rrr]u", "its reading tells what it is now, and what is gone");
     connector.stop().await
 }

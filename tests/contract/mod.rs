@@ -9,6 +9,7 @@ mod capture_edges_tables;
 mod capture_edges_transactions;
 mod capture_idle;
 mod capture_keys;
+mod capture_partitions;
 mod capture_schema;
 mod capture_security;
 mod capture_shapes;

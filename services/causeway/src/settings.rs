@@ -74,9 +74,12 @@ pub struct SourceSettings {
     pub when_lost: connector_postgres::WhenLost,
     /// How much WAL the slot may keep, in bytes.
     pub wal_budget: Option<u64>,
-    /// `warn` (default) or `throttle`: what to do when it keeps more.
+    /// `warn` (default), `throttle` or `pause-tables`: what to do when it keeps more.
     #[serde(default)]
     pub when_over: connector_postgres::WhenOver,
+    /// What `pause-tables` may leave out for a while: `schema.table`, with `*` for any name.
+    #[serde(default)]
+    pub may_pause: Vec<String>,
     /// How long a backlog's record waits for others to share its request; 20 unless said.
     pub linger_ms: Option<u16>,
     /// How tables are read.
@@ -112,6 +115,7 @@ impl SourceSettings {
             when_lost: self.when_lost,
             wal_budget: self.wal_budget,
             when_over: self.when_over,
+            may_pause: self.may_pause.clone(),
             linger_ms: self.linger_ms.unwrap_or(connector_postgres::LINGER_MS),
             snapshot: self.snapshot,
         }

@@ -13,6 +13,8 @@ const SAMPLES_MAX: usize = 64;
 const PART_OF_LIMIT: f64 = 0.8;
 /// Under this part of the budget again, all is well again.
 const WELL_BELOW: f64 = 0.9;
+/// Tables that were left out are read anew under this part of it: that costs something, too.
+const FAR_BELOW: f64 = 0.5;
 
 /// What the server says of the slot at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct SlotView {
     pub over_budget: bool,
     /// Snapshots wait until the slot keeps less.
     pub throttled: bool,
+    /// Tables that may be are left out until it keeps far less.
+    pub pauses_tables: bool,
 }
 
 /// Follows one slot.
@@ -51,6 +55,7 @@ pub struct SlotView {
 pub(crate) struct Budget {
     samples: VecDeque<(Duration, u64)>,
     over: bool,
+    pausing: bool,
 }
 
 impl Budget {
@@ -65,6 +70,8 @@ impl Budget {
         let budget = own.or_else(|| look.limit.map(|limit| part(limit, PART_OF_LIMIT)));
         self.over =
             budget.is_some_and(|budget| look.retained > if self.over { part(budget, WELL_BELOW) } else { budget });
+        let still = |budget| look.retained > part(budget, FAR_BELOW);
+        self.pausing = when_over == WhenOver::PauseTables && (self.over || (self.pausing && budget.is_some_and(still)));
         SlotView {
             wal_status: look.wal_status.clone(),
             active: look.active,
@@ -75,7 +82,8 @@ impl Budget {
             forecast_s: look.safe.and_then(|safe| forecast(safe, growth)),
             budget_bytes: budget,
             over_budget: self.over,
-            throttled: self.over && when_over == WhenOver::Throttle,
+            throttled: self.over && when_over != WhenOver::Warn,
+            pauses_tables: self.pausing,
         }
     }
 
@@ -146,6 +154,19 @@ mod tests {
         assert!(!see(4, 95 * MB).throttled);
         let warned = Budget::default().see(seconds(0), &look(101 * MB, None), Some(100 * MB), WhenOver::Warn);
         assert!(warned.over_budget && !warned.throttled);
+    }
+
+    #[test]
+    fn tables_are_left_out_until_the_slot_keeps_half_of_its_budget() {
+        let mut budget = Budget::default();
+        let mut see =
+            |at, retained| budget.see(seconds(at), &look(retained, None), Some(100 * MB), WhenOver::PauseTables);
+        assert!(!see(0, 100 * MB).pauses_tables);
+        let view = see(1, 101 * MB);
+        assert!(view.throttled && view.pauses_tables);
+        let view = see(2, 51 * MB);
+        assert!(!view.throttled && view.pauses_tables, "snapshots go on before");
+        assert!(!see(3, 50 * MB).pauses_tables && !see(4, 99 * MB).pauses_tables);
     }
 
     #[test]

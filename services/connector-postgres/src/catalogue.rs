@@ -4,7 +4,7 @@
 use crate::error::{ConnectorError, Doing};
 use change::{Column, ColumnType, TableId, TableSchema};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use tokio_postgres::Client;
@@ -268,7 +268,12 @@ pub(crate) struct Member {
     /// Another one when the table is made anew, or taken out of the publication and put in again: changes in between were
     /// not told, so what was read of it no longer holds.
     pub(crate) since: String,
+    /// Of a table that is published with its partitions as one; they change without a word in the stream.
+    pub(crate) partitions: Option<Partitions>,
 }
+
+/// What says that a partition is the same, attached where it was, and the SQL that its rows fulfil.
+pub(crate) type Partitions = BTreeMap<String, String>;
 
 /// By the oids of the table and of its entry; of all tables, or all of a schema, by the publication's.
 const PUBLISHED: &str = "
@@ -276,7 +281,14 @@ const PUBLISHED: &str = "
            c.oid::text || '.' || coalesce(
                (select max(r.oid::bigint) from pg_publication_rel r where r.prpubid = b.oid
                 and r.prrelid in (select c.oid union all select relid::oid from pg_partition_ancestors(c.oid))),
-               b.oid::bigint)::text as since
+               b.oid::bigint)::text as since,
+           case when c.relkind = 'p' then (
+               select jsonb_object_agg(way, coalesce(nullif(pg_get_partition_constraintdef(relid), ''), 'true'))::text
+               from (select t.relid, (select string_agg(i.inhrelid::oid || ':' || i.xmin, '/' order by i.inhrelid)
+                                      from pg_partition_ancestors(t.relid) a join pg_inherits i on i.inhrelid = a.relid)
+                     from pg_partition_tree(c.oid) t where t.isleaf and t.level > 0) l (relid, way)
+               where way is not null) end as partitions,
+           c.relkind = 'p' as divided
     from pg_publication_tables p
     join pg_publication b on b.pubname = p.pubname
     join pg_namespace n on n.nspname = p.schemaname
@@ -292,9 +304,14 @@ pub(crate) async fn published(
     let rows = client.query(PUBLISHED, &[&publication]).await.doing("listing published tables")?;
     let members = rows.iter().map(|row| {
         let (schema, name): (String, String) = (row.get("schema"), row.get("name"));
-        Member { table: TableId { schema: schema.into(), name: name.into() }, since: row.get("since") }
+        let partitions = row.get::<_, bool>("divided").then(|| partitions(row.get("partitions")));
+        Member { table: TableId { schema: schema.into(), name: name.into() }, since: row.get("since"), partitions }
     });
     Ok(members.filter(|member| wanted(&member.table.schema, &member.table.name)).collect())
+}
+
+fn partitions(listed: Option<String>) -> Partitions {
+    listed.and_then(|listed| serde_json::from_str(&listed).ok()).unwrap_or_default()
 }
 
 /// The key is what the stream marks as one: not what an index only includes, nor what is checked late.

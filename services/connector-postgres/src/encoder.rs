@@ -38,6 +38,8 @@ pub(crate) enum Input {
 /// Turns messages into records, transaction by transaction.
 pub(crate) struct Encoder<'a> {
     pub(crate) settings: &'a Settings,
+    /// The tables that may be left out are.
+    pub(crate) pausing: bool,
     pub(crate) origin: Origin,
     pub(crate) registry: &'a Registry,
     pub(crate) catalogue: &'a Client,

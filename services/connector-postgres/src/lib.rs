@@ -66,8 +66,7 @@ pub async fn run(
         return Err(ConnectorError::Settings { name: settings.name.clone(), what: format!("{key}: {what}") });
     }
     let registry = Registry::new(&registry)?;
-    let (over, throttle) = tokio::sync::watch::channel(None);
-    let (see, tables) = tokio::sync::watch::channel(BTreeSet::new());
+    let (outlets, signs) = watch::signs();
     let session = Session {
         settings: Arc::new(settings),
         kafka,
@@ -77,20 +76,16 @@ pub async fn run(
         stop,
         identity: Identity::default(),
         signals: Arc::new(OnceCell::new()),
-        throttle,
-        tables,
+        signs,
         captured: BTreeSet::new(),
+        pausing: false,
         doubted: false,
     };
-    on_own_thread(session, over, see).await
+    on_own_thread(session, outlets).await
 }
 
 /// Transport, decoding and encoding share one thread: frames pass from one to the next without waking another.
-async fn on_own_thread(
-    session: Session,
-    over: tokio::sync::watch::Sender<Option<watch::Reason>>,
-    see: tokio::sync::watch::Sender<BTreeSet<String>>,
-) -> Result<(), ConnectorError> {
+async fn on_own_thread(session: Session, outlets: watch::Outlets) -> Result<(), ConnectorError> {
     let (mut done, ended) = tokio::sync::oneshot::channel();
     let name = session.settings.name.clone();
     let body = move || {
@@ -102,7 +97,7 @@ async fn on_own_thread(
         let outcome = runtime.block_on(async {
             tokio::select! {
                 outcome = until_stopped(&session) => Some(outcome),
-                () = watch::run(Arc::clone(&session.settings), Arc::clone(&session.status), over, see) => None,
+                () = watch::run(Arc::clone(&session.settings), Arc::clone(&session.status), outlets) => None,
                 // Nobody waits any more.
                 () = done.closed() => None,
             }

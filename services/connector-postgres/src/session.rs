@@ -1,7 +1,7 @@
 //! One session with a source: look at log and slot, decide, take the log over, pump.
 
 use crate::{
-    catalogue::{self, Types},
+    catalogue::{self, Member, Types},
     connect::{self, Pulse, START_TIMEOUT},
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
@@ -17,7 +17,7 @@ use crate::{
     status::{Phase, Status},
     stream::{Lag, Stream},
     upkeep,
-    watch::Throttle,
+    watch::Signs,
 };
 use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, Position, pump};
@@ -49,12 +49,12 @@ pub(crate) struct Session {
     pub(crate) identity: Identity,
     /// What operators want, followed from the first time it is asked for.
     pub(crate) signals: Arc<OnceCell<watch::Receiver<Arc<Desired>>>>,
-    /// Whether snapshots must wait: the slot keeps too much.
-    pub(crate) throttle: Throttle,
-    /// The tables that can be captured, as they are seen from time to time.
-    pub(crate) tables: watch::Receiver<BTreeSet<String>>,
-    /// Those that this session captures.
+    /// What the watch over the slot and the tables says.
+    pub(crate) signs: Signs,
+    /// The tables that this session captures, …
     pub(crate) captured: BTreeSet<String>,
+    /// … but for those that may be left out, if it leaves them out.
+    pub(crate) pausing: bool,
     /// The last session met a shape that was refused: the next one is well once it has passed it, not before.
     pub(crate) doubted: bool,
 }
@@ -108,7 +108,8 @@ impl Session {
         }
         let client = connect::sql(&self.settings).await?;
         let server = setup::check_server(&client).await?;
-        self.tables.mark_unchanged();
+        self.signs.tables.mark_unchanged();
+        self.pausing = *self.signs.pausing.borrow_and_update();
         self.captured = upkeep::ensure(&client, &self.settings, &self.status).await?;
         failpoint::reached("source.published");
         let pulse = Pulse::of(server.sender_timeout);
@@ -227,14 +228,18 @@ impl Session {
     /// Waits until there are other tables to capture than this session does: the next one reads what is new, and forgets
     /// what is away.
     async fn other_tables(&self) {
-        let mut tables = self.tables.clone();
-        loop {
-            if tables.changed().await.is_err() {
-                return std::future::pending().await;
+        let Signs { mut tables, mut pausing, .. } = self.signs.clone();
+        let ended = loop {
+            tokio::select! {
+                changed = tables.changed() => match changed {
+                    Ok(()) if *tables.borrow_and_update() == self.captured => {}
+                    changed => break changed,
+                },
+                changed = pausing.wait_for(|pausing| *pausing != self.pausing) => break changed.map(drop),
             }
-            if *tables.borrow_and_update() != self.captured {
-                return;
-            }
+        };
+        if ended.is_err() {
+            std::future::pending().await
         }
     }
 
@@ -249,17 +254,48 @@ impl Session {
         let xmax = client.query_one(XMAX, &[]).await.doing("asking for a snapshot")?;
         let xmax: String = xmax.get(0);
         let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);
-        let mut tables = catalogue::published(client, &self.settings.publication(), wanted).await?;
+        let published = catalogue::published(client, &self.settings.publication(), wanted).await?;
+        let captures = |member: &Member| self.settings.captures(&member.table.schema, &member.table.name, self.pausing);
+        let (mut tables, paused): (Vec<Member>, Vec<Member>) = published.into_iter().partition(captures);
+        self.show_paused(&paused);
         let floor = xmax.parse().unwrap_or(u64::MAX);
-        let forgotten = state.forget(&tables);
-        let (mut snapshots, answers) =
-            Coordinator::new(Arc::clone(&self.settings), state, floor, desired, self.throttle.clone(), tables.clone());
+        let forgotten = state.leave_out(&paused) | state.forget(&tables) | state.follow_partitions(&tables);
+        let attached = state.attached(&tables, || self.unique_id());
+        let (mut snapshots, answers) = Coordinator::new(
+            Arc::clone(&self.settings),
+            state,
+            floor,
+            desired,
+            self.signs.throttle.clone(),
+            tables.clone(),
+        );
         tables.retain(|member| !snapshots.state.knows(member));
         snapshots.forgotten = forgotten;
         if !tables.is_empty() {
             snapshots.queue.push_back(Running::new(self.unique_id(), false, None, &tables));
         }
+        for running in attached {
+            let (table, partitions) = (running.names().join(", "), running.partitions.len());
+            tracing::info!(source = self.settings.name, table, partitions, "attached partitions are read");
+            snapshots.queue.push_back(running);
+        }
         Ok((snapshots, answers))
+    }
+
+    fn show_paused(&self, paused: &[Member]) {
+        let mut tables: Vec<String> = paused.iter().map(|member| member.table.to_string()).collect();
+        tables.sort_unstable();
+        if !tables.is_empty() {
+            tracing::warn!(
+                source = self.settings.name,
+                tables = tables.join(", "),
+                "left out until the slot keeps half of its budget, then read anew: their changes are not told meanwhile"
+            );
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        metrics::gauge!("causeway_source_tables_paused", "source" => self.settings.name.clone())
+            .set(tables.len() as f64);
+        self.status.update(|view| view.paused_tables = tables);
     }
 
     fn encoder<'e>(
@@ -271,6 +307,7 @@ impl Session {
     ) -> Encoder<'e> {
         Encoder {
             settings: &self.settings,
+            pausing: self.pausing,
             origin: self.origin(),
             registry: &self.registry,
             catalogue: client,

@@ -44,6 +44,9 @@ pub struct Settings {
     pub wal_budget: Option<u64>,
     #[serde(default)]
     pub when_over: WhenOver,
+    /// The tables that `pause-tables` may leave out for a while: `schema.table`, with `*` for any characters.
+    #[serde(default)]
+    pub may_pause: Vec<String>,
     /// How long a backlog's record waits for others to share its request.
     #[serde(default = "default_linger_ms")]
     pub linger_ms: u16,
@@ -80,15 +83,18 @@ pub enum WhenLost {
     Snapshot,
 }
 
-/// What to do when the slot keeps more WAL than its budget. The slot is never given up, and no change is left out.
+/// What to do when the slot keeps more WAL than its budget. The slot is never given up.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenOver {
     /// Say so in the log, in `status` and in the metrics.
     #[default]
     Warn,
-    /// Snapshots wait as well, so that the stream has the source, the network and Kafka to itself.
+    /// Snapshots wait as well, so that the stream has the source, the network and Kafka to itself. No change is left out.
     Throttle,
+    /// As well, the tables of `may_pause` are left out until the slot keeps half of its budget, and then read anew: their
+    /// rows are right again, their changes in between are not told.
+    PauseTables,
 }
 
 fn all_tables() -> Vec<String> {
@@ -114,6 +120,7 @@ impl Settings {
             when_lost: WhenLost::default(),
             wal_budget: None,
             when_over: WhenOver::default(),
+            may_pause: Vec::new(),
             linger_ms: LINGER_MS,
             snapshot: SnapshotSettings::default(),
         }
@@ -166,6 +173,12 @@ impl Settings {
         if self.tables.is_empty() || self.tables.iter().any(|table| !table.contains('.')) {
             wrong("tables", "name at least one table as schema.table; `*` stands for any characters");
         }
+        if self.may_pause.is_empty() == (self.when_over == WhenOver::PauseTables) {
+            wrong(
+                "may_pause",
+                "it names the tables that when_over = \"pause-tables\" may leave out: one needs the other",
+            );
+        }
         match boot::database::config(&self.database(), &self.password_variable()) {
             Err(error) => wrong("url", &boot::restart::in_one_line(&error)),
             Ok(config) if config.get_hosts().len() != 1 => wrong("url", "name exactly one host"),
@@ -200,9 +213,18 @@ impl Settings {
 
     /// Whether the table is wanted.
     pub fn wants(&self, schema: &str, table: &str) -> bool {
-        let name = format!("{schema}.{table}");
-        self.tables.iter().any(|glob| matches(glob.as_bytes(), name.as_bytes()))
+        names(&self.tables, schema, table)
     }
+
+    /// Whether it is captured, while those are left out that may be, or none is.
+    pub(crate) fn captures(&self, schema: &str, table: &str, pausing: bool) -> bool {
+        self.wants(schema, table) && !(pausing && names(&self.may_pause, schema, table))
+    }
+}
+
+fn names(globs: &[String], schema: &str, table: &str) -> bool {
+    let name = format!("{schema}.{table}");
+    globs.iter().any(|glob| matches(glob.as_bytes(), name.as_bytes()))
 }
 
 fn pattern_of(glob: &str) -> String {
@@ -240,6 +262,9 @@ mod tests {
         assert!(settings.wants("emis", "user") && settings.wants("lims", "result"));
         assert!(!settings.wants("lims", "results") && !settings.wants("xemis", "user"));
         assert_eq!(settings.tables_pattern(), r"^(emis\..*|lims\.res.*t)$");
+        settings.may_pause = vec!["emis.*".into()];
+        assert!(settings.captures("emis", "user", false) && !settings.captures("emis", "user", true));
+        assert!(settings.captures("lims", "result", true) && !settings.captures("lims", "results", false));
     }
 
     #[test]
@@ -250,6 +275,10 @@ mod tests {
         settings.tables = vec!["patient".into()];
         let keys: Vec<&str> = settings.mistakes().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["name", "slot", "publication", "tables", "ca_file"]);
+        settings.when_over = WhenOver::PauseTables;
+        assert!(settings.mistakes().iter().any(|(key, _)| *key == "may_pause"));
+        settings.may_pause = vec!["emis.log".into()];
+        assert!(!settings.mistakes().iter().any(|(key, _)| *key == "may_pause"));
         settings.tls = Tls::Disable;
         assert!(settings.mistakes().iter().any(|(key, _)| *key == "tls"));
         settings.ca_file = Some("ca.pem".into());

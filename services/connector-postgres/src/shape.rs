@@ -23,7 +23,7 @@ impl Encoder<'_> {
         relation: &decode::Relation<'_>,
         frame: &[u8],
     ) -> Result<(), ConnectorError> {
-        if !self.settings.wants(relation.schema, relation.name) {
+        if !self.settings.captures(relation.schema, relation.name, self.pausing) {
             self.relations.leave_out(relation.oid);
             return Ok(());
         }

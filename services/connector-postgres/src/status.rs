@@ -26,6 +26,8 @@ pub struct View {
     pub slot: Option<SlotView>,
     /// Sessions of its database that run statements, on average; asked only where snapshots wait for that.
     pub active_sessions: Option<f64>,
+    /// Left out until the slot keeps far less than its budget; then they are read anew.
+    pub paused_tables: Vec<String>,
     /// Why the source stands still until an operator decides, and with which command.
     pub refused: Option<String>,
     /// What the source's administrator has to decide; the rest of the source goes on meanwhile.

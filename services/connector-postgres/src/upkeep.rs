@@ -37,7 +37,7 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) schema: String,
     pub(crate) published: bool,
-    /// As [`crate::catalogue::Member::since`], of its partitions too.
+    /// As [`crate::catalogue::Member::since`], of its partitions too; and which partitions it has.
     pub(crate) since: String,
     /// Its tables (its partitions, or itself) whose old rows cannot be named.
     pub(crate) nameless: Vec<String>,
@@ -176,7 +176,10 @@ const WANTED: &str = concat!(
            c.oid::text || coalesce('.' || (
                select max(r.oid::bigint)::text from pg_publication_rel r join pg_publication b on b.oid = r.prpubid
                where b.pubname = $1
-               and r.prrelid in (select c.oid union all select relid::oid from pg_partition_tree(c.oid))), '') as since,
+               and r.prrelid in (select c.oid union all select relid::oid from pg_partition_tree(c.oid))), '')
+           || case when c.relkind = 'p' then '.' || coalesce((
+               select md5(string_agg(i.inhrelid::oid || ':' || i.xmin, ',' order by i.inhrelid))
+               from pg_partition_tree(c.oid) t join pg_inherits i on i.inhrelid = t.relid), '') else '' end as since,
            has_table_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') as readable,
            pg_has_role(c.relowner, 'usage') as owned, row_security_active(c.oid) as hidden, c.relrowsecurity as secured,
            ",

@@ -32,6 +32,30 @@ pub(crate) enum Reason {
     SourceLoad,
 }
 
+/// Where the session sees what it must mind.
+#[derive(Clone)]
+pub(crate) struct Signs {
+    pub(crate) throttle: Throttle,
+    /// The tables that can be captured, as they are seen from time to time.
+    pub(crate) tables: watch::Receiver<BTreeSet<String>>,
+    /// The tables that may be left out are.
+    pub(crate) pausing: watch::Receiver<bool>,
+}
+
+/// Where they come from.
+pub(crate) struct Outlets {
+    throttle: watch::Sender<Option<Reason>>,
+    tables: watch::Sender<BTreeSet<String>>,
+    pausing: watch::Sender<bool>,
+}
+
+pub(crate) fn signs() -> (Outlets, Signs) {
+    let (over, throttle) = watch::channel(None);
+    let (see, tables) = watch::channel(BTreeSet::new());
+    let (pause, pausing) = watch::channel(false);
+    (Outlets { throttle: over, tables: see, pausing: pause }, Signs { throttle, tables, pausing })
+}
+
 const LOOK: &str = "
     select greatest(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_receive_lsn()
                                     else pg_current_wal_lsn() end, restart_lsn), 0)::bigint as retained,
@@ -42,12 +66,8 @@ const LOOK: &str = "
 const ACTIVE: &str = "select active_time from pg_stat_database where datname = current_database()";
 
 /// Looks at the slot until it is dropped.
-pub(crate) async fn run(
-    settings: Arc<Settings>,
-    status: Arc<Status>,
-    throttle: watch::Sender<Option<Reason>>,
-    tables: watch::Sender<BTreeSet<String>>,
-) {
+pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, outlets: Outlets) {
+    let Outlets { throttle, tables, pausing } = outlets;
     let mut looks = 0_u32;
     let (started, mut budget, mut load, mut warned) = (Instant::now(), Budget::default(), Load::default(), false);
     let mut client: Option<Client> = None;
@@ -78,6 +98,10 @@ pub(crate) async fn run(
                     let over = view.as_ref().is_some_and(|view| view.throttled);
                     let wanted = if over { Some(Reason::WalBudget) } else { busy.then_some(Reason::SourceLoad) };
                     std::mem::replace(reason, wanted) != wanted
+                });
+                pausing.send_if_modified(|pausing| {
+                    let wanted = view.as_ref().is_some_and(|view| view.pauses_tables);
+                    std::mem::replace(pausing, wanted) != wanted
                 });
                 status.update(|shown| shown.slot = view);
                 looks = (looks + 1) % LOOKS_A_ROUND;

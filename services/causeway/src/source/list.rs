@@ -81,7 +81,7 @@ fn cells(row: &Row) -> Vec<String> {
     let over = if slot["over_budget"] == true { " (over budget)" } else { "" };
     vec![
         row.source.clone(),
-        row.phase.clone(),
+        row.phase.clone() + &paused(&view["paused_tables"]),
         wanted,
         or_dash(view["lag_s"].as_f64().map(seconds)),
         or_dash(view["lag_bytes"].as_f64().map(bytes)),
@@ -92,6 +92,12 @@ fn cells(row: &Row) -> Vec<String> {
         or_dash(view["refused"].as_str().map(str::to_owned)),
         or_dash(advice(&view["advice"])),
     ]
+}
+
+/// The tables that are left out until the slot keeps less.
+fn paused(told: &Value) -> String {
+    let tables: Vec<&str> = told.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if tables.is_empty() { String::new() } else { format!(", but for {}", tables.join(", ")) }
 }
 
 /// A line for each table, with the statements of which one is to be chosen.
@@ -147,7 +153,7 @@ mod tests {
     #[test]
     fn a_row_tells_what_matters() {
         let view = json!({
-            "lag_s": 0.25, "lag_bytes": 2048, "refused": null,
+            "paused_tables": ["emis.log"], "lag_s": 0.25, "lag_bytes": 2048, "refused": null,
             "advice": [{"about": "emis.note", "why": "is not captured", "sql": ["one", "two"]}],
             "snapshot": {"tables_done": 1, "tables": 3, "rows": 10, "rows_estimated": 40, "done": false},
             "slot": {"retained_bytes": 3_221_225_472_u64, "limit_bytes": null, "forecast_s": 7_300, "over_budget": true},
@@ -156,7 +162,7 @@ mod tests {
             Row { source: "riverside".into(), phase: "snapshot".into(), paused: false, snapshots_paused: true, view };
         let want = [
             "riverside",
-            "snapshot",
+            "snapshot, but for emis.log",
             "running, no snapshots",
             "0.2 s",
             "2.0 kB",

@@ -9,6 +9,7 @@
 
 mod beside;
 mod coordinator;
+mod partitions;
 mod place;
 mod rate;
 mod reader;
@@ -75,9 +76,10 @@ pub(crate) async fn begin(
         source: pgwire_replication::PgWireError::Protocol("the answer to CREATE_REPLICATION_SLOT is not one".into()),
     })?;
     failpoint::reached("snapshot.slot-created");
-    let wanted = |schema: &str, table: &str| session.settings.wants(schema, table);
+    let wanted = |schema: &str, table: &str| session.settings.captures(schema, table, session.pausing);
     let tables = catalogue::published(client, &session.settings.publication(), wanted).await?;
-    let finished = State::of(&tail).finished;
+    let mut state = State { finished: State::of(&tail).finished, ..State::default() };
+    state.follow_partitions(&tables);
     let running = Running::new(session.unique_id(), true, None, &tables);
     let record = SnapshotRecord {
         snapshot: running.id.clone(),
@@ -87,7 +89,7 @@ pub(crate) async fn begin(
         at: now(),
         tables: running.names(),
         partial: false,
-        state: Some(State { running: Some(running), finished, ..State::default() }.text()),
+        state: Some(State { running: Some(running), ..state }.text()),
     };
     tracing::info!(source = session.settings.name, tables = tables.len(), epoch, %begins, "taking a snapshot");
     let mut block = Records::default();

@@ -4,7 +4,7 @@
 use crate::catalogue::Member;
 use change::TableId;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Requests that are remembered as done.
 const FINISHED_MAX: usize = 256;
@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(crate) finished: VecDeque<String>,
     /// Tables that were read whole in this epoch, by [`Member::since`]: a printed name may be that of two tables.
     pub(crate) read: BTreeSet<String>,
+    /// Partitions whose rows were read with their table, or are going to be; by [`Member::since`] of the table.
+    pub(crate) partitions: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The requests that are done, as the end of a log tells.
@@ -35,6 +37,9 @@ pub(crate) struct Running {
     pub(crate) initial: bool,
     /// Only rows for which this SQL is true.
     pub(crate) predicate: Option<String>,
+    /// The predicate is that of these partitions, which were attached with rows in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) partitions: Vec<String>,
     pub(crate) rows: u64,
     pub(crate) tables: Vec<TableState>,
 }
@@ -103,6 +108,21 @@ impl State {
         forgotten
     }
 
+    /// Tables that are left out for now are not read, nor does what was read of them hold. True: there were some.
+    pub(crate) fn leave_out(&mut self, paused: &[Member]) -> bool {
+        let mut left_out = false;
+        let mut keep = |since: &String| {
+            let stays = paused.iter().all(|member| member.since != *since);
+            left_out |= !stays;
+            stays
+        };
+        self.read.retain(&mut keep);
+        if let Some(running) = &mut self.running {
+            running.tables.retain(|table| keep(&table.since));
+        }
+        left_out
+    }
+
     /// Whether the table was read, or is being read.
     pub(crate) fn knows(&self, member: &Member) -> bool {
         let mut running = self.running.iter().flat_map(|running| &running.tables);
@@ -115,6 +135,9 @@ impl State {
         if running.predicate.is_none() {
             self.read.extend(running.tables.iter().map(|table| table.since.clone()));
         }
+        if let Some(known) = running.tables.first().and_then(|table| self.partitions.get_mut(&table.since)) {
+            known.extend(running.partitions.iter().cloned());
+        }
         self.finished.push_back(running.id.clone());
         while self.finished.len() > FINISHED_MAX {
             self.finished.pop_front();
@@ -126,7 +149,7 @@ impl State {
 impl Running {
     pub(crate) fn new(id: String, initial: bool, predicate: Option<String>, tables: &[Member]) -> Self {
         let tables = tables.iter().map(TableState::new);
-        Self { id, initial, predicate, rows: 0, tables: tables.collect() }
+        Self { id, initial, predicate, partitions: Vec::new(), rows: 0, tables: tables.collect() }
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -143,7 +166,7 @@ impl Running {
 }
 
 impl TableState {
-    fn new(Member { table, since }: &Member) -> Self {
+    fn new(Member { table, since, .. }: &Member) -> Self {
         let (schema, name) = (table.schema.to_string(), table.name.to_string());
         Self { schema, name, since: since.clone(), ..Self::default() }
     }
@@ -188,7 +211,9 @@ impl TableState {
 
     /// Everything of it is to be read again.
     pub(crate) fn restart(&mut self) {
-        *self = Self::new(&Member { table: self.id(), since: std::mem::take(&mut self.since) });
+        let (schema, name, since) = (&mut self.schema, &mut self.name, &mut self.since);
+        let (schema, name, since) = (std::mem::take(schema), std::mem::take(name), std::mem::take(since));
+        *self = Self { schema, name, since, ..Self::default() };
     }
 }
 
@@ -235,7 +260,19 @@ mod tests {
     }
 
     fn b(since: &str) -> Member {
-        Member { table: TableId { schema: "a".into(), name: "b".into() }, since: since.into() }
+        Member { table: TableId { schema: "a".into(), name: "b".into() }, since: since.into(), partitions: None }
+    }
+
+    #[test]
+    fn a_table_that_is_left_out_is_neither_read_nor_known() {
+        let two = [b("1.7"), b("2.7")];
+        let mut state = State { running: Some(Running::new("r".into(), true, None, &two)), ..State::default() };
+        state.read.insert("3.7".into());
+        assert!(!state.leave_out(&[]) && state.leave_out(&[b("2.7"), b("3.7")]));
+        assert!(state.knows(&two[0]) && !state.knows(&two[1]) && state.read.is_empty());
+        assert!(state.leave_out(&two) && state.running.as_ref().is_some_and(Running::done), "nothing is left to read");
+        state.finish();
+        assert!(!state.knows(&two[0]));
     }
 
     #[test]
