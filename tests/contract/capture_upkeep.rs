@@ -48,7 +48,9 @@ async fn what_cannot_be_captured_is_advised_on_and_taken_up_later() -> anyhow::R
         create publication causeway_clinic for table lims.secured;
         alter publication causeway_clinic owner to capture";
     bench.database.execute(SOURCE, others).await?;
-    let connector = bench.connector(bench.settings());
+    let mut settings = bench.settings();
+    settings.snapshot.workers = 1;
+    let connector = bench.connector(settings);
     // Rows that are hidden are not left out, and hold nothing else up.
     let hidden = |connector: &Connector| {
         let problem = connector.status.view().snapshot.and_then(|snapshot| snapshot.problem).unwrap_or_default();
@@ -72,6 +74,14 @@ async fn what_cannot_be_captured_is_advised_on_and_taken_up_later() -> anyhow::R
         keyless.sql.contains(&"alter table lims.keyless replica identity using index keyless_id_key".into()),
         "{keyless}"
     );
+    // Each partition has a key, and their root, as which they are told, has none.
+    let split = "create table lims.split (id bigint, day date) partition by range (day);
+        create table lims.split_1 partition of lims.split (primary key (id)) for values from ('2026-01-01') to ('2027-01-01')";
+    bench.database.connect_as("capture", SOURCE).await?.batch_execute(split).await?;
+    let rootless = advised(&connector, "lims.split", "replica identity full").await?;
+    assert_eq!(rootless.sql, ["alter table lims.split_1 replica identity full"]);
+    assert!(!published(&bench, "split").await?);
+    bench.database.execute(SOURCE, &rootless.sql[0]).await?;
     // What this role does not own it says so of. The owner's statements, as they are told, are enough.
     let late = advised(&connector, "lims.late", "add table").await?;
     bench.database.execute(SOURCE, &format!("{}; {}", late.sql[0], keyless.sql[1])).await?;

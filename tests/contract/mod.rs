@@ -10,6 +10,7 @@ mod capture_edges_transactions;
 mod capture_idle;
 mod capture_keys;
 mod capture_partitions;
+mod capture_reading;
 mod capture_schema;
 mod capture_security;
 mod capture_shapes;

@@ -4,9 +4,11 @@
 //! A database is either on this machine, or proves with a certificate who it is. Nothing in between: the driver's own
 //! default goes on in clear when a server, or whoever stands in front of it, says that it has no TLS.
 
+mod fault;
 mod refusal;
 mod way;
 
+pub use fault::DatabaseFault;
 pub use refusal::Refusal;
 pub use way::{Asked, Watch, Way};
 

@@ -28,7 +28,7 @@ impl Encoder<'_> {
         let waited = captured_at.saturating_sub(self.state.progress_at);
         let due = u128::try_from(waited).is_ok_and(|micros| micros >= PROGRESS_INTERVAL.as_micros());
         let position = self.last.between(self.epoch, lsn);
-        let news = lsn > self.upto && self.state.transaction.is_none();
+        let news = lsn > self.upto.max(self.unfinished) && self.state.transaction.is_none();
         if !news || !(due || lsn.0 - self.upto.0 >= PROGRESS_BYTES) {
             return Ok(());
         }

@@ -265,8 +265,8 @@ fn numeric(modifier: i32) -> ColumnType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) table: TableId,
-    /// Another one when the table is made anew, or taken out of the publication and put in again: changes in between were
-    /// not told, so what was read of it no longer holds.
+    /// Another one when the table is made anew, renamed, or taken out of the publication and put in again: what was read of
+    /// it no longer holds, for changes in between were not told, or it is another table in the log.
     pub(crate) since: String,
     /// Of a table that is published with its partitions as one; they change without a word in the stream.
     pub(crate) partitions: Option<Partitions>,
@@ -275,13 +275,14 @@ pub(crate) struct Member {
 /// What says that a partition is the same, attached where it was, and the SQL that its rows fulfil.
 pub(crate) type Partitions = BTreeMap<String, String>;
 
-/// By the oids of the table and of its entry; of all tables, or all of a schema, by the publication's.
+/// By the table's oid and name, and the oid of its entry; of all tables, or all of a schema, by the publication's.
 const PUBLISHED: &str = "
     select p.schemaname::text as schema, p.tablename::text as name,
            c.oid::text || '.' || coalesce(
                (select max(r.oid::bigint) from pg_publication_rel r where r.prpubid = b.oid
                 and r.prrelid in (select c.oid union all select relid::oid from pg_partition_ancestors(c.oid))),
-               b.oid::bigint)::text as since,
+               b.oid::bigint)::text
+           || '.' || left(md5(quote_ident(p.schemaname) || '.' || quote_ident(p.tablename)), 8) as since,
            case when c.relkind = 'p' then (
                select jsonb_object_agg(way, coalesce(nullif(pg_get_partition_constraintdef(relid), ''), 'true'))::text
                from (select t.relid, (select string_agg(i.inhrelid::oid || ':' || i.xmin, '/' order by i.inhrelid)

@@ -35,7 +35,7 @@ pub(crate) async fn sql(settings: &Settings) -> Result<Client, ConnectorError> {
     let connecting = async {
         let (client, connection) = config.connect(way).await.map_err(|source| match Refusal::of(&source) {
             Some(why) => untrusted(settings, why),
-            None => ConnectorError::Database { doing: "connecting", source },
+            None => ConnectorError::Database { doing: "connecting", source: source.into() },
         })?;
         tokio::spawn(connection);
         Ok(client)

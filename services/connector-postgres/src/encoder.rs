@@ -53,6 +53,8 @@ pub(crate) struct Encoder<'a> {
     pub(crate) upto: Lsn,
     /// The stream has told every commit before this place.
     pub(crate) passed: Lsn,
+    /// The log may hold a part of the transaction that commits here; zero: it holds none.
+    pub(crate) unfinished: Lsn,
     pub(crate) snapshots: Coordinator,
     /// Shapes of tables as chunks have them.
     pub(crate) read_relations: HashMap<u32, Relation>,
@@ -122,6 +124,9 @@ impl Step<Input, Records, Lsn> for Encoder<'_> {
         }
         loop {
             if self.state.transaction.is_none() {
+                if let Some(ReplicationEvent::Begin { final_lsn, .. }) = self.deferred.front() {
+                    self.passed = self.passed.max(Lsn(final_lsn.as_u64()));
+                }
                 self.between(&mut out).await?;
                 if self.snapshots.holds() {
                     break;
@@ -157,8 +162,6 @@ impl Encoder<'_> {
                 self.take(&mut out.current, (message, data), wal_start.as_u64(), captured_at).await?;
             }
             ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
-                self.passed = self.passed.max(Lsn(final_lsn.as_u64()));
-                self.between(out).await?;
                 self.begin(&mut out.current, Lsn(final_lsn.as_u64()), *xid, *commit_time_micros);
             }
             ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {

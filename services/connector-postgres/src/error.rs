@@ -1,7 +1,7 @@
 //! What can go wrong, by who must act: the connector itself tries again, or an operator decides.
 
 use crate::signal::SignalError;
-use boot::database::{DatabaseError, Refusal};
+use boot::database::{DatabaseError, DatabaseFault, Refusal};
 use change::Lsn;
 use change_log::{RegistryError, TailError, TopicError, WriteError};
 use pgwire_replication::PgWireError;
@@ -16,7 +16,7 @@ pub enum ConnectorError {
     #[error("the database server of source `{source_name}` is refused: {why}")]
     Untrusted { source_name: String, why: Refusal },
     #[error("the source database refused a statement or was lost while {doing}")]
-    Database { doing: &'static str, source: tokio_postgres::Error },
+    Database { doing: &'static str, source: DatabaseFault },
     #[error("lost the replication stream of slot `{slot}`")]
     Stream { slot: String, source: PgWireError },
     #[error("the source database did not answer within {seconds} s")]
@@ -42,7 +42,7 @@ pub enum ConnectorError {
          grant select on it or, where it has row-level security, run `alter role … bypassrls`: `causeway source list` has \
          the statement"
     )]
-    Unreadable { table: String, source: tokio_postgres::Error },
+    Unreadable { table: String, source: DatabaseFault },
     #[error("no table of the source matches the setting `tables`")]
     NoTables,
     #[error(
@@ -135,6 +135,12 @@ impl ConnectorError {
         }
     }
 
+    /// Rows were refused, or the statement that asked for them: a data exception, or a syntax error or a rule that is not
+    /// about privileges.
+    pub(crate) fn is_of_the_condition(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.is_of(&["22", "42"]))
+    }
+
     pub fn worth_retrying(&self) -> bool {
         match self {
             Self::Database { .. }
@@ -176,6 +182,6 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, tokio_postgres::Error> {
     fn doing(self, doing: &'static str) -> Result<T, ConnectorError> {
-        self.map_err(|source| ConnectorError::Database { doing, source })
+        self.map_err(|source| ConnectorError::Database { doing, source: source.into() })
     }
 }

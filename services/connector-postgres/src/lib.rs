@@ -41,7 +41,7 @@ pub use error::{Break, ConnectorError};
 pub use look::{Published, ReplicaIdentity, check_predicate, published, subjects};
 pub use script::{setup_sql, setup_sql_of};
 pub use settings::{LINGER_MS, Settings, SnapshotSettings, WhenLost, WhenOver};
-pub use snapshot::finished_snapshots;
+pub use snapshot::{finished_snapshots, was_given_up};
 pub use status::{Phase, SnapshotView, Status, View};
 pub use upkeep::Advice;
 

@@ -251,13 +251,13 @@ impl Session {
         desired: watch::Receiver<Arc<Desired>>,
     ) -> Result<(Coordinator, mpsc::Receiver<snapshot::Answer>), ConnectorError> {
         let mut state = SnapshotState::of(tail);
-        let xmax = client.query_one(XMAX, &[]).await.doing("asking for a snapshot")?;
-        let xmax: String = xmax.get(0);
         let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);
         let published = catalogue::published(client, &self.settings.publication(), wanted).await?;
         let captures = |member: &Member| self.settings.captures(&member.table.schema, &member.table.name, self.pausing);
         let (mut tables, paused): (Vec<Member>, Vec<Member>) = published.into_iter().partition(captures);
         self.show_paused(&paused);
+        // After the tables: whoever began before one of them was published is below it.
+        let xmax: String = client.query_one(XMAX, &[]).await.doing("asking for a snapshot")?.get(0);
         let floor = xmax.parse().unwrap_or(u64::MAX);
         let forgotten = state.leave_out(&paused) | state.forget(&tables) | state.follow_partitions(&tables);
         let attached = state.attached(&tables, || self.unique_id());
@@ -318,6 +318,7 @@ impl Session {
             last,
             upto,
             passed: upto,
+            unfinished: if last.commit >= upto { last.commit } else { Lsn(0) },
             snapshots,
             read_relations: HashMap::new(),
             difference: Difference::default(),

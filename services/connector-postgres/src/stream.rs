@@ -68,6 +68,7 @@ impl Stream<'_> {
         let silence = self.pulse.silence_max;
         let slot = || self.slot.clone();
         let held = self.shared.hold.load(Ordering::Acquire);
+        let full = self.shared.full.load(Ordering::Acquire);
         if held {
             // Nobody listens to the server.
             self.heard = Instant::now();
@@ -76,7 +77,7 @@ impl Stream<'_> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Ok(First::End),
-            Some(answer) = self.answers.recv() => Ok(First::Answer(answer)),
+            Some(answer) = self.answers.recv(), if !full => Ok(First::Answer(answer)),
             received = self.client.recv(), if !held => match received {
                 Ok(Some(event)) => Ok(First::Event(event)),
                 // The server ends the stream when it shuts down.

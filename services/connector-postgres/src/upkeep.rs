@@ -146,7 +146,8 @@ impl Table {
     }
 }
 
-/// Of table `c`: itself or its partitions, as far as their old rows cannot be named.
+/// Of table `c`: itself or its partitions, as far as their old rows cannot be named. A partition's row is told as its
+/// root's, so the root's own index has to name it, too.
 macro_rules! nameless {
     () => {
         "array(select quote_ident(s.nspname) || '.' || quote_ident(l.relname)
@@ -156,7 +157,10 @@ macro_rules! nameless {
                  join pg_namespace s on s.oid = l.relnamespace
                  where l.relreplident <> 'f' and not exists (
                      select from pg_index i where i.indrelid = l.oid and i.indisvalid and i.indimmediate
-                     and case l.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end)
+                     and case l.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
+                     and (c.relkind = 'r' or exists (
+                         select from pg_index o where o.indrelid = c.oid and o.indisvalid and o.indimmediate and
+                         case c.relreplident when 'd' then o.indisprimary when 'i' then o.indisreplident else false end)))
                  order by 1)"
     };
 }
@@ -264,7 +268,7 @@ pub(crate) async fn ensure(
     };
     client.batch_execute(&statement).await.map_err(|source| match source.code() {
         Some(&SqlState::INSUFFICIENT_PRIVILEGE) => refused(settings, "and this role may not make it"),
-        _ => ConnectorError::Database { doing: "setting up the publication", source },
+        _ => ConnectorError::Database { doing: "setting up the publication", source: source.into() },
     })?;
     let seen = look(client, settings).await?;
     tell(settings, status, &seen);

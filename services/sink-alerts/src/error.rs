@@ -1,9 +1,10 @@
 //! What can go wrong with the world around the alerts.
 
 use boot::database::DatabaseError;
+use boot::database::DatabaseFault;
 use change_log::{RegistryError, TopicError};
 use rdkafka::error::KafkaError;
-use sink_views::{DatabaseFault, ViewsError};
+use sink_views::ViewsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AlertsError {

@@ -204,7 +204,7 @@ impl<H: Hook> Sink<'_, H> {
         while let Some(items) = stack.pop() {
             let refused = match self.write(&Plan::of(items.iter().cloned())).await {
                 Ok(()) => continue,
-                Err(error) if error.fault().is_some_and(crate::DatabaseFault::about_the_data) => error,
+                Err(error) if error.fault().is_some_and(boot::database::DatabaseFault::about_the_data) => error,
                 Err(error) => return Err(error),
             };
             if items.len() == 1 {
@@ -272,10 +272,10 @@ impl<H: Hook> Sink<'_, H> {
                 Err(error) => error,
             };
             let fault = error.fault();
-            if fault.is_some_and(crate::DatabaseFault::about_the_data) {
+            if fault.is_some_and(boot::database::DatabaseFault::about_the_data) {
                 return Err(error);
             }
-            if fault.is_some_and(crate::DatabaseFault::in_the_way) && collisions < COLLISIONS_MAX {
+            if fault.is_some_and(boot::database::DatabaseFault::in_the_way) && collisions < COLLISIONS_MAX {
                 collisions += 1;
                 tokio::time::sleep(COLLISION_PAUSE * collisions).await;
                 continue;

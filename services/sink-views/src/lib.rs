@@ -20,7 +20,7 @@ mod write;
 
 pub use consume::{BATCH_BYTES_MAX, HELD_MAX};
 pub use database::{GROUP, Mark, checksum, migrate, migrate_schema, rebuild, wipe};
-pub use error::{DatabaseFault, ViewsError};
+pub use error::ViewsError;
 pub use hook::{Applied, Hook, NoHook, Relinked};
 pub use settings::{BATCH_ROWS_MAX, Settings};
 pub use write::{Outcome, apply};

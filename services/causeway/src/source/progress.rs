@@ -51,6 +51,11 @@ pub async fn follow(settings: &Settings, url: &str, source: &str, id: &str) -> a
             let tail = LogTail::read(&settings.kafka, source, None).await?;
             if connector_postgres::finished_snapshots(&tail).iter().any(|finished| finished == id) {
                 bar.finish_and_clear();
+                ensure!(
+                    !connector_postgres::was_given_up(&tail, id),
+                    "snapshot {id} of {source} was given up: a row does not take its condition. The connector's log has \
+                     the SQLSTATE; ask again with a condition that holds for every row, such as one in a case expression"
+                );
                 eprintln!("snapshot {id} of {source} is complete");
                 return Ok(());
             }

@@ -2,6 +2,7 @@
 
 use super::{
     coordinator::Coordinator,
+    state::TableState,
     window::{Bag, Kept, Touch, Window},
 };
 use crate::{decode::Cell, relation::Relation};
@@ -94,6 +95,32 @@ impl Coordinator {
                 }
             }
         }
+    }
+
+    /// The row took another key, and the stream left values out that only a reading can tell. True: a table that is
+    /// being read has to read it alone.
+    pub(crate) fn moved<'c>(&mut self, oid: u32, relation: &Relation, row: impl Iterator<Item = Cell<'c>>) -> bool {
+        let cells: Vec<Cell<'c>> = row.collect();
+        if !cells.contains(&Cell::Unchanged) {
+            return false;
+        }
+        let planned = self.plans.iter().find(|(_, plan)| plan.oid == oid).map(|(table, _)| *table);
+        let Some(running) = self.state.running.as_mut() else { return false };
+        // After a restart the stream may be ahead of the worker that plans a half-read table again.
+        let begun = |table: &TableState| !table.done && !table.key.is_empty() && table.id() == relation.schema.table;
+        let Some(table) = planned.or_else(|| running.tables.iter().position(begun)) else { return false };
+        let state = &mut running.tables[table];
+        let value = |column: &String| match cells.get(relation.schema.index_of(column)?)? {
+            Cell::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            Cell::Null | Cell::Unchanged => None,
+        };
+        let key: Option<Vec<String>> = state.key.iter().map(value).collect();
+        if state.done || key.is_none_or(|key| !state.single(key)) {
+            state.restart();
+            self.plans.remove(&table);
+            self.reshaped(oid);
+        }
+        true
     }
 
     pub(crate) fn truncated(&mut self, at: &At<'_>) {

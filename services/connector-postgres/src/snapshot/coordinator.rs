@@ -4,14 +4,13 @@ use super::{
     beside::Beside,
     rate::Rate,
     reader::{self, Answer, CHUNK_ROWS_MAX, Chunk, Found, Job, Planned, Range, What},
-    state::{Running, State, TableState},
-    window::{Bag, Difference, Superseded, Visible, Window},
+    rests::Rests,
+    state::{Running, State},
+    window::{Bag, Difference, Superseded, Window},
 };
 use crate::{
     catalogue::{KeyColumn, Member},
-    decode::Cell,
     error::ConnectorError,
-    relation::Relation,
     settings::Settings,
     signal::Desired,
     watch::{Reason, Throttle},
@@ -23,7 +22,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -32,9 +30,10 @@ use tokio::{
 
 /// Transactions of the stream that are remembered, to tell those that are visible late.
 const RECENT_MAX: usize = 100_000;
-/// After a failure, or when what was read cannot be used.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
-const FAILED_PAUSE: Duration = Duration::from_secs(2);
+/// A table that is new to the log is read once all that began before have ended: what they did to it before it was
+/// published is not in the stream.
+const EARLY: &str =
+    "a transaction that began before a table was published is still open; the table is read once it has ended";
 /// Parts of tables without a key that are on the way.
 const ANSWERS_BUFFERED_MAX: usize = 2;
 
@@ -43,6 +42,8 @@ const ANSWERS_BUFFERED_MAX: usize = 2;
 pub(crate) struct Shared {
     /// The stream waits until a table without a key has been read.
     pub(crate) hold: AtomicBool,
+    /// A part of a table without a key waits for the stream: the next one waits behind it.
+    pub(crate) full: AtomicBool,
     /// Something is to be done even if nothing comes.
     pub(crate) ticking: AtomicBool,
 }
@@ -112,10 +113,10 @@ pub(crate) struct Coordinator {
     pub(super) open: Vec<Open>,
     began: u64,
     recent: VecDeque<u32>,
-    /// Transactions before it may have been told before this session.
+    /// Transactions before it began before this session.
     floor: u64,
-    wait_until: Option<Instant>,
-    pub(crate) problem: Option<String>,
+    /// Tables that are not read before a moment.
+    rests: Rests,
     pub(crate) started: Instant,
     pub(crate) rows_at_start: u64,
     pub(crate) rate: Rate,
@@ -157,8 +158,7 @@ impl Coordinator {
             began: 0,
             recent: VecDeque::new(),
             floor,
-            wait_until: None,
-            problem: None,
+            rests: Rests::default(),
             started: Instant::now(),
             rows_at_start: rows,
             rate: Rate::default(),
@@ -170,6 +170,7 @@ impl Coordinator {
 
     pub(crate) fn start(&mut self, running: Running) {
         self.plans.clear();
+        self.rests = Rests::default();
         self.state.running = Some(running);
         (self.started, self.rows_at_start, self.rate) = (Instant::now(), 0, Rate::default());
     }
@@ -180,32 +181,6 @@ impl Coordinator {
             self.recent.pop_front();
         }
         self.recent.push_back(xid);
-    }
-
-    /// The row took another key, and the stream left values out that only a reading can tell. True: a table that is
-    /// being read has to read it alone.
-    pub(crate) fn moved<'c>(&mut self, oid: u32, relation: &Relation, row: impl Iterator<Item = Cell<'c>>) -> bool {
-        let cells: Vec<Cell<'c>> = row.collect();
-        if !cells.contains(&Cell::Unchanged) {
-            return false;
-        }
-        let planned = self.plans.iter().find(|(_, plan)| plan.oid == oid).map(|(table, _)| *table);
-        let Some(running) = self.state.running.as_mut() else { return false };
-        // After a restart the stream may be ahead of the worker that plans a half-read table again.
-        let begun = |table: &TableState| !table.done && !table.key.is_empty() && table.id() == relation.schema.table;
-        let Some(table) = planned.or_else(|| running.tables.iter().position(begun)) else { return false };
-        let state = &mut running.tables[table];
-        let value = |column: &String| match cells.get(relation.schema.index_of(column)?)? {
-            Cell::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
-            Cell::Null | Cell::Unchanged => None,
-        };
-        let key: Option<Vec<String>> = state.key.iter().map(value).collect();
-        if state.done || key.is_none_or(|key| !state.single(key)) {
-            state.restart();
-            self.plans.remove(&table);
-            self.reshaped(oid);
-        }
-        true
     }
 
     pub(crate) fn answer(&mut self, answer: Answer) {
@@ -220,7 +195,6 @@ impl Coordinator {
                     self.busy[worker] = matches!(open.beside, Beside::Keyless(_)) && more;
                     open.chunk = Some(chunk);
                 }
-                self.problem = None;
             }
             Err(error) => self.failed(worker, &error),
         }
@@ -229,26 +203,65 @@ impl Coordinator {
     fn failed(&mut self, worker: usize, error: &ConnectorError) {
         let problem = boot::restart::in_one_line(error);
         tracing::warn!(source = self.settings.name, error = problem, "a part of the snapshot is read again");
-        self.problem = Some(problem);
-        self.wait_until = Some(Instant::now() + FAILED_PAUSE);
-        self.again(worker);
-    }
-
-    /// Gives up what the worker was doing.
-    fn again(&mut self, worker: usize) {
-        self.busy[worker] = false;
-        self.planning.remove(&worker);
-        if let Some(at) = self.open.iter().position(|open| open.worker == worker) {
-            let open = self.open.swap_remove(at);
-            if open.placing {
-                // Part of a table without a key is in the log: all of it comes again.
-                self.shared.hold.store(false, Ordering::Release);
-                if let Some(table) = self.state.running.as_mut().and_then(|r| r.tables.get_mut(open.table)) {
-                    table.restart();
-                }
-                self.plans.remove(&open.table);
+        if let Some(table) = self.again(worker) {
+            if error.is_of_the_condition() && self.give_up() {
+                return;
+            }
+            self.rests.failed(table, problem);
+            // What it was read by may be of another shape by now.
+            if self.open.iter().all(|open| open.table != table) {
+                self.plans.remove(&table);
             }
         }
+    }
+
+    /// Ends a snapshot whose condition some row does not take: the next ones wait behind it. False: it has none.
+    fn give_up(&mut self) -> bool {
+        let Some(running) = self.state.running.as_mut().filter(|running| running.is_asked_with_condition()) else {
+            return false;
+        };
+        tracing::error!(
+            source = self.settings.name,
+            snapshot = running.id,
+            "a row does not take the snapshot's condition: it is given up"
+        );
+        running.give_up();
+        // Whoever still reads for it is not listened to.
+        self.open.clear();
+        self.planning.clear();
+        self.busy.fill(false);
+        self.workers.fill_with(|| None);
+        self.signal();
+        true
+    }
+
+    /// Why a part has to be read again.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.rests.why()
+    }
+
+    /// Gives up what the worker was doing, and tells of which table.
+    fn again(&mut self, worker: usize) -> Option<usize> {
+        self.busy[worker] = false;
+        let planned = self.planning.remove(&worker);
+        let Some(at) = self.open.iter().position(|open| open.worker == worker) else { return planned };
+        let open = self.open.swap_remove(at);
+        if open.placing {
+            // Part of a table without a key is in the log: all of it comes again.
+            if let Some(table) = self.state.running.as_mut().and_then(|r| r.tables.get_mut(open.table)) {
+                table.restart();
+            }
+            self.plans.remove(&open.table);
+        }
+        self.signal();
+        Some(open.table)
+    }
+
+    /// Tells the stream what it must wait for.
+    fn signal(&self) {
+        self.shared.hold.store(self.open.iter().any(|open| open.placing), Ordering::Release);
+        let full = |open: &Open| open.chunk.is_some() && self.busy[open.worker];
+        self.shared.full.store(self.open.iter().any(full), Ordering::Release);
     }
 
     fn planned(&mut self, worker: usize, planned: Planned) {
@@ -258,7 +271,7 @@ impl Coordinator {
         match planned {
             Planned::Gone => {
                 tracing::warn!(source = self.settings.name, table = state.name, "not published any more: not read");
-                state.done = true;
+                (state.done, state.gone) = (true, true);
             }
             Planned::Table { oid, key, rows_estimated, rows_max, bounds } => {
                 state.plan(key.iter().map(|column| column.name.clone()).collect(), bounds);
@@ -273,20 +286,30 @@ impl Coordinator {
 
     /// A chunk whose every visible transaction the stream has told.
     pub(crate) fn due(&mut self, passed: Lsn) -> Option<Due> {
-        let ready = |open: &Open| open.chunk.as_ref().is_some_and(|chunk| chunk.high <= passed || open.placing);
-        let at = self.open.iter().position(ready)?;
+        let ready = |open: &Open| open.chunk.as_ref().is_some_and(|chunk| chunk.high <= passed);
+        // What stands between two parts of a table without a key would be told in the middle of it.
+        let placing = self.open.iter().position(|open| open.placing);
+        let at = placing.or_else(|| self.open.iter().position(ready))?;
         let open = &mut self.open[at];
         let chunk = open.chunk.take()?;
-        if !open.placing && (open.beside.spoilt() || !trusted(&self.recent, self.began, self.floor, open, &chunk)) {
-            let worker = open.worker;
+        let early = chunk.visible.xmin() < self.floor
+            && (chunk.waits_for_standby
+                || self.state.running.as_ref().is_some_and(|r| r.is_new(open.table, &self.state.read)));
+        if !open.placing && (early || open.beside.spoilt() || !trusted(&self.recent, self.began, open, &chunk)) {
+            let (worker, table) = (open.worker, open.table);
             if self.busy[worker] {
                 // The rest is still on its way: nobody takes it.
                 self.workers[worker] = None;
             }
-            self.wait_until = Some(Instant::now() + AGAIN_AFTER);
             self.again(worker);
+            if early {
+                self.rests.failed(table, EARLY.to_owned());
+            } else {
+                self.rests.again_soon(table);
+            }
             return None;
         }
+        self.rests.over(open.table);
         let (table, segment, oid) = (open.table, open.segment, open.oid);
         let changed = match &mut open.beside {
             Beside::Keyed(window) => Changed::Keyed(std::mem::take(window).judge(&chunk.visible)),
@@ -295,11 +318,10 @@ impl Coordinator {
                 Changed::Keyless(first.then(|| std::mem::take(bag).judge(&chunk.visible)))
             }
         };
-        let hold = open.placing && !chunk.complete;
-        if !hold {
+        if chunk.complete || !open.placing {
             self.open.swap_remove(at);
         }
-        self.shared.hold.store(hold, Ordering::Release);
+        self.signal();
         Some(Due { table, segment, oid, chunk, changed })
     }
 
@@ -334,6 +356,7 @@ impl Coordinator {
     /// Gives idle workers something to do.
     pub(crate) fn dispatch(&mut self) {
         self.follow();
+        self.signal();
         let running = self.state.running.is_some();
         self.shared.ticking.store(running || !self.queue.is_empty(), Ordering::Release);
         if !running || self.paused || self.throttled() {
@@ -369,20 +392,24 @@ impl Coordinator {
     }
 
     fn throttled(&mut self) -> bool {
-        let now = Instant::now();
-        if self.wait_until.is_some_and(|until| now < until) {
-            return true;
-        }
-        self.rate.waits(now.duration_since(self.started), self.settings.snapshot.rows_per_s_max)
+        self.rate.waits(Instant::now().duration_since(self.started), self.settings.snapshot.rows_per_s_max)
     }
 
-    /// The next part that nobody reads: of a table that has begun, else of the next table.
+    /// The next part that nobody reads: of a table that has begun, else of the next table. Of those without a key one is
+    /// read at a time.
     fn next(&self) -> Option<(usize, Option<usize>)> {
         let running = self.state.running.as_ref()?;
+        let now = Instant::now();
         let taken = |table, segment| self.open.iter().any(|open| (open.table, open.segment) == (table, segment));
+        let keyless = self.open.iter().any(|open| matches!(open.beside, Beside::Keyless(_)));
         let mut unplanned = None;
-        for (at, table) in running.tables.iter().enumerate().filter(|(_, table)| !table.done) {
-            if self.plans.contains_key(&at) {
+        for (at, table) in
+            running.tables.iter().enumerate().filter(|(at, table)| !table.done && !self.rests.rests(*at, now))
+        {
+            if let Some(plan) = self.plans.get(&at) {
+                if keyless && plan.key.is_empty() {
+                    continue;
+                }
                 let free = (0..table.segments.len()).find(|n| !table.segments[*n].done && !taken(at, *n));
                 if let Some(segment) = free {
                     return Some((at, Some(segment)));
@@ -456,9 +483,8 @@ impl Coordinator {
 
 /// Whether the window holds every transaction that the reader may have missed. One that began in the stream before the
 /// window opened must be visible.
-fn trusted(recent: &VecDeque<u32>, began: u64, floor: u64, open: &Open, chunk: &Chunk) -> bool {
+fn trusted(recent: &VecDeque<u32>, began: u64, open: &Open, chunk: &Chunk) -> bool {
     let since = usize::try_from(began - open.opened).unwrap_or(usize::MAX);
     let before = recent.len().saturating_sub(since);
-    let seen = |visible: &Visible| recent.iter().take(before).all(|xid| visible.sees(*xid));
-    seen(&chunk.visible) && !(chunk.waits_for_standby && chunk.visible.xmin() < floor)
+    recent.iter().take(before).all(|xid| chunk.visible.sees(*xid))
 }

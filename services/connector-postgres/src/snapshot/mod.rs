@@ -13,6 +13,7 @@ mod partitions;
 mod place;
 mod rate;
 mod reader;
+mod rests;
 mod state;
 mod window;
 
@@ -20,8 +21,8 @@ pub(crate) use beside::At;
 pub(crate) use coordinator::{Coordinator, Shared};
 pub(crate) use place::Output;
 pub(crate) use reader::Answer;
-pub use state::finished_snapshots;
 pub(crate) use state::{Running, State};
+pub use state::{finished_snapshots, was_given_up};
 pub(crate) use window::Difference;
 
 use crate::{

@@ -31,6 +31,8 @@ use std::{sync::Arc, time::Duration};
 const BLOCK_BYTES_MAX: usize = 512 * 1024;
 /// After so many records the log says again what was read, so that a start need not read far back.
 const CHECKPOINT_RECORDS: u64 = 20_000;
+/// It says so once a day, too: the log forgets after some, and what was read would be read again.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// A larger state is not told with every chunk, …
 const STATE_BYTES_SMALL: usize = 16 * 1024;
 /// … but after so long.
@@ -58,15 +60,22 @@ impl Output {
 }
 
 impl Encoder<'_> {
-    /// What is due between two transactions.
+    /// What is due between two transactions. One that the log holds in part comes first: a place behind its last record
+    /// is that of its next.
     pub(crate) async fn between(&mut self, out: &mut Output) -> Result<(), ConnectorError> {
+        if self.passed <= self.unfinished {
+            return Ok(());
+        }
         while self.snapshots.waiting()
             && let Some(due) = self.snapshots.due(self.passed)
         {
             self.place(out, due).await?;
         }
         self.start_snapshot(out).await?;
-        if self.state.since_told >= CHECKPOINT_RECORDS || std::mem::take(&mut self.snapshots.forgotten) {
+        let micros = now().saturating_sub(self.state.told_at);
+        let aged = u128::try_from(micros).is_ok_and(|micros| micros >= CHECKPOINT_INTERVAL.as_micros());
+        let forgotten = std::mem::take(&mut self.snapshots.forgotten);
+        if forgotten || aged || self.state.since_told >= CHECKPOINT_RECORDS {
             self.checkpoint(out).await?;
         }
         Ok(())
@@ -302,7 +311,7 @@ impl Encoder<'_> {
 
     /// A part that could not be read, or a snapshot that waits, is told where people look.
     pub(crate) fn show_trouble(&mut self) {
-        let news = self.snapshots.waits_otherwise() || self.snapshots.problem.is_some();
+        let news = self.snapshots.waits_otherwise() || self.snapshots.problem().is_some();
         if let Some(running) = self.snapshots.state.running.as_ref().filter(|_| news) {
             self.show(running, None);
         }
@@ -328,7 +337,7 @@ impl Encoder<'_> {
             done: running.done(),
             paused: self.snapshots.paused,
             waits_for: self.snapshots.waits_for(),
-            problem: self.snapshots.problem.clone(),
+            problem: self.snapshots.problem(),
         };
         if running.initial && !view.done {
             let why = match &view.problem {

@@ -28,7 +28,7 @@ pub(crate) const SEGMENTS_MAX: usize = 16;
 const FIRST_ROWS_MAX: u64 = 1_000;
 /// A throttled worker reads one chunk in this time.
 const THROTTLE_STEP: Duration = Duration::from_secs(1);
-/// Reading a chunk, or planning a table, takes no longer.
+/// Reading a chunk, or planning a table, takes no longer; of a table that is read in one go, nor does the next row.
 const READ_MAX: Duration = Duration::from_secs(300);
 /// Rounds of the WAL writer in which a commit is flushed, with one to spare; and its longest setting.
 const WRITER_ROUNDS: u32 = 4;
@@ -128,10 +128,10 @@ pub(crate) async fn work(
     while let Some(job) = jobs.recv().await {
         // While the slot keeps too much or the source is busy, a snapshot goes on in small steps.
         let _ = tokio::time::timeout(THROTTLE_STEP, throttle.wait_for(Option::is_none)).await;
-        let result = match tokio::time::timeout(READ_MAX, reader.read(&job, &answers)).await {
-            Ok(result) => result.map_err(|error| error.of_table(&job.schema, &job.name)),
-            Err(_) => Err(ConnectorError::Slow { seconds: READ_MAX.as_secs() }),
-        };
+        let reading = reader.read(&job, &answers);
+        // A large table takes as long as the log takes its rows.
+        let result = if matches!(job.what, What::Whole) { reading.await } else { in_time(reading).await };
+        let result = result.map_err(|error| error.of_table(&job.schema, &job.name));
         if result.is_err() {
             reader.client = None;
         }
@@ -139,6 +139,11 @@ pub(crate) async fn work(
             return;
         }
     }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, ConnectorError>>) -> Result<T, ConnectorError> {
+    let slow = |_| ConnectorError::Slow { seconds: READ_MAX.as_secs() };
+    tokio::time::timeout(READ_MAX, work).await.map_err(slow)?
 }
 
 struct Reader {
@@ -186,12 +191,12 @@ impl Reader {
         job: &Job,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Found, ConnectorError> {
-        let (mut chunk, filters, only) = self.begin(client, job).await?;
-        chunk.high = flushed(client, &self.settings.slot(), chunk.high).await?;
+        let (mut chunk, filters, only) = in_time(self.begin(client, job)).await?;
+        chunk.high = in_time(flushed(client, &self.settings.slot(), chunk.high)).await?;
         let select = Self::select((&chunk.schema, only), job, filters, Ranged::default());
-        let rows = client.copy_out(select.as_str()).await.doing("reading a table")?;
+        let rows = in_time(async { client.copy_out(select.as_str()).await.doing("reading a table") }).await?;
         let mut rows = pin!(rows);
-        while let Some(row) = rows.try_next().await.doing("reading a table")? {
+        while let Some(row) = in_time(async { rows.try_next().await.doing("reading a table") }).await? {
             chunk.bytes += row.len();
             chunk.rows.push(row);
             if chunk.bytes >= CHUNK_BYTES_MAX {

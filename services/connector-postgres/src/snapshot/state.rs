@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) running: Option<Running>,
     /// Requests that are done.
     pub(crate) finished: VecDeque<String>,
+    /// Those of them that were given up.
+    pub(crate) given_up: VecDeque<String>,
     /// Tables that were read whole in this epoch, by [`Member::since`]: a printed name may be that of two tables.
     pub(crate) read: BTreeSet<String>,
     /// Partitions whose rows were read with their table, or are going to be; by [`Member::since`] of the table.
@@ -27,6 +29,11 @@ pub(crate) struct State {
 /// The requests that are done, as the end of a log tells.
 pub fn finished_snapshots(tail: &change_log::LogTail) -> Vec<String> {
     State::of(tail).finished.into_iter().collect()
+}
+
+/// Whether the request was given up: a row does not take its condition.
+pub fn was_given_up(tail: &change_log::LogTail, id: &str) -> bool {
+    State::of(tail).given_up.iter().any(|given_up| given_up == id)
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +47,9 @@ pub(crate) struct Running {
     /// The predicate is that of these partitions, which were attached with rows in them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) partitions: Vec<String>,
+    /// A row does not take the predicate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) given_up: bool,
     pub(crate) rows: u64,
     pub(crate) tables: Vec<TableState>,
 }
@@ -52,6 +62,9 @@ pub(crate) struct TableState {
     /// As [`Member::since`].
     pub(crate) since: String,
     pub(crate) done: bool,
+    /// It was not published any more: nothing is known of its rows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) gone: bool,
     pub(crate) rows: u64,
     /// The columns whose ranges the segments are. Empty: not planned yet, or without a key.
     pub(crate) key: Vec<String>,
@@ -133,14 +146,19 @@ impl State {
     pub(crate) fn finish(&mut self) -> Option<Running> {
         let running = self.running.take()?;
         if running.predicate.is_none() {
-            self.read.extend(running.tables.iter().map(|table| table.since.clone()));
+            self.read.extend(running.there().map(|table| table.since.clone()));
         }
         if let Some(known) = running.tables.first().and_then(|table| self.partitions.get_mut(&table.since)) {
             known.extend(running.partitions.iter().cloned());
         }
+        if running.given_up {
+            self.given_up.push_back(running.id.clone());
+        }
         self.finished.push_back(running.id.clone());
-        while self.finished.len() > FINISHED_MAX {
-            self.finished.pop_front();
+        for told in [&mut self.finished, &mut self.given_up] {
+            while told.len() > FINISHED_MAX {
+                told.pop_front();
+            }
         }
         Some(running)
     }
@@ -149,11 +167,33 @@ impl State {
 impl Running {
     pub(crate) fn new(id: String, initial: bool, predicate: Option<String>, tables: &[Member]) -> Self {
         let tables = tables.iter().map(TableState::new);
-        Self { id, initial, predicate, partitions: Vec::new(), rows: 0, tables: tables.collect() }
+        Self { id, initial, predicate, partitions: Vec::new(), given_up: false, rows: 0, tables: tables.collect() }
+    }
+
+    pub(crate) fn is_asked_with_condition(&self) -> bool {
+        self.predicate.is_some() && self.partitions.is_empty()
+    }
+
+    pub(crate) fn give_up(&mut self) {
+        self.given_up = true;
+        for table in &mut self.tables {
+            table.done = true;
+            table.segments.clear();
+        }
+    }
+
+    /// The tables that are there to be read.
+    fn there(&self) -> impl Iterator<Item = &TableState> {
+        self.tables.iter().filter(|table| !table.gone)
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        self.tables.iter().map(|table| table.id().to_string()).collect()
+        self.there().map(|table| table.id().to_string()).collect()
+    }
+
+    /// Whether the log knows nothing of the table yet. What the slot's making waited for needs no more waiting.
+    pub(crate) fn is_new(&self, table: usize, read: &BTreeSet<String>) -> bool {
+        !self.initial && self.tables.get(table).is_some_and(|table| !read.contains(&table.since))
     }
 
     pub(crate) fn done(&self) -> bool {
