@@ -3,9 +3,16 @@
 
 use super::{
     capture_edges::{Stranger, Told, lines},
-    capture_stack::{Bench, SOURCE},
+    capture_signal::config,
+    capture_stack::{Bench, SOURCE, WAIT_MAX},
 };
-use std::{collections::BTreeMap, time::Duration};
+use anyhow::ensure;
+use change_log::Item;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 const SCHEMA: &str = "
     create table marker (id serial primary key);
@@ -137,4 +144,50 @@ async fn spilled(bench: &Bench) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     anyhow::bail!("no transaction was spilled")
+}
+
+/// Where the log ends, of a transaction that has not ended, too.
+fn end(bench: &Bench) -> anyhow::Result<i64> {
+    let consumer: BaseConsumer = bench.kafka_settings().client().set("group.id", "stranger").create()?;
+    Ok(consumer.fetch_watermarks(&format!("changes.{SOURCE}"), 0, WAIT_MAX)?.1)
+}
+
+/// The connector is killed when the log holds a part of a transaction. Whoever goes on says first what was read, and tables
+/// are published meanwhile: nothing of that may take the place of the transaction's next change.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_log_holds_in_part_is_told_whole() -> anyhow::Result<()> {
+    const ROWS: usize = 60;
+    let bench = Bench::start("create schema lims; create table lims.part (id integer primary key)").await?;
+    let connector = bench.connector(bench.settings());
+    connector.wait_ready().await?;
+    connector.stop().await?;
+    let before = end(&bench)?;
+    bench.database.execute(SOURCE, &format!("insert into lims.part select generate_series(1, {ROWS})")).await?;
+    let ops = format!("127.0.0.1:{}", stack::free_port()?);
+    let mut killed =
+        stack::Causeway::prepare(&config(&bench, "capture")?, &["connector"], &ops, &bench.file("killed.log"))?;
+    let environment = &mut killed.spec_mut().environment;
+    environment.insert("CAUSEWAY__OPS__LISTEN".to_owned(), ops);
+    environment.insert("CAUSEWAY_FAILPOINT".to_owned(), "log.produced:20:pause=600000".to_owned());
+    killed.launch()?;
+    let told = |items: &[Item]| -> Vec<change::Position> {
+        let entry = |item: &Item| if let Item::Entry(entry) = item { Some(entry.position) } else { None };
+        items.iter().filter_map(entry).collect()
+    };
+    let deadline = Instant::now() + WAIT_MAX;
+    while end(&bench)? < before + 15 {
+        ensure!(Instant::now() < deadline, "nothing of the transaction came");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ensure!(end(&bench)? < before + 30, "all of it came");
+    killed.kill_9()?;
+    let owner = bench.database.connect_as("capture", SOURCE).await?;
+    owner.batch_execute("create table lims.other (id integer primary key)").await?;
+    let connector = bench.connector(bench.settings());
+    connector.wait_ready().await?;
+    owner.batch_execute("insert into lims.other values (1)").await?;
+    let items = bench.log(|items| told(items).len() > ROWS).await?;
+    let ordinals: Vec<u64> = told(&items).iter().take(ROWS).map(|position| position.ordinal).collect();
+    assert_eq!(ordinals, (1..=ROWS as u64).collect::<Vec<_>>());
+    connector.stop().await
 }

@@ -51,7 +51,7 @@ async fn a_transaction_that_wrote_a_table_before_it_was_published_is_waited_for(
     let long = bench.database.connect(SOURCE).await?;
     long.batch_execute("begin; insert into lims.late values (1, 'before')").await?;
     // The server does not stream what was written before the table was published.
-    connector.wait(|connector| problem(connector).contains("began before")).await?;
+    connector.wait(|connector| problem(connector).contains("was open when")).await?;
     bench.database.execute(SOURCE, "insert into lims.result values (3, 'meanwhile')").await?;
     bench.log(|items| rows(items, "result") == 3).await?;
     long.batch_execute("insert into lims.late values (2, 'after'); commit").await?;

@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(3);
 /// While the source is away.
 const INTERVAL_AWAY: Duration = Duration::from_secs(10);
 /// At every so many looks the tables are looked at, too: others make new ones, and publish them.
-const LOOKS_A_ROUND: u32 = 5;
+const LOOKS_A_ROUND: u32 = 3;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Where snapshots see what they must wait for.

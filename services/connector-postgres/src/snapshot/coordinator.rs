@@ -32,8 +32,8 @@ use tokio::{
 const RECENT_MAX: usize = 100_000;
 /// A table that is new to the log is read once all that began before have ended: what they did to it before it was
 /// published is not in the stream.
-const EARLY: &str =
-    "a transaction that began before a table was published is still open; the table is read once it has ended";
+const EARLY: &str = "a table is read once every transaction has ended that was open when it was published, or when \
+                     this session began";
 /// Parts of tables without a key that are on the way.
 const ANSWERS_BUFFERED_MAX: usize = 2;
 
@@ -272,6 +272,7 @@ impl Coordinator {
             Planned::Gone => {
                 tracing::warn!(source = self.settings.name, table = state.name, "not published any more: not read");
                 (state.done, state.gone) = (true, true);
+                self.rests.over(table);
             }
             Planned::Table { oid, key, rows_estimated, rows_max, bounds } => {
                 state.plan(key.iter().map(|column| column.name.clone()).collect(), bounds);
