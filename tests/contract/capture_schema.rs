@@ -73,7 +73,7 @@ async fn compatible_shapes_pass_and_an_incompatible_one_waits_for_an_operator() 
     .await?;
     connector.wait(|connector| connector.status.view().phase == Phase::Refused).await?;
     let why = connector.unready().unwrap_or_default();
-    for words in ["lims.result has a new shape", "value: long → string", "accept-schema clinic lims.result"] {
+    for words in ["lims.result has a new shape", "value: long → string", "accept-schema CONFIG clinic lims.result"] {
         assert!(why.contains(words), "{why}");
     }
     assert_eq!(inserts(&bench.log(|items| inserts(items) >= 7).await?), 7, "nothing is written under the new shape");

@@ -4,10 +4,9 @@
 use super::{
     capture_edges::{Stranger, Told, lines},
     capture_schema::each,
-    capture_signal::want,
+    capture_signal::{causeway, config},
     capture_stack::{Bench, Connector, SOURCE},
 };
-use change_log::Registry;
 use connector_postgres::Phase;
 use std::{collections::BTreeSet, time::Duration};
 
@@ -126,14 +125,11 @@ async fn moved(owner: &tokio_postgres::Client, stranger: &mut Stranger<'_>) -> a
 async fn accepted(bench: &Bench, connector: &Connector, table: &str) -> anyhow::Result<()> {
     connector.wait(|connector| connector.status.view().phase == Phase::Refused).await?;
     let why = connector.unready().unwrap_or_default();
-    let (shape, command) = (format!("lims.{table} has a new shape"), format!("accept-schema {SOURCE} lims.{table}"));
+    let (shape, command) =
+        (format!("lims.{table} has a new shape"), format!("accept-schema CONFIG {SOURCE} lims.{table}"));
     assert!(why.contains(&shape) && why.contains(&command), "{why}");
-    let registry = Registry::new(&bench.registry_settings())?;
-    let mut accepted = Vec::new();
-    for subject in connector_postgres::subjects(SOURCE, "lims", table) {
-        accepted.extend(registry.latest(&subject).await?.map(|(after, _)| (subject, after)));
-    }
-    want(bench, |desired| accepted.iter().for_each(|(subject, after)| desired.accept(subject, *after))).await?;
+    let asked = causeway(&config(bench, "capture")?, &["accept-schema", SOURCE, &format!("lims.{table}")]).await?;
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
     connector.wait_ready().await
 }
 

@@ -1,11 +1,11 @@
 //! A slot that does not continue its log: refused, with why and with the command that repairs it.
 
 use super::{
-    capture_signal::{inserts, want},
+    capture_signal::{causeway, config, inserts, want},
     capture_stack::{Bench, Connector, SOURCE},
 };
 use change::Change;
-use change_log::{ControlBody, Item, LogTail};
+use change_log::{ControlBody, Item};
 use connector_postgres::{Phase, WhenOver};
 use std::time::Duration;
 
@@ -22,15 +22,14 @@ async fn refused(connector: &Connector, words: &str) -> anyhow::Result<()> {
     connector.wait(|connector| connector.status.view().refused.is_some_and(|why| why.contains(words))).await?;
     assert_eq!(connector.status.view().phase, Phase::Refused);
     let told = connector.unready().unwrap_or_default();
-    anyhow::ensure!(told.contains("causeway source snapshot clinic --recreate-slot"), "no command in: {told}");
+    anyhow::ensure!(told.contains("causeway source snapshot CONFIG clinic --recreate-slot"), "no command in: {told}");
     Ok(())
 }
 
-/// As `causeway source snapshot clinic --recreate-slot` does; the same process goes on.
+/// Runs the command; the same process goes on.
 async fn recreate(bench: &Bench, connector: &Connector, times: usize) -> anyhow::Result<()> {
-    let tail = LogTail::read(&bench.kafka_settings(), SOURCE, None).await?;
-    let epoch = tail.last.map(|last| last.position.epoch);
-    want(bench, |desired| desired.replace_epoch = epoch).await?;
+    let asked = causeway(&config(bench, "capture")?, &["snapshot", SOURCE, "--recreate-slot"]).await?;
+    anyhow::ensure!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
     connector.wait_ready().await?;
     bench.log(|items| snapshots(items) == times).await?;
     assert_eq!(connector.status.view().refused, None);

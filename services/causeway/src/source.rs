@@ -97,8 +97,10 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
         Verb::List(arguments) => list::run(arguments, format).await,
         Verb::Pause(named) => {
             want(&named, |desired| desired.paused = true).await?;
-            let told =
-                format!("{} is paused. Its slot is kept, and keeps WAL: see `causeway source list`", named.source);
+            let told = format!(
+                "{} is paused. Its slot is kept, and keeps WAL: see `causeway source list CONFIG`",
+                named.source
+            );
             tell(format, json!({ "source": named.source, "paused": true }), told)
         }
         Verb::Resume(named) => {
@@ -175,10 +177,12 @@ async fn snapshot(asked: Snapshot, format: Format) -> anyhow::Result<()> {
     let what = if request.tables.is_empty() { "all tables".to_owned() } else { request.tables.join(", ") };
     let mut told = format!("snapshot {} of {what} of {source} is asked for", request.id);
     if desired.snapshots_paused {
-        told += &format!("\nsnapshots of {source} are paused: `causeway source snapshot --resume` lets them go on");
+        told += &format!(
+            "\nsnapshots of {source} are paused: `causeway source snapshot CONFIG {source} --resume` lets them go on"
+        );
     }
     if desired.paused {
-        told += &format!("\n{source} is paused: `causeway source resume` lets it go on");
+        told += &format!("\n{source} is paused: `causeway source resume CONFIG {source}` lets it go on");
     }
     let value = json!({ "source": source, "snapshot": request.id, "tables": request.tables,
         "snapshots_paused": desired.snapshots_paused, "paused": desired.paused });
@@ -221,10 +225,12 @@ async fn request(settings: &connector_postgres::Settings, asked: &Snapshot) -> a
 async fn accept_schema(named: &Named, table: &str, format: Format) -> anyhow::Result<()> {
     let settings = Settings::load(&named.config)?;
     let source = &find(&settings.sources, &named.source)?.name;
-    let (schema, name) = table.split_once('.').with_context(|| format!("`{table}` is not schema.table"))?;
+    ensure!(table.contains('.'), "`{table}` is not schema.table");
     let registry = Registry::new(&settings.registry)?;
     let mut subjects = Vec::new();
-    for subject in connector_postgres::subjects(source, schema, name) {
+    // A name may hold dots itself.
+    let splits = table.match_indices('.').map(|(dot, _)| (&table[..dot], &table[dot + 1..]));
+    for subject in splits.flat_map(|(schema, name)| connector_postgres::subjects(source, schema, name)) {
         subjects.extend(registry.latest(&subject).await?.map(|(id, _)| (subject, id)));
     }
     ensure!(!subjects.is_empty(), "the registry knows no shape of {table} of {source} yet: there is nothing to accept");

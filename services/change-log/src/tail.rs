@@ -57,7 +57,10 @@ pub enum TailError {
     Kafka { topic: String, source: KafkaError },
     #[error("Kafka gave no record of `{topic}` for {} s", SILENCE_MAX.as_secs())]
     Silent { topic: String },
-    #[error("`{topic}` has lost all its records: they are older than the topic keeps")]
+    #[error(
+        "`{topic}` has lost all its records: they are older than the topic keeps, so nothing says where the log ended. Give the \
+         source another `name`: it begins a log of its own, with a slot and a snapshot"
+    )]
     Forgotten { topic: String },
 }
 

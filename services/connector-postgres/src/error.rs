@@ -34,7 +34,7 @@ pub enum ConnectorError {
     #[error("the source database is encoded in {found}: Causeway needs one that converts to UTF-8")]
     Encoding { found: String },
     #[error(
-        "{what}; let the source's administrator run the script of `causeway source setup {source_name} --print-sql`"
+        "{what}; let the source's administrator run the script of `causeway source setup CONFIG {source_name} --print-sql`"
     )]
     Privilege { source_name: String, what: String },
     #[error(
@@ -57,13 +57,13 @@ pub enum ConnectorError {
     ForeignSlot { source_name: String, slot: String },
     #[error(
         "slot `{slot}` does not continue the log, which ends at {last}: {why}. To read all tables anew into a new epoch \
-         of the log: `causeway source snapshot {source_name} --recreate-slot`"
+         of the log: `causeway source snapshot CONFIG {source_name} --recreate-slot`"
     )]
     Broken { source_name: String, slot: String, last: String, why: Break },
     #[error(
         "{table} has a new shape that readers of its log may not understand (subject `{subject}`): {differences}. Nothing \
          was written under it, and the slot keeps what follows. Change the table back and run `causeway source resume \
-         {source_name}`, or let the shape in with `causeway source accept-schema {source_name} {table}`"
+         CONFIG {source_name}`, or let the shape in with `causeway source accept-schema CONFIG {source_name} {table}`"
     )]
     Incompatible { source_name: String, table: String, subject: String, differences: String },
     #[error("the log was changed by another connector while this one was starting")]
@@ -122,6 +122,9 @@ impl ConnectorError {
                 | Self::Untrusted { .. }
                 | Self::Privilege { .. }
                 | Self::NoTables
+                | Self::WalLevel { .. }
+                | Self::Encoding { .. }
+                | Self::Tail(TailError::Forgotten { .. })
         )
     }
 

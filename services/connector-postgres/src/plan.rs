@@ -176,7 +176,7 @@ mod tests {
             let error = asked(tail, slot, server, Allowed::default()).expect_err("refused");
             assert!(error.waits_for_operator() && !error.worth_retrying());
             let told = error.to_string();
-            assert!(told.contains(words) && told.contains("source snapshot clinic --recreate-slot"), "{told}");
+            assert!(told.contains(words) && told.contains("source snapshot CONFIG clinic --recreate-slot"), "{told}");
             let epoch = tail.last.map_or(0, |last| last.position.epoch);
             let anew = Plan::Snapshot { epoch: epoch + 1, drop_slot: slot.is_some() };
             let by_setting = Allowed { when_lost: WhenLost::Snapshot, replace_epoch: None };

@@ -34,6 +34,8 @@ use tokio_postgres::Client;
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// A source that waits for an operator is looked at again: what is wrong may have been mended at its end.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// A session says in the log which server it is of: again before the log forgets it.
+const RENEWED_AFTER: Duration = Duration::from_secs(topics::CHANGES_KEPT.as_secs() / 2);
 /// How long the server may take to end the stream.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -143,7 +145,7 @@ impl Session {
     async fn while_paused(&self, desired: &mut watch::Receiver<Arc<Desired>>) {
         if desired.borrow_and_update().paused {
             tracing::info!(source = self.settings.name, "paused; the slot keeps WAL meanwhile");
-            self.health.ready_but("paused by an operator; `causeway source resume` goes on");
+            self.health.ready_but("paused by an operator; `causeway source resume CONFIG SOURCE` goes on");
             self.status.update(|view| view.phase = Phase::Paused);
             tokio::select! {
                 () = self.stop.cancelled() => {}
@@ -208,6 +210,7 @@ impl Session {
                 () = stop.cancelled() => {}
                 other = desired.wait_for(|d| d.paused || d.replace_epoch == Some(epoch)) => drop(other),
                 () = self.other_tables() => tracing::info!(source = self.settings.name, "there are other tables to capture"),
+                () = tokio::time::sleep(RENEWED_AFTER) => tracing::info!(source = self.settings.name, "the session is renewed"),
             }
             stop.cancel();
             tokio::time::sleep(DRAIN_MAX).await;

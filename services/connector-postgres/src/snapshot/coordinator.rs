@@ -379,7 +379,7 @@ impl Coordinator {
     /// What keeps the snapshot from going on as fast as it could.
     pub(crate) fn waits_for(&self) -> Option<&'static str> {
         match *self.throttle.borrow() {
-            _ if self.paused => Some("an operator: `causeway source snapshot --resume` lets it go on"),
+            _ if self.paused => Some("an operator: `causeway source snapshot CONFIG SOURCE --resume` lets it go on"),
             Some(Reason::WalBudget) => Some("the slot to keep less WAL than its budget"),
             Some(Reason::SourceLoad) => Some("the source to be less busy"),
             None => None,
