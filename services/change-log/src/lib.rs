@@ -18,6 +18,7 @@ pub mod records;
 pub mod registry;
 pub mod tail;
 pub mod topics;
+pub mod versions;
 pub mod whole;
 pub mod writer;
 
@@ -27,5 +28,6 @@ pub use records::{RecordRef, Records};
 pub use registry::{Registry, RegistryError, RegistrySettings};
 pub use tail::{LastRecord, LogTail, TailError};
 pub use topics::{Kept, TopicError, TopicSpec};
+pub use versions::Versions;
 pub use whole::{Whole, WholeReader};
 pub use writer::{LogWriter, WriteError, WriterSettings};

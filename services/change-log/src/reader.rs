@@ -257,7 +257,10 @@ impl LogReader {
         self.stash = Some(message);
         let plan = match self.registry.schema(id).await {
             Ok(schema) => EnvelopePlan::compile(&schema).map(Arc::new).map_err(|error| error.to_string()),
-            Err(error @ (RegistryError::UnknownId { .. } | RegistryError::Refused { .. })) => Err(error.to_string()),
+            // Not remembered: a registry that was restored may know it tomorrow.
+            Err(RegistryError::UnknownId { .. }) => {
+                return self.stash.take().map_or(Ok(()), |message| self.accept(message));
+            }
             Err(error) => return Err(error.into()),
         };
         if self.plans.len() >= PLANS_MAX {
@@ -311,7 +314,7 @@ impl LogReader {
         let (id, datum) = framed(message)?;
         let plan = match self.plans.get(&id) {
             Some(plan) => plan.as_ref().map_err(Clone::clone)?,
-            None => return Err("no schema".into()),
+            None => return Err(RegistryError::UnknownId { id }.to_string()),
         };
         let folded = Folded { unchanged: headers.unchanged, exact: headers.exact, exact_before: headers.exact_before };
         let decoded = plan.decode(datum, &folded).map_err(|error| error.to_string())?;

@@ -15,6 +15,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Schemas kept in memory; beyond it the cache starts afresh.
 pub const SCHEMAS_CACHED_MAX: usize = 4_096;
+const UNPROCESSABLE: u16 = 422;
+/// The Confluent API's own code for an id that it does not know. Any other 404 is somebody else's: a proxy's, a wrong path's.
+const SCHEMA_NOT_FOUND: u32 = 40_403;
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 #[derive(Clone, Debug, Deserialize)]
@@ -47,7 +50,9 @@ impl RegistryError {
     pub const fn worth_retrying(&self) -> bool {
         match self {
             Self::Away { .. } | Self::Failing { .. } | Self::Incompatible { .. } => true,
-            Self::Refused { .. } | Self::UnknownId { .. } | Self::Client(_) => false,
+            // Who may not ask now (401, 403), or not so often (429), may later: only a schema that is no schema stays so.
+            Self::Refused { status, .. } => *status != UNPROCESSABLE,
+            Self::UnknownId { .. } | Self::Client(_) => false,
         }
     }
 }
@@ -66,6 +71,8 @@ struct Inner {
     schemas: Mutex<HashMap<u32, Arc<str>>>,
     /// Subjects whose schema after this one may be incompatible.
     accepted: Mutex<HashMap<String, u32>>,
+    /// Subjects that were seen to be BACKWARD: an earlier run may have been killed while it let a schema in.
+    backward: Mutex<HashMap<String, ()>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +97,11 @@ struct Latest {
 }
 
 #[derive(Deserialize)]
+struct Failure {
+    error_code: u32,
+}
+
+#[derive(Deserialize)]
 struct Answer {
     is_compatible: bool,
 }
@@ -111,6 +123,7 @@ impl Registry {
                 ids: Mutex::default(),
                 schemas: Mutex::default(),
                 accepted: Mutex::default(),
+                backward: Mutex::default(),
             }),
         })
     }
@@ -156,6 +169,9 @@ impl Registry {
         let key = (subject.to_owned(), schema_json.to_owned());
         if let Some(id) = locked(&self.inner.ids).get(&key) {
             return Ok(*id);
+        }
+        if !locked(&self.inner.backward).contains_key(subject) && self.set_backward(subject).await? {
+            keep(&self.inner.backward, subject.to_owned(), ());
         }
         let body = SchemaText { schema: schema_json.to_owned() };
         let path = format!("subjects/{}", escaped(subject));
@@ -231,8 +247,12 @@ impl Registry {
         let answer = self.send(|client, url| client.get(format!("{url}/schemas/ids/{id}"))).await?;
         let schema: Arc<str> = match answer.status().as_u16() {
             200 => self.json::<SchemaText>(answer).await?.schema.into(),
-            404 => return Err(RegistryError::UnknownId { id }),
-            status => return Err(RegistryError::Refused { what: format!("to show schema id {id}"), status }),
+            status => {
+                let unknown = status == 404
+                    && answer.json::<Failure>().await.is_ok_and(|failure| failure.error_code == SCHEMA_NOT_FOUND);
+                let refused = || RegistryError::Refused { what: format!("to show schema id {id}"), status };
+                return Err(if unknown { RegistryError::UnknownId { id } } else { refused() });
+            }
         };
         keep(&self.inner.schemas, id, Arc::clone(&schema));
         Ok(schema)

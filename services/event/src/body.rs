@@ -76,6 +76,19 @@ pub enum ResultStatus {
     #[default]
     Final,
     Corrected,
+    /// The source's word for it is in `status_text`: nobody said what it means.
+    Unknown,
+}
+
+impl ResultStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Preliminary => "preliminary",
+            Self::Final => "final",
+            Self::Corrected => "corrected",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -176,6 +189,8 @@ pub struct Observation {
     /// Why the number cannot be used: `unknown unit`, `not a number`, `unknown code`.
     pub unchecked: Option<String>,
     pub comment: Option<String>,
+    /// A status that the mapping does not list, as its source wrote it; `status` is then `Unknown`.
+    pub status_text: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -190,6 +205,10 @@ pub struct Medication {
     pub started_at: Option<Micros>,
     pub ended_at: Option<Micros>,
     pub last_issued_at: Option<Micros>,
+    /// FHIR `MedicationRequest.status`, as far as the source tells: `active`, `on-hold`, `stopped`, `completed`, …
+    pub status: Option<String>,
+    /// Why it was stopped or suspended, as its source wrote it.
+    pub status_reason: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -98,6 +98,14 @@ pub struct PatientEvent {
     /// Of a retraction: the kind alone says what is taken back; the fields are empty.
     pub body: Body,
     pub traceparent: Option<String>,
+    /// One life of the source's log under one revision. Order between events of a record is (generation, position).
+    pub generation: u32,
+    /// Its source marks it as confidential or sensitive; of demographics: the whole patient.
+    pub confidential: bool,
+    /// Read by a snapshot that was not its table's first: it may be first seen now although nothing goes live.
+    pub reread: bool,
+    /// What it lacks because a table that it is joined to is still being read.
+    pub incomplete: Option<String>,
 }
 
 impl PatientEvent {

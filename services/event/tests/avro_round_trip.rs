@@ -60,8 +60,13 @@ fn observation() -> impl Strategy<Value = Body> {
         Comparator::GreaterOrEqual,
         Comparator::Greater,
     ]));
-    let status = prop::sample::select(vec![ResultStatus::Preliminary, ResultStatus::Final, ResultStatus::Corrected]);
-    (code(), comparator, vec(option::of(decimal()), 4), vec(maybe_text(), 8), status, micros()).prop_map(
+    let status = prop::sample::select(vec![
+        ResultStatus::Preliminary,
+        ResultStatus::Final,
+        ResultStatus::Corrected,
+        ResultStatus::Unknown,
+    ]);
+    (code(), comparator, vec(option::of(decimal()), 4), vec(maybe_text(), 9), status, micros()).prop_map(
         |(code, comparator, n, t, status, authorised_at)| {
             Body::Observation(Observation {
                 code,
@@ -82,6 +87,7 @@ fn observation() -> impl Strategy<Value = Body> {
                 requester: t[5].clone(),
                 unchecked: t[6].clone(),
                 comment: t[7].clone(),
+                status_text: t[8].clone(),
             })
         },
     )
@@ -100,6 +106,8 @@ fn body() -> impl Strategy<Value = Body> {
                 started_at: at[0],
                 ended_at: at[1],
                 last_issued_at: at[2],
+                status: t[1].clone(),
+                status_reason: t[2].clone(),
             }),
             7 => Body::Allergy(Allergy {
                 code,
@@ -124,9 +132,9 @@ fn body() -> impl Strategy<Value = Body> {
 
 fn event() -> impl Strategy<Value = PatientEvent> {
     let action = prop::sample::select(vec![Action::Recorded, Action::Corrected, Action::Retracted]);
-    let numbers = (0..i32::MAX.cast_unsigned(), 0..99_u32, 0..99_u32);
+    let numbers = (0..i32::MAX.cast_unsigned(), 0..99_u32, 0..99_u32, any::<u32>());
     (vec(text(), 4), position(), numbers, action, vec(micros(), 3), any::<bool>(), body(), maybe_text()).prop_map(
-        |(t, position, (revision, index, of), action, at, snapshot, body, traceparent)| PatientEvent {
+        |(t, position, (revision, index, of, generation), action, at, snapshot, body, traceparent)| PatientEvent {
             patient: SourcePatient { source: t[0].clone(), id: t[1].clone() },
             organisation: t[2].clone(),
             record: t[3].clone(),
@@ -139,7 +147,11 @@ fn event() -> impl Strategy<Value = PatientEvent> {
             entered_at: at[1],
             effective_at: at[2],
             body,
+            incomplete: traceparent.clone(),
             traceparent,
+            generation,
+            confidential: snapshot,
+            reread: !snapshot,
         },
     )
 }
@@ -266,6 +278,10 @@ fn headers_are_cloud_events() {
         effective_at: None,
         body: Body::Retracted(Kind::Observation),
         traceparent: None,
+        generation: 0,
+        confidential: false,
+        reread: false,
+        incomplete: None,
     };
     let headers = cloud_events::headers(&event);
     let text: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();

@@ -108,7 +108,7 @@ pub async fn serve(
     // Whatever ends the server ends what works for it.
     let _ends = stop.clone().drop_guard();
     let alerts = health.part("gateway alerts");
-    tokio::spawn(sse::consume::run(kafka.clone(), live.clone(), stop.clone(), alerts));
+    tokio::spawn(sse::consume::run(kafka.clone(), registry.clone(), live.clone(), stop.clone(), alerts));
     tokio::spawn(deliver::run(kafka, registry, pool.clone(), stop.clone(), health.part("gateway audit")));
     let app = Arc::new(app::App { pool, site, settings, live, stop: stop.clone() });
     let router = router(app);

@@ -12,7 +12,7 @@ use boot::{
     health::{Health, Part},
     restart::until_stopped,
 };
-use change_log::{KafkaSettings, Kept, Registry, TopicSpec, frame, topics::ensure};
+use change_log::{KafkaSettings, Kept, Registry, TopicSpec, Versions, frame, topics::ensure};
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use event::{PatientEvent, avro};
 use futures_util::{FutureExt, future::try_join_all};
@@ -73,11 +73,15 @@ impl Linker {
         let outbox = Outbox { producer: producer(&self.kafka)?, topic, schema };
         let consumer = Arc::new(self.consumer().await?);
         outbox.empty(&client).await?;
+        let mut versions = Versions::new(self.registry.clone(), avro::SCHEMA);
         self.part.ready();
         tracing::info!("links patients");
         loop {
             let messages = batch(&consumer).await?;
-            let events: Vec<PatientEvent> = messages.iter().filter_map(demographics).collect();
+            let mut events = Vec::new();
+            for message in messages.iter().filter(|message| is_demographics(message)) {
+                events.extend(event(message, &mut versions).await?);
+            }
             if !events.is_empty() {
                 let changed = store::take(&mut client, &events).await?;
                 metrics::counter!("causeway_links_changed_total").increment(changed as u64);
@@ -143,20 +147,20 @@ async fn batch(consumer: &StreamConsumer) -> Result<Vec<OwnedMessage>, Normalise
     Ok(messages)
 }
 
-/// The event, if it is about who the patient is. What cannot be read here is quarantined by the views.
-fn demographics(message: &OwnedMessage) -> Option<PatientEvent> {
-    let wanted = message
-        .headers()?
-        .iter()
-        .any(|header| header.key == "ce_type" && header.value.is_some_and(|value| value.starts_with(DEMOGRAPHICS)));
-    if !wanted {
-        return None;
-    }
-    let event = frame::unwrap(message.payload()?).ok().and_then(|(_, datum)| avro::decode(datum).ok());
+/// Is it about who the patient is?
+fn is_demographics(message: &OwnedMessage) -> bool {
+    let mut headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    headers.any(|header| header.key == "ce_type" && header.value.is_some_and(|value| value.starts_with(DEMOGRAPHICS)))
+}
+
+/// The event. What cannot be read here is quarantined by the views.
+async fn event(message: &OwnedMessage, versions: &mut Versions) -> Result<Option<PatientEvent>, NormaliserError> {
+    let datum = versions.datum(message.payload().unwrap_or_default()).await?;
+    let event = datum.ok().and_then(|datum| avro::decode(&datum).ok());
     if event.is_none() {
         metrics::counter!("causeway_linker_unreadable_total").increment(1);
     }
-    event
+    Ok(event)
 }
 
 fn commit(consumer: &StreamConsumer, messages: &[OwnedMessage]) -> Result<(), NormaliserError> {

@@ -8,7 +8,7 @@
 
 use crate::{Alerting, AlertsError};
 use boot::{Stop, database, health::Part};
-use change_log::{Kept, TopicSpec, frame};
+use change_log::{Kept, TopicSpec, Versions, frame};
 use event::{AlertChange, PatientAlert, SourcePatient, avro};
 use futures_util::future::try_join_all;
 use rdkafka::{
@@ -16,7 +16,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     producer::{FutureProducer, FutureRecord},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, Row};
 
@@ -150,7 +150,12 @@ impl Deliverer {
     async fn forget_delivered(&self, alerting: &Alerting) -> Result<(), AlertsError> {
         let (kafka, topic) = (alerting.world.kafka.client(), self.topic.clone());
         let delivered = tokio::task::spawn_blocking(move || tail(&kafka, &topic)).await;
-        let ids: Vec<i64> = delivered.map_err(|_| AlertsError::Background)??.into_iter().collect();
+        let mut versions = Versions::new(alerting.world.registry.clone(), avro::ALERT_SCHEMA);
+        let mut ids: Vec<i64> = Vec::new();
+        for payload in delivered.map_err(|_| AlertsError::Background)?? {
+            let datum = versions.datum(&payload).await?;
+            ids.extend(datum.ok().and_then(|datum| avro::decode_alert(&datum).ok()).map(|alert| alert.id));
+        }
         let gone = self.client.execute("delete from alert.outbox where id = any($1)", &[&ids]).await?;
         if gone > 0 {
             tracing::info!(changes = gone, "had been delivered before the restart");
@@ -159,17 +164,17 @@ impl Deliverer {
     }
 }
 
-/// The ids of the last changes on the topic.
-fn tail(kafka: &rdkafka::ClientConfig, topic: &str) -> Result<BTreeSet<i64>, AlertsError> {
+/// The last changes on the topic.
+fn tail(kafka: &rdkafka::ClientConfig, topic: &str) -> Result<Vec<Vec<u8>>, AlertsError> {
     const PARTITION: i32 = 0;
     let mut config = kafka.clone();
     // No group is joined; librdkafka wants a name all the same.
     config.set("group.id", "causeway-deliverer").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     let consumer: BaseConsumer = config.create()?;
     let (low, high) = consumer.fetch_watermarks(topic, PARTITION, KAFKA_TIMEOUT)?;
-    let mut ids = BTreeSet::new();
+    let mut payloads = Vec::new();
     if low >= high {
-        return Ok(ids);
+        return Ok(payloads);
     }
     let mut from = TopicPartitionList::new();
     from.add_partition_offset(topic, PARTITION, Offset::Offset(low.max(high - TAIL_RECORDS)))?;
@@ -177,13 +182,12 @@ fn tail(kafka: &rdkafka::ClientConfig, topic: &str) -> Result<BTreeSet<i64>, Ale
     loop {
         match consumer.poll(KAFKA_TIMEOUT) {
             Some(Ok(message)) => {
-                let datum = message.payload().and_then(|payload| frame::unwrap(payload).ok());
-                ids.extend(datum.and_then(|(_, datum)| avro::decode_alert(datum).ok()).map(|alert| alert.id));
+                payloads.extend(message.payload().map(<[u8]>::to_vec));
                 if message.offset() + 1 >= high {
-                    return Ok(ids);
+                    return Ok(payloads);
                 }
             }
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return Ok(ids),
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return Ok(payloads),
             Some(Err(error)) => return Err(error.into()),
             None => return Err(AlertsError::Kafka(rdkafka::error::KafkaError::Canceled)),
         }

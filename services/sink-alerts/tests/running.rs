@@ -199,6 +199,10 @@ fn potassium(commit: u64, number: &str) -> PatientEvent {
             ..Observation::default()
         }),
         traceparent: None,
+        generation: 0,
+        confidential: false,
+        reread: false,
+        incomplete: None,
     }
 }
 

@@ -128,6 +128,10 @@ fn event(source: &str, commit: u64, record: &str, body: Body) -> PatientEvent {
         effective_at: Some(NOW - HOUR),
         body,
         traceparent: None,
+        generation: 0,
+        confidential: false,
+        reread: false,
+        incomplete: None,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     ViewsError,
     plan::{Item, Place, Topic},
 };
-use change_log::{KafkaSettings, Registry, RegistryError, frame};
+use change_log::{KafkaSettings, Registry, Versions, frame, versions};
 use event::{Quarantined, avro};
 use rdkafka::{
     Message,
@@ -12,26 +12,23 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
     util::Timeout,
 };
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 /// Who gave up, in quarantine.
 pub const STAGE: &str = "views";
 /// Kafka may take so long to acknowledge a quarantined message.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Schema ids that are known to be ours or not. Topics have few; more are somebody's mistake.
-const IDS_KNOWN_MAX: usize = 256;
 
 pub struct Decoder {
-    registry: Registry,
-    /// Per topic: its name, our schema, and ids with whether they stand for it.
     topics: [Known; 3],
 }
 
 struct Known {
     topic: Topic,
     name: String,
-    schema: serde_json::Value,
-    ids: HashMap<u32, bool>,
+    /// Of our schema.
+    id: u32,
+    versions: Versions,
 }
 
 impl Decoder {
@@ -46,10 +43,10 @@ impl Decoder {
             };
             let name = kafka.topic(topic.name());
             let id = registry.register(&format!("{name}-value"), text).await?;
-            topics.push(Known { topic, name, schema: parsed(text), ids: HashMap::from([(id, true)]) });
+            topics.push(Known { topic, name, id, versions: Versions::new(registry.clone(), text) });
         }
         let topics = topics.try_into().unwrap_or_else(|_| unreachable!("three topics make three entries"));
-        Ok(Self { registry, topics })
+        Ok(Self { topics })
     }
 
     pub fn place(&self, message: &BorrowedMessage<'_>) -> Option<Place> {
@@ -59,8 +56,7 @@ impl Decoder {
 
     /// The id of our schema on `quarantine`.
     pub fn quarantine_schema(&self) -> u32 {
-        let known = self.topics.iter().find(|known| known.topic == Topic::Quarantine);
-        known.and_then(|known| known.ids.iter().find(|(_, ours)| **ours).map(|(id, _)| *id)).unwrap_or_default()
+        self.topics.iter().find(|known| known.topic == Topic::Quarantine).map_or_else(u32::default, |known| known.id)
     }
 
     /// The item, or why it is not one. `Err` is the registry's absence, not the message's fault.
@@ -73,38 +69,20 @@ impl Decoder {
             // Compaction's way of deleting: links are never deleted, only replaced.
             return Ok(if place.topic == Topic::Links { Ok(Item::Passed) } else { Err("no value") });
         };
-        let Ok((id, datum)) = frame::unwrap(payload) else { return Ok(Err("foreign message")) };
-        if !self.is_ours(place.topic, id).await? {
-            return Ok(Err("foreign schema"));
-        }
+        let Some(known) = self.topics.iter_mut().find(|known| known.topic == place.topic) else {
+            return Ok(Err(versions::FOREIGN_MESSAGE));
+        };
+        let datum = match known.versions.datum(payload).await? {
+            Ok(datum) => datum,
+            Err(reason) => return Ok(Err(reason)),
+        };
         let item = match place.topic {
-            Topic::Events => avro::decode(datum).map(Item::Event),
-            Topic::Links => avro::decode_link(datum).map(Item::Link),
-            Topic::Quarantine => avro::decode_quarantined(datum).map(Item::Quarantined),
+            Topic::Events => avro::decode(&datum).map(Item::Event),
+            Topic::Links => avro::decode_link(&datum).map(Item::Link),
+            Topic::Quarantine => avro::decode_quarantined(&datum).map(Item::Quarantined),
         };
-        Ok(item.map_err(|_| "malformed message"))
+        Ok(item.map_err(|_| versions::MALFORMED))
     }
-
-    async fn is_ours(&mut self, topic: Topic, id: u32) -> Result<bool, ViewsError> {
-        let Some(known) = self.topics.iter_mut().find(|known| known.topic == topic) else { return Ok(false) };
-        if let Some(ours) = known.ids.get(&id) {
-            return Ok(*ours);
-        }
-        let ours = match self.registry.schema(id).await {
-            Ok(text) => parsed(&text) == known.schema,
-            Err(RegistryError::UnknownId { .. } | RegistryError::Refused { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
-        if known.ids.len() >= IDS_KNOWN_MAX {
-            known.ids.retain(|_, ours| *ours);
-        }
-        known.ids.insert(id, ours);
-        Ok(ours)
-    }
-}
-
-fn parsed(schema: &str) -> serde_json::Value {
-    serde_json::from_str(schema).unwrap_or_default()
 }
 
 /// Puts what could not be applied onto `quarantine`, durably.

@@ -150,6 +150,7 @@ fn parameter<'a>(column: &'a Column<'_>) -> &'a (dyn ToSql + Sync) {
         Column::Text(values) => values,
         Column::Bool(values) => values,
         Column::Int(values) => values,
+        Column::Long(values) => values,
         Column::Time(values) => values,
         Column::Bytes(values) => values,
     }

@@ -66,6 +66,10 @@ fn events(steps: &[Step]) -> Vec<PatientEvent> {
             effective_at: Some(1_700_000_000_123_456),
             body: body(step.kind, step.value),
             traceparent: None,
+            generation: 0,
+            confidential: false,
+            reread: false,
+            incomplete: None,
         });
     }
     events

@@ -1,6 +1,7 @@
 //! The Avro form of changes, as Debezium's PostgreSQL connector gives it through the Confluent
 //! converter: schemas ([`schema`]), an encoder of primitives into a reused buffer ([`wire`],
 //! [`decimal`], [`point`], [`envelope`]), and a decoder compiled from a writer's schema ([`plan`]).
+//! For schemas of our own, [`Resolution`] turns what another version wrote into what ours reads.
 //!
 //! # Why
 //! Written by hand: rows are encoded straight from the server's text without a value in between,
@@ -13,11 +14,13 @@ pub mod envelope;
 mod node;
 pub mod plan;
 pub mod point;
+mod resolve;
 pub mod schema;
 pub mod value;
 pub mod wire;
 
 pub use plan::{Decoded, EnvelopePlan, Folded, PlanError};
+pub use resolve::{Resolution, Unresolvable};
 pub use wire::DecodeError;
 
 /// The name a column's flagged text goes by in `connect.name`.

@@ -6,7 +6,8 @@ use crate::{
     NhsNumber, Observation, ResultStatus,
 };
 
-const STATUSES: [ResultStatus; 3] = [ResultStatus::Preliminary, ResultStatus::Final, ResultStatus::Corrected];
+const STATUSES: [ResultStatus; 4] =
+    [ResultStatus::Preliminary, ResultStatus::Final, ResultStatus::Corrected, ResultStatus::Unknown];
 
 pub fn encode(body: &Body, out: &mut Vec<u8>) {
     match body {
@@ -135,7 +136,7 @@ fn observation(o: &Observation, out: &mut Vec<u8>) {
     wire::optional_long(out, o.authorised_at);
     wire::optional_decimal(out, o.range_low);
     wire::optional_decimal(out, o.range_high);
-    for field in [&o.flag, &o.specimen, &o.requester, &o.unchecked, &o.comment] {
+    for field in [&o.flag, &o.specimen, &o.requester, &o.unchecked, &o.comment, &o.status_text] {
         wire::optional_string(out, field.as_ref());
     }
 }
@@ -154,6 +155,7 @@ fn read_observation(r: &mut Reader<'_>) -> Result<Observation, DecodeError> {
         requester: r.optional_string()?,
         unchecked: r.optional_string()?,
         comment: r.optional_string()?,
+        status_text: r.optional_string()?,
     })
 }
 
@@ -167,6 +169,8 @@ fn medication(m: &Medication, out: &mut Vec<u8>) {
     for time in [m.started_at, m.ended_at, m.last_issued_at] {
         wire::optional_long(out, time);
     }
+    wire::optional_string(out, m.status.as_ref());
+    wire::optional_string(out, m.status_reason.as_ref());
 }
 
 fn read_medication(r: &mut Reader<'_>) -> Result<Medication, DecodeError> {
@@ -179,6 +183,8 @@ fn read_medication(r: &mut Reader<'_>) -> Result<Medication, DecodeError> {
         started_at: r.optional_long()?,
         ended_at: r.optional_long()?,
         last_issued_at: r.optional_long()?,
+        status: r.optional_string()?,
+        status_reason: r.optional_string()?,
     })
 }
 

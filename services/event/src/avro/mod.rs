@@ -1,7 +1,7 @@
 //! The Avro form of what travels between our services, written and read by hand against
 //! `schemas/*.avsc`: the wire and the model can move apart. A test holds both to apache-avro.
 //!
-//! Each codec reads its own version of the schema; older ones are the registry's business.
+//! Each codec reads its own version of the schema; `change::avro::Resolution` turns data of other versions into it.
 
 mod alert;
 mod body;
@@ -49,6 +49,10 @@ pub fn encode(event: &PatientEvent, out: &mut Vec<u8>) {
     wire::optional_long(out, event.effective_at);
     body::encode(&event.body, out);
     wire::optional_string(out, event.traceparent.as_ref());
+    wire::long(out, i64::from(event.generation));
+    wire::boolean(out, event.confidential);
+    wire::boolean(out, event.reread);
+    wire::optional_string(out, event.incomplete.as_ref());
 }
 
 pub fn decode(datum: &[u8]) -> Result<PatientEvent, DecodeError> {
@@ -67,6 +71,10 @@ pub fn decode(datum: &[u8]) -> Result<PatientEvent, DecodeError> {
         effective_at: r.optional_long()?,
         body: body::decode(&mut r)?,
         traceparent: r.optional_string()?,
+        generation: r.unsigned()?,
+        confidential: r.boolean()?,
+        reread: r.boolean()?,
+        incomplete: r.optional_string()?,
     };
     r.finish()?;
     Ok(event)

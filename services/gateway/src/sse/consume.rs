@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{GatewayError, app::now};
 use boot::{Stop, health::Part};
-use change_log::{KafkaSettings, Kept, TopicSpec, frame};
+use change_log::{KafkaSettings, Kept, Registry, TopicSpec, Versions};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
@@ -22,12 +22,12 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 const PARTITION: i32 = 0;
 
 /// Runs until the stop signal; while Kafka is away, the pages still show every alert.
-pub async fn run(kafka: KafkaSettings, live: Live, stop: Stop, part: Part) {
+pub async fn run(kafka: KafkaSettings, registry: Registry, live: Live, stop: Stop, part: Part) {
     let mut told = false;
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = read(&kafka, &live, &part, &mut told) => ended,
+            ended = read(&kafka, &registry, &live, &part, &mut told) => ended,
         };
         if let Err(error) = ended {
             if !std::mem::replace(&mut told, true) {
@@ -42,7 +42,13 @@ pub async fn run(kafka: KafkaSettings, live: Live, stop: Stop, part: Part) {
     }
 }
 
-async fn read(kafka: &KafkaSettings, live: &Live, part: &Part, told: &mut bool) -> Result<(), GatewayError> {
+async fn read(
+    kafka: &KafkaSettings,
+    registry: &Registry,
+    live: &Live,
+    part: &Part,
+    told: &mut bool,
+) -> Result<(), GatewayError> {
     change_log::topics::ensure(kafka, &[TopicSpec::new(TOPIC, 1, Kept::Forever)]).await?;
     let topic = kafka.topic(TOPIC);
     let mut client = kafka.client();
@@ -64,10 +70,11 @@ async fn read(kafka: &KafkaSettings, live: &Live, part: &Part, told: &mut bool) 
     consumer.assign(&assignment)?;
     // Streams see the ring once it holds the whole window: a reader must not be reset for what is still being read.
     let mut filling = Some(Ring::new(start));
+    let mut versions = Versions::new(registry.clone(), event::avro::ALERT_SCHEMA);
     loop {
         match consumer.recv().await {
             Ok(message) => {
-                let Some(entry) = entry(&message) else { continue };
+                let Some(entry) = entry(&message, &mut versions).await? else { continue };
                 match filling.as_mut() {
                     Some(ring) => ring.push(entry, now()),
                     None => live.push(entry),
@@ -105,17 +112,17 @@ fn start_of_window(consumer: &StreamConsumer, topic: &str) -> Result<i64, Gatewa
 }
 
 /// `None` for what is not an alert's change: it is counted, named by its offset, and passed over.
-fn entry(message: &BorrowedMessage<'_>) -> Option<Entry> {
-    let entry = message.payload().and_then(|payload| decode(payload, message.offset()));
+async fn entry(message: &BorrowedMessage<'_>, versions: &mut Versions) -> Result<Option<Entry>, GatewayError> {
+    let datum = versions.datum(message.payload().unwrap_or_default()).await?;
+    let entry = datum.ok().and_then(|datum| decode(&datum, message.offset()));
     if entry.is_none() {
         metrics::counter!("causeway_gateway_foreign_messages_total", "topic" => TOPIC).increment(1);
         tracing::warn!(topic = TOPIC, offset = message.offset(), "a message is not an alert's change; passed over");
     }
-    entry
+    Ok(entry)
 }
 
-fn decode(payload: &[u8], offset: i64) -> Option<Entry> {
-    let (_, datum) = frame::unwrap(payload).ok()?;
+fn decode(datum: &[u8], offset: i64) -> Option<Entry> {
     let told = event::avro::decode_alert(datum).ok()?;
     Some(Entry { offset, id: told.id, alert: told.alert, change: told.change, teams: told.teams.into(), at: told.at })
 }

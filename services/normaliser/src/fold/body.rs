@@ -111,6 +111,7 @@ fn observation(view: &View<'_>, rule: &ObservationRule) -> Observation {
         requester: view.text(rule.requester.as_ref()),
         unchecked: unchecked.map(str::to_owned),
         comment: view.text(rule.comment.as_ref()),
+        status_text: None,
     }
 }
 
@@ -174,6 +175,8 @@ fn medication(view: &View<'_>, rule: &MedicationRule) -> Medication {
         started_at: view.time(rule.started_at.as_ref()),
         ended_at: view.time(rule.ended_at.as_ref()),
         last_issued_at: view.time(rule.last_issued_at.as_ref()),
+        status: None,
+        status_reason: None,
     }
 }
 

@@ -122,6 +122,10 @@ fn event<S>(fold: &Fold<S>, patient: &Key, id: &RecordId, touch: &Touch, draft: 
         effective_at: draft.effective_at,
         body: draft.body,
         traceparent: None,
+        generation: 0,
+        confidential: false,
+        reread: false,
+        incomplete: None,
     };
     let mut datum = Vec::new();
     event::avro::encode(&event, &mut datum);

@@ -15,6 +15,7 @@ pub enum Type {
     Numeric,
     Bool,
     Int,
+    Long,
     Time,
     /// Travels as days since 1970-01-01.
     Date,
@@ -27,6 +28,7 @@ impl Type {
             Self::Text | Self::Numeric => "text[]",
             Self::Bool => "bool[]",
             Self::Int | Self::Date => "int4[]",
+            Self::Long => "int8[]",
             Self::Time => "timestamptz[]",
             Self::Bytes => "bytea[]",
         }
@@ -41,7 +43,7 @@ pub struct Table {
     pub own: &'static [(&'static str, Type)],
 }
 
-pub const COMMON: [(&str, Type); 13] = [
+pub const COMMON: [(&str, Type); 17] = [
     ("source", Type::Text),
     ("patient", Type::Text),
     ("record", Type::Text),
@@ -55,6 +57,10 @@ pub const COMMON: [(&str, Type); 13] = [
     ("corrected", Type::Bool),
     ("retracted", Type::Bool),
     ("snapshot", Type::Bool),
+    ("generation", Type::Long),
+    ("confidential", Type::Bool),
+    ("reread", Type::Bool),
+    ("incomplete", Type::Text),
 ];
 
 impl Table {
@@ -106,6 +112,7 @@ pub enum Cell<'a> {
     Text(Cow<'a, str>),
     Bool(bool),
     Int(i32),
+    Long(i64),
     Time(SystemTime),
     Bytes(&'a [u8]),
 }
@@ -159,6 +166,7 @@ pub enum Column<'a> {
     Text(Vec<Option<Cow<'a, str>>>),
     Bool(Vec<Option<bool>>),
     Int(Vec<Option<i32>>),
+    Long(Vec<Option<i64>>),
     Time(Vec<Option<SystemTime>>),
     Bytes(Vec<Option<&'a [u8]>>),
 }
@@ -169,6 +177,7 @@ impl<'a> Column<'a> {
             Type::Text | Type::Numeric => Self::Text(Vec::with_capacity(rows)),
             Type::Bool => Self::Bool(Vec::with_capacity(rows)),
             Type::Int | Type::Date => Self::Int(Vec::with_capacity(rows)),
+            Type::Long => Self::Long(Vec::with_capacity(rows)),
             Type::Time => Self::Time(Vec::with_capacity(rows)),
             Type::Bytes => Self::Bytes(Vec::with_capacity(rows)),
         }
@@ -180,11 +189,13 @@ impl<'a> Column<'a> {
             (Self::Text(values), Cell::Text(value)) => values.push(Some(value)),
             (Self::Bool(values), Cell::Bool(value)) => values.push(Some(value)),
             (Self::Int(values), Cell::Int(value)) => values.push(Some(value)),
+            (Self::Long(values), Cell::Long(value)) => values.push(Some(value)),
             (Self::Time(values), Cell::Time(value)) => values.push(Some(value)),
             (Self::Bytes(values), Cell::Bytes(value)) => values.push(Some(value)),
             (Self::Text(values), _) => values.push(None),
             (Self::Bool(values), _) => values.push(None),
             (Self::Int(values), _) => values.push(None),
+            (Self::Long(values), _) => values.push(None),
             (Self::Time(values), _) => values.push(None),
             (Self::Bytes(values), _) => values.push(None),
         }

@@ -54,6 +54,7 @@ pub const OBSERVATION: Table = Table {
         ("requester", Type::Text),
         ("unchecked", Type::Text),
         ("comment", Type::Text),
+        ("status_text", Type::Text),
     ],
 };
 
@@ -73,6 +74,8 @@ pub const MEDICATION: Table = Table {
         ("started_at", Type::Time),
         ("ended_at", Type::Time),
         ("last_issued_at", Type::Time),
+        ("status", Type::Text),
+        ("status_reason", Type::Text),
     ],
 };
 
@@ -153,6 +156,10 @@ fn common(event: &PatientEvent) -> Vec<Cell<'_>> {
         Cell::Bool(event.action == Action::Corrected),
         Cell::Bool(retracted),
         Cell::Bool(event.snapshot),
+        Cell::Long(i64::from(event.generation)),
+        Cell::Bool(event.confidential),
+        Cell::Bool(event.reread),
+        Cell::maybe(event.incomplete.as_ref()),
     ]
 }
 
@@ -186,6 +193,8 @@ fn own<'a>(body: &'a Body, row: &mut Vec<Cell<'a>>) {
                 Cell::time(it.started_at),
                 Cell::time(it.ended_at),
                 Cell::time(it.last_issued_at),
+                Cell::maybe(it.status.as_ref()),
+                Cell::maybe(it.status_reason.as_ref()),
             ]);
         }
         Body::Allergy(it) => {
@@ -224,11 +233,7 @@ fn result<'a>(it: &'a event::Observation, row: &mut Vec<Cell<'a>>) {
         Cell::maybe(it.value.text.as_ref()),
         Cell::number(canonical.map(|canonical| canonical.number)),
         canonical.map_or(Cell::Null, |canonical| Cell::text(&canonical.unit)),
-        Cell::text(match it.status {
-            event::ResultStatus::Preliminary => "preliminary",
-            event::ResultStatus::Final => "final",
-            event::ResultStatus::Corrected => "corrected",
-        }),
+        Cell::text(it.status.as_str()),
         Cell::time(it.authorised_at),
         Cell::number(it.range_low),
         Cell::number(it.range_high),
@@ -237,6 +242,7 @@ fn result<'a>(it: &'a event::Observation, row: &mut Vec<Cell<'a>>) {
         Cell::maybe(it.requester.as_ref()),
         Cell::maybe(it.unchecked.as_ref()),
         Cell::maybe(it.comment.as_ref()),
+        Cell::maybe(it.status_text.as_ref()),
     ]);
 }
 
