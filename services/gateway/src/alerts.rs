@@ -80,6 +80,9 @@ fn sql(condition: &str, order: &str) -> String {
             p.family, p.given, p.birth_date::text, p.nhs_number, l.person::text,
             {},
             (select array_agg(r.team) from alert.recipient r where r.alert = a.id),
+            exists (select from record.patient c where c.source = a.source and c.patient = a.patient and c.confidential)
+                or exists (select from record.observation o
+                    where o.source = a.source and o.patient = a.patient and o.record = a.record and o.confidential),
             coalesce(p.objection, false) or exists (
                 select from record.link m join record.patient q on q.source = m.source and q.patient = m.patient
                 where m.person = l.person and m.status <> 'held' and l.status <> 'held' and q.objection)
@@ -121,7 +124,12 @@ fn alert(row: &Row) -> Option<Alert> {
     let organisation: Option<String> = row.get(14);
     let holdings = organisation
         .iter()
-        .map(|organisation| Holding { organisation: organisation.clone(), kinds: vec![Kind::Observation] })
+        .map(|organisation| {
+            let (kinds, none) = (vec![Kind::Observation], Vec::new());
+            // Of the result, or of the whole patient.
+            let (kinds, confidential) = if row.get(22) { (none, kinds) } else { (kinds, none) };
+            Holding { organisation: organisation.clone(), kinds, confidential }
+        })
         .collect();
     Some(Alert {
         id: row.get::<_, &str>(0).parse().ok()?,
@@ -148,7 +156,7 @@ fn alert(row: &Row) -> Option<Alert> {
         context: PatientContext {
             holdings,
             recipients: row.get::<_, Option<Vec<String>>>(21).unwrap_or_default(),
-            objection: row.get(22),
+            objection: row.get(23),
             ..PatientContext::default()
         },
     })

@@ -3,7 +3,8 @@
 //! Deny by default. A clinician reads a patient's record when one of their teams has a relation to the patient
 //! (registration, an open or recent encounter, a referral), or for thirty minutes after breaking the glass with a
 //! reason. A relation opens the records of the reader's own organisation; another organisation's records need an
-//! agreement that covers the kind, for direct care, today. What none covers is withheld.
+//! agreement that covers the kind, for direct care, today. What none covers is withheld, and what a source marks as
+//! confidential never leaves the organisation that holds it: no agreement and no broken glass reaches it.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod agreement;
@@ -103,10 +104,12 @@ pub struct Contact {
 }
 
 /// What an organisation holds of the patient.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holding {
     pub organisation: String,
     pub kinds: Vec<Kind>,
+    /// Kinds of which it marks some record, or the whole patient, as confidential.
+    pub confidential: Vec<Kind>,
 }
 
 /// What access depends on, of one patient. Holds no clinical content.
@@ -184,23 +187,39 @@ pub struct Decision {
     pub why: Why,
     /// What may be shown: organisation and kind.
     pub shown: BTreeSet<(String, Kind)>,
-    /// Kinds that some organisation holds and no agreement discloses.
+    /// The organisations that the reader reads for: what these mark as confidential is theirs.
+    pub own: BTreeSet<String>,
+    /// Kinds that some organisation holds and no agreement discloses, or that it marks as confidential. For the audit.
     pub withheld: BTreeSet<Kind>,
+    /// Not everything may be shown: some organisation that knows the patient keeps some kind to itself, whether it holds
+    /// any or not. All that a reader is told of it.
+    pub limited: bool,
     /// The reason given, while a broken glass is what opens the record.
     pub glass: Option<Grant>,
 }
 
 impl Decision {
     fn refuse(why: Why) -> Self {
-        Self { allow: false, why, shown: BTreeSet::new(), withheld: BTreeSet::new(), glass: None }
+        Self {
+            allow: false,
+            why,
+            shown: BTreeSet::new(),
+            own: BTreeSet::new(),
+            withheld: BTreeSet::new(),
+            limited: false,
+            glass: None,
+        }
     }
 
     fn allow(why: Why) -> Self {
         Self { allow: true, ..Self::refuse(why) }
     }
 
-    pub fn shows(&self, organisation: &str, kind: Kind) -> bool {
-        self.allow && self.shown.contains(&(organisation.to_owned(), kind))
+    /// Whether a record leaves. `confidential`: its source marks it, or the whole patient.
+    pub fn shows(&self, organisation: &str, kind: Kind, confidential: bool) -> bool {
+        self.allow
+            && self.shown.contains(&(organisation.to_owned(), kind))
+            && (!confidential || self.own.contains(organisation))
     }
 }
 
@@ -233,11 +252,11 @@ fn decide_record(request: &Request<'_>, patient: &PatientContext) -> Decision {
         (None, Some(_)) => (Why::BrokenGlass, request.teams.iter().map(|team| team.organisation.as_str()).collect()),
         (None, None) => return Decision::refuse(Why::NoRelation),
     };
-    let (shown, withheld) = sort_holdings(request, patient, &readers, glass.is_some());
-    if shown.is_empty() && !withheld.is_empty() {
-        return Decision { withheld, ..Decision::refuse(Why::NoAgreement) };
+    let sorted = sort_holdings(request, patient, &readers, glass.is_some());
+    if sorted.shown.is_empty() && !sorted.withheld.is_empty() {
+        return sorted.into_decision(Decision::refuse(Why::NoAgreement));
     }
-    Decision { shown, withheld, glass: glass.cloned(), ..Decision::allow(why) }
+    Decision { glass: glass.cloned(), ..sorted.into_decision(Decision::allow(why)) }
 }
 
 /// An alert shows a result of its source: a team of another organisation needs an agreement for results.
@@ -251,12 +270,12 @@ fn decide_alert(request: &Request<'_>, patient: &PatientContext) -> Decision {
     if readers.is_empty() {
         return Decision::refuse(Why::NotRecipient);
     }
-    let (shown, withheld) = sort_holdings(request, patient, &readers, false);
+    let sorted = sort_holdings(request, patient, &readers, false);
     // A source that nobody knows the organisation of is covered by no agreement.
-    if !withheld.is_empty() || shown.is_empty() {
-        return Decision { withheld, ..Decision::refuse(Why::NoAgreement) };
+    if !sorted.withheld.is_empty() || sorted.shown.is_empty() {
+        return Decision { shown: BTreeSet::new(), ..sorted.into_decision(Decision::refuse(Why::NoAgreement)) };
     }
-    Decision { shown, ..Decision::allow(Why::Recipient) }
+    sorted.into_decision(Decision::allow(Why::Recipient))
 }
 
 fn relation(team: &Team, patient: &PatientContext, request: &Request<'_>) -> Option<Why> {
@@ -274,23 +293,44 @@ fn relation(team: &Team, patient: &PatientContext, request: &Request<'_>) -> Opt
     }
 }
 
-type Sorted = (BTreeSet<(String, Kind)>, BTreeSet<Kind>);
+#[derive(Default)]
+struct Sorted {
+    shown: BTreeSet<(String, Kind)>,
+    own: BTreeSet<String>,
+    withheld: BTreeSet<Kind>,
+    limited: bool,
+}
+
+impl Sorted {
+    fn into_decision(self, decision: Decision) -> Decision {
+        let Self { shown, own, withheld, limited } = self;
+        Decision { shown, own, withheld, limited, ..decision }
+    }
+}
 
 fn sort_holdings(request: &Request<'_>, patient: &PatientContext, readers: &BTreeSet<&str>, glass: bool) -> Sorted {
-    let mut sorted = Sorted::default();
+    let own = readers.iter().map(|organisation| (*organisation).to_owned()).collect();
+    let mut sorted = Sorted { own, ..Sorted::default() };
     for holding in &patient.holdings {
-        for &kind in &holding.kinds {
-            let own = readers.contains(holding.organisation.as_str());
-            let agreed = request.agreements.iter().any(|agreement| {
+        let own = readers.contains(holding.organisation.as_str());
+        let agreed = |kind: Kind| {
+            request.agreements.iter().any(|agreement| {
                 agreement.covers(&holding.organisation, readers, kind, request.now)
                     && (!patient.objection || (glass && agreement.break_glass_overrides_objection))
-            });
-            if own || agreed {
-                sorted.0.insert((holding.organisation.clone(), kind));
+            })
+        };
+        // What a source itself keeps back, neither agreement nor glass opens.
+        let confidential = holding.confidential.iter().map(|kind| (*kind, own));
+        let open = holding.kinds.iter().map(|kind| (*kind, own || agreed(*kind)));
+        for (kind, shown) in open.chain(confidential) {
+            if shown {
+                sorted.shown.insert((holding.organisation.clone(), kind));
             } else {
-                sorted.1.insert(kind);
+                sorted.withheld.insert(kind);
             }
         }
+        // Of every kind, held or not: who reads that a list is not limited would know that nothing is kept from it.
+        sorted.limited |= !own && (!holding.confidential.is_empty() || !Kind::ALL.into_iter().all(agreed));
     }
     sorted
 }

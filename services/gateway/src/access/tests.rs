@@ -22,7 +22,9 @@ fn david() -> PatientContext {
     let kinds = vec![Kind::Demographics, Kind::Observation];
     PatientContext {
         registered: vec!["R1V01".into()],
-        holdings: ["R1V01", "RSM01"].map(|o| Holding { organisation: o.into(), kinds: kinds.clone() }).into(),
+        holdings: ["R1V01", "RSM01"]
+            .map(|o| Holding { organisation: o.into(), kinds: kinds.clone(), ..Holding::default() })
+            .into(),
         ..PatientContext::default()
     }
 }
@@ -191,7 +193,11 @@ fn an_objection_blocks_other_organisations_and_glass_opens_it_only_where_agreed(
 fn alerts_go_to_recipients_and_across_organisations_only_as_agreed() {
     let roles = [Role::Clinician];
     let results = |organisation: &str, recipients: &[&str], objection| PatientContext {
-        holdings: vec![Holding { organisation: organisation.into(), kinds: vec![Kind::Observation] }],
+        holdings: vec![Holding {
+            organisation: organisation.into(),
+            kinds: vec![Kind::Observation],
+            ..Holding::default()
+        }],
         recipients: recipients.iter().map(ToString::to_string).collect(),
         objection,
         ..PatientContext::default()
@@ -220,6 +226,108 @@ fn alerts_go_to_recipients_and_across_organisations_only_as_agreed() {
             assert_eq!(render(&decide(&request)), want, "{reader} {action:?}");
         }
     }
+}
+
+/// What the practice marks as confidential: who reads what of it, by whatever relation. `open` is beside it.
+#[test]
+fn what_a_source_keeps_back_stays_in_its_organisation_whatever_is_agreed_or_broken() {
+    let mut overriding = both_ways();
+    for agreement in &mut overriding {
+        (agreement.break_glass_overrides_objection, agreement.kinds) = (true, Kind::ALL.into());
+    }
+    for (relation, reader, objection, record, open, patient) in [
+        ("registered", "practice", false, true, true, true),
+        ("registered", "practice", true, true, true, true),
+        ("glass", "practice", false, true, true, true),
+        ("open", "ed", false, false, true, false),
+        ("referral", "ed", false, false, true, false),
+        ("glass", "ed", false, false, true, false),
+        ("glass", "ed", true, false, true, false),
+    ] {
+        let (mut context, grants) = with_relation(relation);
+        context.objection = objection;
+        context.holdings[0].confidential = vec![Kind::Observation, Kind::Condition];
+        let (roles, teams) = ([Role::Clinician], teams(reader));
+        let request = Request {
+            patient: Some(&context),
+            grants: &grants,
+            ..request(&roles, &teams, Action::ViewRecord, &overriding)
+        };
+        let decision = decide(&request);
+        let case = format!("{relation} {reader} {objection}");
+        assert_eq!(decision.shows("R1V01", Kind::Observation, true), record, "{case}");
+        assert_eq!(decision.shows("R1V01", Kind::Observation, false), open, "{case}");
+        // The whole patient: of demographics the mark means every record.
+        assert_eq!(decision.shows("R1V01", Kind::Demographics, true), patient, "{case}");
+        let other = reader == "ed" || !objection;
+        assert_eq!(decision.shows("RSM01", Kind::Observation, false), other, "{case}: the other source's is as it was");
+        assert_eq!(decision.limited, !record || objection, "{case}: announced");
+        assert_eq!(decision.withheld.contains(&Kind::Condition), !record, "{case}: in the audit");
+    }
+}
+
+/// A patient whom the practice keeps back altogether: to others it is as if nobody knew them.
+#[test]
+fn a_confidential_patient_of_one_source_is_nobody_to_others() {
+    let (mut patient, grants) = with_relation("open");
+    let all = vec![Kind::Demographics, Kind::Observation];
+    patient.holdings = vec![Holding { organisation: "R1V01".into(), kinds: Vec::new(), confidential: all }];
+    let agreements = both_ways();
+    for (reader, action, allow) in [
+        ("ed", Action::ViewRecord, false),
+        ("ed", Action::FindPatient, false),
+        ("practice", Action::ViewRecord, true),
+        ("practice", Action::FindPatient, true),
+    ] {
+        let (roles, teams) = ([Role::Clinician], teams(reader));
+        let request =
+            Request { patient: Some(&patient), grants: &grants, ..request(&roles, &teams, action, &agreements) };
+        assert_eq!(decide(&request).allow, allow, "{reader} {action:?}");
+    }
+}
+
+#[test]
+fn an_alert_on_a_confidential_result_reaches_only_its_own_organisation() {
+    let (roles, agreements) = ([Role::Clinician], both_ways());
+    for (reader, confidential, allow) in
+        [("ed", false, true), ("ed", true, true), ("practice", false, true), ("practice", true, false)]
+    {
+        let (kinds, none) = (vec![Kind::Observation], Vec::new());
+        let (kinds, confidential) = if confidential { (none, kinds) } else { (kinds, none) };
+        let patient = PatientContext {
+            holdings: vec![Holding { organisation: "RSM01".into(), kinds, confidential }],
+            recipients: vec!["riverside".into(), "stmarys-ed".into()],
+            ..PatientContext::default()
+        };
+        let teams = teams(reader);
+        for action in [Action::ViewAlerts, Action::HandleAlert] {
+            let request = Request { patient: Some(&patient), ..request(&roles, &teams, action, &agreements) };
+            let decision = decide(&request);
+            assert_eq!((decision.allow, decision.shown.is_empty()), (allow, !allow), "{reader} {action:?}");
+        }
+    }
+}
+
+/// Taking away what is withheld, kind by kind, changes nothing that the reader is told.
+#[test]
+fn that_something_may_not_be_shown_does_not_depend_on_what_is_held() {
+    let (roles, teams, agreements) = ([Role::Clinician], teams("ed"), both_ways());
+    let (mut patient, _) = with_relation("open");
+    patient.objection = true;
+    for kinds in [vec![Kind::Demographics, Kind::Allergy, Kind::Medication], vec![Kind::Demographics]] {
+        patient.holdings[0].kinds = kinds;
+        let request = Request { patient: Some(&patient), ..request(&roles, &teams, Action::ViewRecord, &agreements) };
+        assert!(decide(&request).limited);
+    }
+    // Nobody objects, but the agreement covers two kinds only: whether others are held is not told either.
+    patient.objection = false;
+    let request = Request { patient: Some(&patient), ..request(&roles, &teams, Action::ViewRecord, &agreements) };
+    let decision = decide(&request);
+    assert!(decision.limited && decision.withheld.is_empty());
+    let mut all = both_ways();
+    all.iter_mut().for_each(|agreement| agreement.kinds = Kind::ALL.into());
+    let request = Request { agreements: &all, ..request };
+    assert!(!decide(&request).limited);
 }
 
 #[test]

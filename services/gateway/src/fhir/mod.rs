@@ -4,7 +4,7 @@ mod capability;
 pub mod resources;
 
 use crate::{
-    app::{Problem, Shared, Signed},
+    app::{Problem, Shared, Signed, now},
     audit::{self, Subject},
     database,
     page::patient::decide_and_audit,
@@ -126,17 +126,19 @@ pub async fn patients(
 ) -> Result<Response, Problem> {
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
+    let mut number = None;
     let ids: Vec<Uuid> = match (&search._id, &search.identifier) {
         (Some(id), _) => id.parse().into_iter().collect(),
         (None, Some(identifier)) => {
-            let number = match identifier.split_once('|') {
-                Some((NHS_NUMBER_SYSTEM, number)) => number,
+            let asked = match identifier.split_once('|') {
+                Some((NHS_NUMBER_SYSTEM, asked)) => asked,
                 Some(_) => return Err(Problem::Bad("the only identifier system is https://fhir.nhs.uk/Id/nhs-number")),
                 None => identifier,
             };
-            let number = NhsNumber::parse(number).ok_or(Problem::Bad("that is not an NHS number"))?;
+            let asked = NhsNumber::parse(asked).ok_or(Problem::Bad("that is not an NHS number"))?;
             let sql = "select distinct l.person::text from record.patient p join record.link l using (source, patient)
                 where p.nhs_number = $1 and not p.retracted limit 20";
+            let number = number.insert(asked);
             let rows = transaction.query(sql, &[&number.as_str()]).await?;
             rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect()
         }
@@ -146,7 +148,9 @@ pub async fn patients(
     let mut entries = Vec::new();
     for person in persons.values() {
         let decision = decide_and_audit(&app, &transaction, &signed.actor, person, "fhir-search-patient").await?;
-        if decision.allow {
+        // A number that only a withheld identity has finds nobody.
+        let matches = |number: &NhsNumber| person.shows_number(&decision, number);
+        if decision.allow && number.as_ref().is_none_or(matches) {
             entries.push(resources::patient(person, &decision));
         }
     }
@@ -180,13 +184,16 @@ pub async fn observation(
     let (transaction, person, decision) = opened(&app, &signed, transaction, person, "fhir-read-observation").await?;
     let (sources, patients) = person.names();
     let organisations = clinical::organisations(&decision, Kind::Observation);
+    let (own, released) = (clinical::own(&decision), record::released(3, 4));
     // The id's second half is a digest, and a person has few thousand results: the keys alone are looked through.
     let keys = transaction
         .query(
-            "select t.source, t.patient, t.record from record.observation t
-             join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
-             where not t.retracted and t.organisation = any($3)",
-            &[&sources, &patients, &organisations],
+            &format!(
+                "select t.source, t.patient, t.record from record.observation t
+                 join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
+                 where not t.retracted and {released}"
+            ),
+            &[&sources, &patients, &organisations, &own],
         )
         .await?;
     let key = keys
@@ -239,19 +246,29 @@ pub async fn observations(
     let (sources, patients) = person.names();
     let organisations = clinical::organisations(&decision, Kind::Observation);
     let code = search.code.as_deref().map(|code| code.rsplit_once('|').map_or(code, |(_, code)| code));
-    let condition =
+    let own = clinical::own(&decision);
+    let condition = format!(
         "from record.observation t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
-        where not t.retracted and t.organisation = any($3) and ($4::text is null or $4 in (t.snomed, t.loinc, t.code))";
+        where not t.retracted and {} and ($5::text is null or $5 in (t.snomed, t.loinc, t.code))",
+        record::released(3, 4)
+    );
     let total: i64 = transaction
-        .query_one(&format!("select count(*) {condition}"), &[&sources, &patients, &organisations, &code])
+        .query_one(&format!("select count(*) {condition}"), &[&sources, &patients, &organisations, &own, &code])
         .await?
         .get(0);
     let sql = format!(
         "select {} {condition} order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record
-         limit $5 offset $6",
+         limit $6 offset $7",
         clinical::observation_columns()
     );
-    let rows = transaction.query(&sql, &[&sources, &patients, &organisations, &code, &count, &offset]).await?;
+    let rows = transaction.query(&sql, &[&sources, &patients, &organisations, &own, &code, &count, &offset]).await?;
+    // Nothing found is not evidence of absence: why there is nothing is said as the page says it.
+    let absence = if total == 0 && code.is_none() {
+        let coverage = record::coverage(&transaction, &person, &decision, &app.site.teams, now()).await?;
+        Some(coverage.absence(Kind::Observation, false).concept(Kind::Observation, |code| app.organisation_name(code)))
+    } else {
+        None
+    };
     transaction.commit().await?;
     let entries = rows.iter().map(|row| resources::observation(id, &clinical::observation(row))).collect();
     let mut links = vec![("self", format!("Observation?{}", raw.unwrap_or_default()))];
@@ -260,11 +277,17 @@ pub async fn observations(
         links.push(("next", format!("Observation?patient={id}{code}&_count={count}&_offset={}", offset + count)));
     }
     let mut bundle = resources::bundle(total, entries, &links);
-    if !decision.withheld.is_empty() {
+    let issue = match absence {
+        Some(absence) => Some(json!({"severity": "information", "code": "informational", "details": absence})),
         // What and how much is not said.
-        let incomplete =
-            json!([{"severity": "information", "code": "suppressed", "diagnostics": "the result is incomplete"}]);
-        let outcome = json!({"resource": {"resourceType": "OperationOutcome", "issue": incomplete}, "search": {"mode": "outcome"}});
+        None if decision.limited => {
+            Some(json!({"severity": "information", "code": "suppressed", "diagnostics": "the result is incomplete"}))
+        }
+        None => None,
+    };
+    if let Some(issue) = issue {
+        let outcome =
+            json!({"resource": {"resourceType": "OperationOutcome", "issue": [issue]}, "search": {"mode": "outcome"}});
         if let Some(entries) = bundle["entry"].as_array_mut() {
             entries.push(outcome);
         }

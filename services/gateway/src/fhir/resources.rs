@@ -11,7 +11,6 @@ use crate::{
         clinical::{Coded, Observation},
     },
 };
-use event::Kind;
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -93,11 +92,7 @@ pub fn patient(person: &Person, decision: &Decision) -> Value {
     let mut resource = Map::new();
     resource.insert("resourceType".into(), "Patient".into());
     resource.insert("id".into(), person.id.to_string().into());
-    let shown: Vec<_> = person
-        .identities
-        .iter()
-        .filter(|identity| decision.shows(&identity.organisation, Kind::Demographics))
-        .collect();
+    let shown: Vec<_> = person.identities.iter().filter(|identity| identity.shown_by(decision)).collect();
     let mut identifiers: Vec<Value> = Vec::new();
     for identity in &shown {
         if let Some(number) = &identity.nhs_number {

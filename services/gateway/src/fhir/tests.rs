@@ -3,6 +3,7 @@
 use super::*;
 use crate::access::Why;
 use crate::record::{Identity, clinical::Provenance};
+use event::Kind;
 use std::collections::BTreeSet;
 
 fn potassium() -> Observation {
@@ -123,7 +124,9 @@ fn a_patient_shows_only_what_the_decision_shows() {
         allow: true,
         why: Why::Encounter,
         shown: shown.iter().map(|organisation| ((*organisation).to_owned(), Kind::Demographics)).collect(),
+        own: BTreeSet::new(),
         withheld: BTreeSet::new(),
+        limited: false,
         glass: None,
     };
     let own = patient(&person, &decision(&["RSM01"]));

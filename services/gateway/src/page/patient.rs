@@ -17,7 +17,6 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use deadpool_postgres::Transaction;
-use event::Kind;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -43,7 +42,7 @@ pub fn main_identity<'a>(person: &'a Person, decision: &Decision) -> Option<&'a 
     person
         .identities
         .iter()
-        .filter(|identity| decision.shows(&identity.organisation, Kind::Demographics))
+        .filter(|identity| identity.shown_by(decision))
         .max_by_key(|identity| (identity.nhs_number_verified, identity.family.is_some(), identity.committed_at))
 }
 
@@ -69,7 +68,7 @@ pub async fn record(State(app): State<Shared>, signed: Signed, Path(id): Path<Uu
         });
     }
     let clinical = clinical::read(&transaction, &person, &decision).await?;
-    let held = person.held || record::held_elsewhere(&transaction, &person).await?;
+    let held = person.held || record::held_elsewhere(&transaction, &person, &decision).await?;
     transaction.commit().await?;
     let facts = view::Facts { app: &app, person: &person, decision: &decision, clinical: &clinical, held, now: now() };
     let frame = |title: String| Frame::new(&app, actor, title, "patients");

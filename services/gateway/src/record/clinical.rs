@@ -1,6 +1,6 @@
 //! The clinical rows of a person, only those that may be shown, and no more than a page takes.
 
-use super::{Person, micros};
+use super::{Person, micros, released};
 use crate::{GatewayError, access::Decision};
 use deadpool_postgres::GenericClient;
 use event::{Kind, Micros};
@@ -11,6 +11,8 @@ use tokio_postgres::{Row, types::ToSql};
 pub const RESULTS_PER_TEST_MAX: i64 = 8;
 pub const RESULTS_MAX: i64 = 600;
 pub const ROWS_PER_KIND_MAX: i64 = 300;
+/// A source without a change for so long is said to be perhaps behind.
+const FRESH_MAX: Micros = 3_600_000_000;
 
 /// Where a row comes from.
 #[derive(Clone, Default)]
@@ -114,6 +116,18 @@ pub struct Freshness {
     pub unattributed: i64,
 }
 
+impl Freshness {
+    /// Something of it has been read.
+    pub const fn known(&self) -> bool {
+        self.applied_at > 0
+    }
+
+    /// Newer changes may be missing.
+    pub const fn behind(&self, now: Micros) -> bool {
+        !self.known() || now - self.applied_at > FRESH_MAX
+    }
+}
+
 #[derive(Clone, Default)]
 pub struct Clinical {
     pub observations: Vec<Observation>,
@@ -205,12 +219,18 @@ pub(crate) fn organisations(decision: &Decision, kind: Kind) -> Vec<&str> {
     shown.into_iter().flatten().filter(|(_, of)| *of == kind).map(|(organisation, _)| organisation.as_str()).collect()
 }
 
+/// The organisations whose confidential rows are the reader's own.
+pub(crate) fn own(decision: &Decision) -> Vec<&str> {
+    decision.own.iter().map(String::as_str).collect()
+}
+
 fn list_sql(table: &str, columns: &str, order: &str) -> String {
     format!(
         "select {}, {columns} from record.{table} t
          join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
-         where not t.retracted and t.organisation = any($3) order by {order} limit {ROWS_PER_KIND_MAX}",
-        common()
+         where not t.retracted and {} order by {order} limit {ROWS_PER_KIND_MAX}",
+        common(),
+        released(3, 4)
     )
 }
 
@@ -221,10 +241,11 @@ fn observation_sql() -> String {
                 partition by coalesce(t.analyte, t.snomed, t.loinc, lower(t.code_text), t.record)
                 order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record) as nth
             from record.observation t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
-            where not t.retracted and t.organisation = any($3)) t
+            where not t.retracted and {}) t
          where nth <= {RESULTS_PER_TEST_MAX}
          order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record limit {RESULTS_MAX}",
-        observation_columns()
+        observation_columns(),
+        released(3, 4)
     )
 }
 
@@ -252,17 +273,16 @@ pub async fn read(client: &impl GenericClient, person: &Person, decision: &Decis
             &active_first,
         ),
         list_sql("condition", &condition, &active_first),
-        freshness_sql(),
     ];
-    let parameters = |organisations| -> [&(dyn ToSql + Sync); 3] { [&sources, &patients, organisations] };
+    let own = own(decision);
+    let parameters = |organisations| -> [&(dyn ToSql + Sync); 4] { [&sources, &patients, organisations, &own] };
     let (po, pm, pa, pc) = (parameters(&o), parameters(&m), parameters(&a), parameters(&c));
-    let pf: [&(dyn ToSql + Sync); 2] = [&sources, &patients];
     let (observations, medications, allergies, conditions, freshness) = tokio::try_join!(
-        client.query(&sql[0], &po),
-        client.query(&sql[1], &pm),
-        client.query(&sql[2], &pa),
-        client.query(&sql[3], &pc),
-        client.query(&sql[4], &pf),
+        async { Ok(client.query(&sql[0], &po).await?) },
+        async { Ok(client.query(&sql[1], &pm).await?) },
+        async { Ok(client.query(&sql[2], &pa).await?) },
+        async { Ok(client.query(&sql[3], &pc).await?) },
+        freshness(client, person),
     )?;
     let full = |rows: &[Row], max: i64| rows.len() as i64 >= max;
     Ok(Clinical {
@@ -272,7 +292,7 @@ pub async fn read(client: &impl GenericClient, person: &Person, decision: &Decis
         medications: medications.iter().map(medication_of).collect(),
         allergies: allergies.iter().map(allergy_of).collect(),
         conditions: conditions.iter().map(condition_of).collect(),
-        freshness: freshness.iter().map(freshness_of).collect(),
+        freshness,
     })
 }
 
@@ -309,6 +329,13 @@ fn condition_of(row: &Row) -> Condition {
         significance: row.get(CODED + 1),
         ended_at: row.get(CODED + 2),
     }
+}
+
+/// How far each source of the person has come.
+pub async fn freshness(client: &impl GenericClient, person: &Person) -> Result<Vec<Freshness>, GatewayError> {
+    let (sources, patients) = person.names();
+    let rows = client.query(&freshness_sql(), &[&sources, &patients]).await?;
+    Ok(rows.iter().map(freshness_of).collect())
 }
 
 fn freshness_sql() -> String {

@@ -1,14 +1,16 @@
 //! Reading the record: persons by link, their identity, and what access depends on.
 
+pub mod absence;
 pub mod clinical;
 pub mod summary;
 
 use crate::{
     GatewayError,
-    access::{Contact, Grant, Holding, PatientContext},
+    access::{Contact, Decision, Grant, Holding, PatientContext},
 };
+use absence::Coverage;
 use deadpool_postgres::GenericClient;
-use event::{Kind, Micros};
+use event::{Kind, Micros, NhsNumber, teams::Teams};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
@@ -36,6 +38,14 @@ pub struct Identity {
     pub objection: bool,
     pub committed_at: Micros,
     pub event_id: String,
+    /// Its source marks the whole patient as confidential.
+    pub confidential: bool,
+}
+
+impl Identity {
+    pub fn shown_by(&self, decision: &Decision) -> bool {
+        decision.shows(&self.organisation, Kind::Demographics, self.confidential)
+    }
 }
 
 /// One person: their source patients, and the facts that access depends on.
@@ -53,6 +63,12 @@ pub struct Person {
 }
 
 impl Person {
+    /// Whether an identity that the decision shows has this number.
+    pub fn shows_number(&self, decision: &Decision, number: &NhsNumber) -> bool {
+        let shown = self.identities.iter().filter(|identity| identity.shown_by(decision));
+        shown.into_iter().any(|identity| identity.nhs_number.as_deref() == Some(number.as_str()))
+    }
+
     pub fn names(&self) -> (Vec<&str>, Vec<&str>) {
         self.sources.iter().map(|(source, patient)| (source.as_str(), patient.as_str())).unzip()
     }
@@ -82,7 +98,7 @@ pub async fn persons(
         persons.values().flat_map(|person| person.sources.iter().map(|key| (key.clone(), person.id))).collect();
     let (sources, patients): (Vec<&str>, Vec<&str>) =
         owner.keys().map(|(source, patient)| (source.as_str(), patient.as_str())).unzip();
-    let identity_sql = identity_sql();
+    let (identity_sql, holdings_sql) = (identity_sql(), holdings_sql());
     let contact_sql = format!(
         "select t.source, t.patient, t.team, {}, coalesce(t.referral, false) from record.encounter t
          join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
@@ -100,7 +116,7 @@ pub async fn persons(
     let (identities, contacts, holdings, grants) = tokio::try_join!(
         client.query(&identity_sql, &keys),
         client.query(&contact_sql, &keys),
-        client.query(HOLDINGS, &keys),
+        client.query(&holdings_sql, &keys),
         client.query(&grant_sql, &mine),
     )?;
     let person_of = |row: &Row| owner.get(&(row.get(0), row.get(1))).copied();
@@ -117,16 +133,17 @@ pub async fn persons(
             person.context.contacts.push(Contact { team: row.get(2), ended_at: row.get(3), referral: row.get(4) });
         }
     }
-    let mut held: BTreeMap<(Uuid, String), BTreeSet<Kind>> = BTreeMap::new();
+    let mut held: BTreeMap<(Uuid, String), [BTreeSet<Kind>; 2]> = BTreeMap::new();
     for row in &holdings {
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == row.get::<_, &str>(3));
         if let (Some(id), Some(kind)) = (person_of(row), kind) {
-            held.entry((id, row.get(2))).or_default().insert(kind);
+            held.entry((id, row.get(2))).or_default()[usize::from(row.get::<_, bool>(4))].insert(kind);
         }
     }
-    for ((id, organisation), kinds) in held {
+    for ((id, organisation), [open, confidential]) in held {
         if let Some(person) = persons.get_mut(&id) {
-            person.context.holdings.push(Holding { organisation, kinds: kinds.into_iter().collect() });
+            let [kinds, confidential] = [open, confidential].map(|kinds| kinds.into_iter().collect());
+            person.context.holdings.push(Holding { organisation, kinds, confidential });
         }
     }
     for row in &grants {
@@ -167,7 +184,7 @@ fn identity_sql() -> String {
     format!(
         "select t.source, t.patient, t.organisation, t.nhs_number, coalesce(t.nhs_number_verified, false),
             t.nhs_number_text, t.family, t.given, t.birth_date::text, t.death_date::text, t.gender, t.postcode,
-            t.registered_practice, coalesce(t.objection, false), {}, t.event_id
+            t.registered_practice, coalesce(t.objection, false), {}, t.event_id, t.confidential
          from record.patient t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
          where not t.retracted order by t.source, t.patient",
         micros("t.committed_at")
@@ -192,27 +209,63 @@ fn identity(row: &Row) -> Identity {
         objection: row.get(13),
         committed_at: row.get(14),
         event_id: row.get(15),
+        confidential: row.get(16),
     }
 }
 
-const HOLDINGS: &str = "
-    with s as (select * from unnest($1::text[], $2::text[]) as s(source, patient))
-    select distinct source, patient, organisation, 'demographics' from record.patient join s using (source, patient) where not retracted
-    union all
-    select distinct source, patient, organisation, 'observation' from record.observation join s using (source, patient) where not retracted
-    union all
-    select distinct source, patient, organisation, 'medication' from record.medication join s using (source, patient) where not retracted
-    union all
-    select distinct source, patient, organisation, 'allergy' from record.allergy join s using (source, patient) where not retracted
-    union all
-    select distinct source, patient, organisation, 'condition' from record.condition join s using (source, patient) where not retracted
-    union all
-    select distinct source, patient, organisation, 'encounter' from record.encounter join s using (source, patient) where not retracted";
+/// Whether the source of the row `t` marks it, or its whole patient, as confidential.
+pub(crate) const CONFIDENTIAL: &str = "(t.confidential or exists (select from record.patient c
+    where c.source = t.source and c.patient = t.patient and c.confidential))";
 
-/// Whether a source patient with one of these NHS numbers is held apart from this person.
-pub async fn held_elsewhere(client: &impl GenericClient, person: &Person) -> Result<bool, GatewayError> {
-    let numbers: Vec<&str> = person.identities.iter().filter_map(|identity| identity.nhs_number.as_deref()).collect();
+/// Whether the row `t` may leave: one of the organisations in `$shown` holds it, and where it is confidential, one of
+/// those in `$own` (see [`Decision::own`]). Every read of clinical rows has this condition.
+pub(crate) fn released(shown: usize, own: usize) -> String {
+    format!("(t.organisation = any(${shown}) and (t.organisation = any(${own}) or not {CONFIDENTIAL}))")
+}
+
+fn holdings_sql() -> String {
+    let tables = [
+        ("patient", "demographics"),
+        ("observation", "observation"),
+        ("medication", "medication"),
+        ("allergy", "allergy"),
+        ("condition", "condition"),
+        ("encounter", "encounter"),
+    ];
+    let of_table = tables.map(|(table, kind)| {
+        format!(
+            "select distinct t.source, t.patient, t.organisation, '{kind}', {CONFIDENTIAL}
+             from record.{table} t join s using (source, patient) where not t.retracted"
+        )
+    });
+    let all = of_table.join(" union all ");
+    format!("with s as (select * from unnest($1::text[], $2::text[]) as s(source, patient)) {all}")
+}
+
+/// What there is to look in for this reader.
+pub async fn coverage(
+    client: &impl GenericClient,
+    person: &Person,
+    decision: &Decision,
+    teams: &Teams,
+    now: Micros,
+) -> Result<Coverage, GatewayError> {
+    let held = person.held || held_elsewhere(client, person, decision).await?;
+    let freshness = clinical::freshness(client, person).await?;
+    Ok(Coverage::of(person, decision, &freshness, held, teams, now))
+}
+
+/// Whether a source patient with one of the NHS numbers that the decision shows is held apart from this person.
+pub async fn held_elsewhere(
+    client: &impl GenericClient,
+    person: &Person,
+    decision: &Decision,
+) -> Result<bool, GatewayError> {
+    let shown = person.identities.iter().filter(|identity| identity.shown_by(decision));
+    let numbers: Vec<&str> = shown.filter_map(|identity| identity.nhs_number.as_deref()).collect();
+    let own: Vec<&str> = decision.own.iter().map(String::as_str).collect();
     let sql = "select exists (select from record.patient p join record.link l using (source, patient)
-        where l.status = 'held' and not p.retracted and p.nhs_number = any($1) and l.person <> $2::text::uuid)";
-    Ok(client.query_one(sql, &[&numbers, &person.id.to_string()]).await?.get(0))
+        where l.status = 'held' and not p.retracted and p.nhs_number = any($1) and l.person <> $2::text::uuid
+            and (not p.confidential or p.organisation = any($3)))";
+    Ok(client.query_one(sql, &[&numbers, &person.id.to_string(), &own]).await?.get(0))
 }

@@ -47,7 +47,10 @@ values
     ('riverside', 'p-1', 'allergy/1', 'R1V01', pg_temp.pos(11), 1, 'e11', now(), '2011-02-03', true,
         'Allergy to penicillin', 'http://snomed.info/sct', '91936005', '91936005', 'anaphylaxis', 'severe', false, true),
     ('stmarys', '42', 'allergy/2', 'RSM01', pg_temp.pos(12), 1, 'e12', now(), '2024-02-03', true,
-        'Latex <script>alert(1)</script>', 'urn:causeway:local:stmarys', 'LATEX', null, 'rash', null, false, true);
+        'Latex <script>alert(1)</script>', 'urn:causeway:local:stmarys', 'LATEX', null, 'rash', null, false, true),
+    -- Olive objects: what the practice holds is for the practice.
+    ('riverside', 'p-2', 'allergy/3', 'R1V01', pg_temp.pos(17), 1, 'e17', now(), '2019-02-03', true,
+        'Allergy to nuts', 'http://snomed.info/sct', '91934008', '91934008', 'anaphylaxis', 'severe', false, true);
 
 insert into record.medication (source, patient, record, organisation, position, revision, event_id, committed_at, effective_at, snapshot,
     code_text, snomed, dosage, course, active, started_at, last_issued_at)

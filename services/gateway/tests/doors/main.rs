@@ -168,6 +168,12 @@ async fn objection_withholds_without_saying_what(doors: &Doors<'_>) -> anyhow::R
     let (status, page) = doors.get(&token, &format!("/patients/{OLIVE}")).await?;
     ensure!(status == StatusCode::OK && page.contains("Incomplete:"));
     ensure!(!page.contains("Riverside"), "what is withheld is not named");
+    ensure!(page.matches("None shown here").count() == 3, "allergies, problems and medicines say the same: {page}");
+    for words in ["ask the patient", "No GP record", "Not on the", "apixaban", "anaphylaxis"] {
+        ensure!(!page.contains(words), "of a patient who objects the page says: {words}");
+    }
+    let (_, gps) = doors.get(&doors.token("gp.riverside").await?, &format!("/patients/{OLIVE}")).await?;
+    ensure!(gps.contains("anaphylaxis"), "the practice sees its own");
     let gp = doors.token("gp.riverside").await?;
     let (_, inbox) = doors.get(&gp, "/inbox").await?;
     ensure!(inbox.contains("Potassium 6.7") && !inbox.contains("Potassium of Olive"), "an objection holds for alerts");

@@ -7,6 +7,7 @@ use crate::{
     page::{Frame, format},
     record::{
         Identity, Person,
+        absence::Coverage,
         clinical::{Allergy, Clinical, Coded, Condition, Freshness, Medication, Observation, Provenance},
         summary::{self, Allergies, TREND_MAX, TestResult, Trend},
     },
@@ -14,8 +15,6 @@ use crate::{
 use askama::Template;
 use event::{Kind, Micros};
 
-/// A source without a change for so long is said to be perhaps behind.
-const FRESH_MAX: Micros = 3_600_000_000;
 /// Entries without a value that the page lists.
 const ENTRIES_MAX: usize = 100;
 
@@ -43,14 +42,16 @@ pub struct RecordPage {
     identities: Vec<IdentityLine>,
     glass: Option<(String, String)>,
     reason_max: usize,
-    /// Something was withheld, is in quarantine, or a link is on hold. Which it was is not said.
+    /// Something may not be shown, is in quarantine, or a link is on hold. Which it is, is not said.
     incomplete: bool,
+    /// All may be shown, and nothing of it is a general practice's.
+    no_practice: bool,
+    absent: Absent,
     held: bool,
     cut: bool,
     steroids: Vec<(String, String)>,
     allergies: Vec<Item>,
     none_known: Vec<Item>,
-    allergies_complete: bool,
     medicines: Vec<MedicineRow>,
     past_medicines: Vec<Item>,
     problems: Vec<Item>,
@@ -59,6 +60,16 @@ pub struct RecordPage {
     results: Vec<ResultRow>,
     entries: Vec<Item>,
     sources: Vec<SourceLine>,
+}
+
+/// What each list says when it is empty, and each side of the medicines where it has none of an ingredient.
+struct Absent {
+    allergies: String,
+    problems: String,
+    medicines: String,
+    results: String,
+    gp: &'static str,
+    hospital: &'static str,
 }
 
 struct IdentityLine {
@@ -131,6 +142,7 @@ impl RecordPage {
         let identity = main_identity(facts.person, facts.decision);
         let name = identity.map_or_else(|| "Name not shown".to_owned(), |identity| facts.name(identity));
         let clinical = facts.clinical;
+        let coverage = facts.coverage();
         let (allergies, none_known) = facts.allergies();
         let trends = summary::trends(&clinical.observations);
         let (problems, past_problems): (Vec<&Condition>, Vec<&Condition>) =
@@ -142,16 +154,16 @@ impl RecordPage {
             name,
             born: identity.map_or_else(|| "not shown".into(), |identity| facts.born(identity)),
             died: identity.and_then(|identity| identity.death_date.as_deref()).map(format::date),
-            gender: identity.and_then(|identity| identity.gender.clone()).unwrap_or_else(|| "not known".into()),
-            nhs: identity
-                .and_then(|identity| identity.nhs_number.as_deref())
-                .map_or_else(|| "not known".into(), format::nhs_number),
+            gender: shown_or(identity, |identity| identity.gender.clone()),
+            nhs: shown_or(identity, |identity| identity.nhs_number.as_deref().map(format::nhs_number)),
             nhs_verified: identity
                 .is_some_and(|identity| identity.nhs_number.is_some() && identity.nhs_number_verified),
             identities: facts.identities(),
             glass: facts.decision.glass.as_ref().map(|grant| (grant.reason.clone(), format::when(grant.until))),
             reason_max: REASON_CHARS_MAX,
-            incomplete: facts.incomplete(),
+            incomplete: coverage.partial,
+            no_practice: !coverage.partial && !coverage.practice,
+            absent: facts.absent(&coverage, !none_known.is_empty()),
             held: facts.held,
             cut: clinical.cut,
             steroids: summary::steroid_reasons(&clinical.conditions, &clinical.medications)
@@ -160,8 +172,6 @@ impl RecordPage {
                 .collect(),
             allergies,
             none_known,
-            // Whatever is missing: which kind it is, is not said.
-            allergies_complete: !facts.incomplete(),
             medicines: facts.medicines(),
             past_medicines: clinical.medications.iter().filter(|m| !m.active).map(|m| facts.medication(m)).collect(),
             problems: problems.into_iter().map(|condition| facts.condition(condition)).collect(),
@@ -182,10 +192,22 @@ impl RecordPage {
 }
 
 impl Facts<'_> {
-    fn incomplete(&self) -> bool {
-        !self.decision.withheld.is_empty()
-            || self.held
-            || self.clinical.freshness.iter().any(|freshness| freshness.quarantined > 0)
+    fn coverage(&self) -> Coverage {
+        let (teams, freshness) = (&self.app.site.teams, &self.clinical.freshness);
+        Coverage::of(self.person, self.decision, freshness, self.held, teams, self.now)
+    }
+
+    fn absent(&self, coverage: &Coverage, asked: bool) -> Absent {
+        let (teams, name) = (&self.app.site.teams, |code: &str| self.app.organisation_name(code));
+        let words = |kind, asked| coverage.absence(kind, asked).words(kind, name);
+        Absent {
+            allergies: words(Kind::Allergy, asked),
+            problems: words(Kind::Condition, false),
+            medicines: words(Kind::Medication, false),
+            results: words(Kind::Observation, false),
+            gp: coverage.not_listed(true, teams),
+            hospital: coverage.not_listed(false, teams),
+        }
     }
 
     fn name(&self, identity: &Identity) -> String {
@@ -201,11 +223,10 @@ impl Facts<'_> {
     }
 
     fn identities(&self) -> Vec<IdentityLine> {
-        let shown = |identity: &&Identity| self.decision.shows(&identity.organisation, Kind::Demographics);
         self.person
             .identities
             .iter()
-            .filter(shown)
+            .filter(|identity| identity.shown_by(self.decision))
             .map(|identity| IdentityLine {
                 organisation: self.app.organisation_name(&identity.organisation),
                 name: self.name(identity),
@@ -352,26 +373,29 @@ impl Facts<'_> {
         }
     }
 
-    /// Nothing of a source whose organisation's records are all withheld.
+    /// Nothing of a source whose organisation's records, or whose record of this patient, are all withheld.
     fn source(&self, freshness: &Freshness) -> Option<SourceLine> {
-        let known = freshness.applied_at > 0;
-        let organisation = self
-            .person
-            .identities
-            .iter()
-            .find(|identity| identity.source == freshness.source)
-            .map(|i| &i.organisation)?;
-        self.decision.shown.iter().find(|(shown, _)| shown == organisation)?;
+        let known = freshness.known();
+        let shown = |identity: &&Identity| {
+            let kinds = |kind| self.decision.shows(&identity.organisation, kind, identity.confidential);
+            identity.source == freshness.source && Kind::ALL.into_iter().any(kinds)
+        };
+        let organisation = &self.person.identities.iter().find(shown)?.organisation;
         Some(SourceLine {
             name: self.app.organisation_name(organisation),
             source: freshness.source.clone(),
             latest: if known { format::when(freshness.committed_at) } else { "nothing received".into() },
             ago: if known { format::ago(freshness.applied_at, self.now) } else { String::new() },
-            behind: !known || self.now - freshness.applied_at > FRESH_MAX,
+            behind: freshness.behind(self.now),
             quarantined: freshness.quarantined,
             unattributed: freshness.unattributed,
         })
     }
+}
+
+/// A detail of the identity: not shown and not recorded are two things.
+fn shown_or(identity: Option<&Identity>, detail: impl Fn(&Identity) -> Option<String>) -> String {
+    identity.map_or_else(|| "not shown".into(), |identity| detail(identity).unwrap_or_else(|| "not recorded".into()))
 }
 
 /// In canonical units where they are known; else as the source wrote it.
