@@ -22,10 +22,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let wanted = |major: &str| arguments.postgres.is_empty() || arguments.postgres.iter().any(|one| one == major);
     let repository = stack::repository();
     let majors: Vec<&str> = VERSIONS.iter().copied().filter(|major| wanted(major)).collect();
+    let names: Vec<&str> = arguments.name.as_deref().into_iter().collect();
     let mut outcomes = Vec::new();
     for major in &majors {
         println!("==> PostgreSQL {major}");
-        outcomes.push(test::run_group(&test::capture_on(major, arguments.name.as_deref()), &repository)?);
+        outcomes.push(test::run_group(&test::capture_on(major, &names), &repository)?);
     }
     let columns = majors.iter().zip(&outcomes).map(|(major, outcome)| (*major, outcome.tests.as_slice()));
     print!("\n{}", table(&columns.collect::<Vec<_>>()));

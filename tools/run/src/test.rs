@@ -12,6 +12,10 @@ use std::{
 const GROUPS: &[&str] = &["tidy", "compose", "contract", "recovery", "end_to_end", "browser"];
 /// Capture is tested against these versions of PostgreSQL, be they installed or not.
 const POSTGRES_VERSIONS: &[&str] = &["15", "18"];
+/// What another version of the server may do otherwise: its types' text, its slots, what it publishes and how it prints
+/// tables. All of capture on every version is `./run matrix`.
+const VERSION_TESTS: &[&str] =
+    &["types", "slot", "schema", "upkeep", "edges_published", "edges_rows", "edges_transactions", "partitions"];
 /// Components of one test share two cores with those of the next; more at once only time out.
 const COMPONENT_TEST_THREADS: &str = "--test-threads=1";
 
@@ -62,10 +66,14 @@ fn group(name: &str, cargo: &[&str]) -> Group {
     Group { name: name.to_owned(), cargo, postgres: None }
 }
 
-/// The tests of capture whose names hold `name`, against a version of PostgreSQL that was fetched.
-pub(crate) fn capture_on(postgres: &'static str, name: Option<&str>) -> Group {
-    let filter = name.map_or("contract::capture".to_owned(), |name| format!("contract::capture_{name}"));
-    let tests = ["test", "-p", "tests", "--test", "all", "--", COMPONENT_TEST_THREADS, &filter];
+/// The tests of capture whose names hold one of `names`, against a version of PostgreSQL that was fetched; none: all.
+pub(crate) fn capture_on(postgres: &'static str, names: &[&str]) -> Group {
+    let mut filters: Vec<String> = names.iter().map(|name| format!("contract::capture_{name}")).collect();
+    if filters.is_empty() {
+        filters.push("contract::capture".to_owned());
+    }
+    let mut tests = vec!["test", "-p", "tests", "--test", "all", "--", COMPONENT_TEST_THREADS];
+    tests.extend(filters.iter().map(String::as_str));
     Group { postgres: Some(postgres), ..group(&format!("contract-{postgres}"), &tests) }
 }
 
@@ -82,7 +90,7 @@ fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
         if name == "contract" {
             let installed = stack::installed_major();
             let others = POSTGRES_VERSIONS.iter().filter(|major| installed.as_deref() != Some(**major));
-            groups.extend(others.map(|major| capture_on(major, None)));
+            groups.extend(others.map(|major| capture_on(major, VERSION_TESTS)));
         }
     }
     Ok(groups)
