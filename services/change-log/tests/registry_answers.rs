@@ -37,7 +37,10 @@ async fn only_a_definite_unknown_is_unknown() {
     assert_eq!(check(&[("429 Too Many Requests", "")]).await, waits);
     assert_eq!(check(&[("404 Not Found", "<html>somebody else's page</html>")]).await, waits, "a wrong path");
     assert_eq!(check(&[("404 Not Found", r#"{"error_code":40401,"message":"Subject not found."}"#)]).await, waits);
-    assert_eq!(check(&[("404 Not Found", r#"{"error_code":40403,"message":"Schema not found"}"#)]).await, (true, false));
+    assert_eq!(
+        check(&[("404 Not Found", r#"{"error_code":40403,"message":"Schema not found"}"#)]).await,
+        (true, false)
+    );
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use std::{
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -72,7 +72,7 @@ pub(crate) fn capture_on(postgres: &'static str, names: &[&str]) -> Group {
     if filters.is_empty() {
         filters.push("contract::capture".to_owned());
     }
-    let mut tests = vec!["test", "-p", "tests", "--test", "all", "--", COMPONENT_TEST_THREADS];
+    let mut tests = vec!["test", "--workspace", "--test", "all", "--", COMPONENT_TEST_THREADS];
     tests.extend(filters.iter().map(String::as_str));
     Group { postgres: Some(postgres), ..group(&format!("contract-{postgres}"), &tests) }
 }
@@ -81,12 +81,13 @@ fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
     let mut groups = vec![
         group("format", &["fmt", "--all", "--check"]),
         group("lints", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-        group("unit", &["test", "--quiet", "--no-fail-fast", "--workspace", "--exclude", "tests", "--"]),
+        unit(repository)?,
     ];
-    groups.push(group("fuzz", &["test", "--quiet", "-p", "tests", "--test", "fuzz"]));
+    groups.push(group("fuzz", &["test", "--quiet", "--workspace", "--test", "fuzz"]));
     for name in folders(&repository.join("tests"))? {
         let filter = format!("{name}::");
-        groups.push(group(&name, &["test", "--quiet", "-p", "tests", "--", COMPONENT_TEST_THREADS, &filter]));
+        let all = ["test", "--quiet", "--workspace", "--test", "all", "--", COMPONENT_TEST_THREADS, &filter];
+        groups.push(group(&name, &all));
         if name == "contract" {
             let installed = stack::installed_major();
             let others = POSTGRES_VERSIONS.iter().filter(|major| installed.as_deref() != Some(**major));
@@ -96,11 +97,46 @@ fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
     Ok(groups)
 }
 
+/// The tests of every crate but those of `tests`. Their targets are named one by one: to leave a package out would give the
+/// others' dependencies other features, and build most of them a second time.
+fn unit(repository: &Path) -> anyhow::Result<Group> {
+    let mut arguments: Vec<String> =
+        ["test", "--quiet", "--no-fail-fast", "--workspace", "--lib", "--bins"].map(str::to_owned).into();
+    for target in targets(repository)? {
+        arguments.extend(["--test".to_owned(), target]);
+    }
+    arguments.push("--".to_owned());
+    Ok(Group { name: "unit".to_owned(), cargo: arguments, postgres: None })
+}
+
+/// The integration tests of the crates in `services` and `tools`.
+fn targets(repository: &Path) -> anyhow::Result<Vec<String>> {
+    let mut targets = Vec::new();
+    for crates in ["services", "tools"] {
+        for one in entries(&repository.join(crates))? {
+            let tests = one.join("tests");
+            for path in if tests.is_dir() { entries(&tests)? } else { Vec::new() } {
+                let is_target = path.extension().is_some_and(|end| end == "rs") || path.join("main.rs").is_file();
+                targets
+                    .extend(path.file_stem().filter(|_| is_target).and_then(|stem| stem.to_str()).map(str::to_owned));
+            }
+        }
+    }
+    targets.sort_unstable();
+    targets.dedup();
+    Ok(targets)
+}
+
+fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
 /// The folders that are modules of tests.
 fn folders(tests: &Path) -> anyhow::Result<Vec<String>> {
-    let entries = std::fs::read_dir(tests).with_context(|| format!("cannot read {}", tests.display()))?;
-    let modules = entries.flatten().filter(|entry| entry.path().join("mod.rs").is_file());
-    let mut names: Vec<String> = modules.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let modules = entries(tests)?.into_iter().filter(|path| path.join("mod.rs").is_file());
+    let mut names: Vec<String> =
+        modules.filter_map(|path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned)).collect();
     names.retain(|name| name != "support");
     names.sort_by_key(|name| (GROUPS.iter().position(|group| group == name).unwrap_or(GROUPS.len()), name.clone()));
     Ok(names)
@@ -116,7 +152,8 @@ fn chosen(groups: Vec<Group>, name: Option<&str>) -> Vec<Group> {
     for group in &mut unit {
         group.cargo.push(name.to_owned());
     }
-    unit.push(group("tests", &["test", "--quiet", "-p", "tests", "--", COMPONENT_TEST_THREADS, name]));
+    let all = ["test", "--quiet", "--workspace", "--test", "all", "--", COMPONENT_TEST_THREADS, name];
+    unit.push(group("tests", &all));
     unit
 }
 
@@ -196,6 +233,13 @@ mod tests {
         assert_eq!(one("test a::b ... ok"), Some(("a::b".to_owned(), true)));
         assert_eq!(one("test a::b ... FAILED"), Some(("a::b".to_owned(), false)));
         assert_eq!(one("test result: ok. 1 passed; 0 failed"), None);
+    }
+
+    #[test]
+    fn every_crate_s_integration_tests_are_named_and_those_of_the_groups_are_not() {
+        let targets = targets(&stack::repository()).expect("the repository");
+        assert!(["suite", "live", "doors", "replay"].iter().all(|name| targets.iter().any(|known| known == name)));
+        assert!(!targets.iter().any(|name| name == "all" || name == "fuzz"), "{targets:?}");
     }
 
     #[test]

@@ -7,8 +7,7 @@
 //! `./run up` once fetches Kafka, the registry and PostgreSQL's versions into `.local/` (or run
 //! `mvn -q -B -f tools/stack/maven/pom.xml -Dlocal=$PWD/.local generate-resources`). Then:
 //!
-//! ```no_run
-//! # async fn example() -> anyhow::Result<()> {
+//! ```text
 //! let mut region = stack::Region::start(std::path::Path::new("folder")).await?;
 //! region.gp.execute("riverside", "create schema emis").await?;
 //! let capture = region.gp.create_role("causeway_capture", "login replication").await?;
@@ -17,7 +16,6 @@
 //! region.kafka.kill_9()?;
 //! region.kafka.restart().await?; // same ports, same data
 //! region.stop().await
-//! # }
 //! ```
 //!
 //! Every component dereferences to its [`Part`], which has `pid`, `kill_9`, `pause`, `resume`,
