@@ -69,6 +69,9 @@ impl Comparator {
     }
 }
 
+/// Why a result is unchecked whose code is known, and is of no analyte that a rule can watch.
+pub const NOT_WATCHED: &str = "not watched";
+
 /// FHIR `ObservationStatus`, the part that sources use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ResultStatus {
@@ -186,7 +189,8 @@ pub struct Observation {
     pub specimen: Option<String>,
     /// The team (or practice) that asked for the test: a team id of the site.
     pub requester: Option<String>,
-    /// Why the number cannot be used: `unknown unit`, `not a number`, `unknown code`.
+    /// Why no rule has judged it. Of `NOT_WATCHED` the number holds; otherwise it cannot be used: `unknown unit`,
+    /// `not a number`, `unknown code`.
     pub unchecked: Option<String>,
     pub comment: Option<String>,
     /// A status that the mapping does not list, as its source wrote it; `status` is then `Unknown`.

@@ -177,6 +177,7 @@ create table emis.problem (
     parent_problem_observation_id uuid,
     parent_problem_relationship varchar(50),
     comment text,
+    is_confidential boolean,
     is_deleted boolean not null default false
 );
 

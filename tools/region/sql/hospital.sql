@@ -27,6 +27,7 @@ create table pas.patient (
     sex_code varchar(10), -- 1 male, 2 female, 9 not specified (NHS person stated gender)
     postcode varchar(10),
     gp_practice_ods varchar(20), -- as the patient said; the practice's own register decides
+    confid_level varchar(20), -- RESTRICTED: the whole patient; NULL or ROUTINE: not
     -- Trap: a boolean that is a smallint. 0: the row is void.
     active_ind smallint not null default 1,
     updated_at timestamptz not null default now()
@@ -49,6 +50,7 @@ create table pas.encounter (
     encntr_class varchar(20) not null, -- EMERGENCY, INPATIENT, OUTPATIENT
     department_code varchar(20), -- pas.department
     reason_text varchar(500),
+    confid_level varchar(20), -- RESTRICTED: the visit and what was ordered, found and given in it
     start_at timestamptz not null,
     end_at timestamptz, -- NULL: still here
     active_ind smallint not null default 1
@@ -62,6 +64,7 @@ create table pas.referral (
     from_ods varchar(20),
     reason_text varchar(500),
     priority varchar(20), -- ROUTINE, URGENT, 2WW
+    confid_level varchar(20),
     received_at timestamptz not null,
     closed_at timestamptz,
     active_ind smallint not null default 1
@@ -88,6 +91,7 @@ create table lims."order" (
     requesting_department varchar(20), -- pas.department
     tests varchar(20)[] not null default '{}', -- the panels asked for
     "group" varchar(20), -- ROUTINE, URGENT
+    confid_level varchar(20), -- RESTRICTED: a clinic that tells nobody, whatever the visit says
     ordered_at timestamptz not null
 );
 create index on lims."order" (person_id);
@@ -128,7 +132,7 @@ create table lims.result (
     line_id bigint not null, -- the line on the report: the record
     analysis_id bigint not null,
     test_code varchar(20) not null, -- lims.local_test, which may not have it yet
-    "value" varchar(255), -- Trap: text: "6.7", ">6.0", "Haemolysed", "1,024", ""
+    "value" varchar(255), -- Trap: text: "6.7", ">6.0", "Haemolysed", "0,900", ""
     result_nbr integer, -- Trap: the supplier's own reading of it, decimals cut off. Not to be used.
     unit_text varchar(30), -- Trap: as somebody once typed it: mmol/L, mlU/ml, UI/L, 10^3/µl
     -- Trap: no limit is not NULL but infinity.
@@ -177,8 +181,9 @@ create table epma.prescription (
     dose_schedule json, -- Trap: json, not jsonb: spaces and key order are kept
     kind varchar(20), -- INPATIENT, DISCHARGE, STAT
     status epma.prescription_status not null,
+    status_reason varchar(500), -- why it was stopped or suspended
     start_at timestamptz not null,
-    stop_at timestamptz,
+    stop_at timestamptz, -- Trap: a STAT dose that was given stays active, and has its end here
     first_dose_on date,
     updated_at timestamptz not null
 );

@@ -330,7 +330,10 @@ pub fn gp_reference() -> GpReference {
                 is_deleted: false,
             })
             .collect(),
-        sensitive_codes: vec![gp::SensitiveCode { code_id: 5901, snomed_concept_id: None }],
+        sensitive_codes: vec![
+            gp::SensitiveCode { code_id: 5901, snomed_concept_id: None },
+            gp::SensitiveCode { code_id: 5311, snomed_concept_id: Some(35_489_007) },
+        ],
     }
 }
 

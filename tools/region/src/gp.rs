@@ -151,6 +151,7 @@ rows! {
         parent_problem_observation_id: Option<Uuid>,
         parent_problem_relationship: Option<String>,
         comment: Option<String>,
+        is_confidential: Option<bool>,
         is_deleted: bool,
     }
 

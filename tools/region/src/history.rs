@@ -18,6 +18,8 @@ pub const IDS_PER_PERSON: i64 = 1_000;
 pub const PERSON_BASE: i64 = 5_000_000;
 /// How far histories reach back.
 const YEARS: i64 = 5;
+/// One person in so many whom a source marks as confidential.
+const CONFIDENTIAL_ONE_IN: u64 = 401;
 
 /// One person's rows in both databases.
 #[derive(Clone, Default, PartialEq)]

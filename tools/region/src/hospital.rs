@@ -27,6 +27,7 @@ rows! {
         sex_code: Option<String>,
         postcode: Option<String>,
         gp_practice_ods: Option<String>,
+        confid_level: Option<String>,
         active_ind: i16,
         updated_at: Timestamp,
     }
@@ -47,6 +48,7 @@ rows! {
         encntr_class: String,
         department_code: Option<String>,
         reason_text: Option<String>,
+        confid_level: Option<String>,
         start_at: Timestamp,
         end_at: Option<Timestamp>,
         active_ind: i16,
@@ -59,6 +61,7 @@ rows! {
         from_ods: Option<String>,
         reason_text: Option<String>,
         priority: Option<String>,
+        confid_level: Option<String>,
         received_at: Timestamp,
         closed_at: Option<Timestamp>,
         active_ind: i16,
@@ -79,6 +82,7 @@ rows! {
         requesting_department: Option<String>,
         tests: Vec<&'static str>,
         group: Option<String>,
+        confid_level: Option<String>,
         ordered_at: Timestamp,
     }
 
@@ -149,6 +153,7 @@ rows! {
         dose_schedule: Option<String>,
         kind: Option<String>,
         status: &'static str,
+        status_reason: Option<String>,
         start_at: Timestamp,
         stop_at: Option<Timestamp>,
         first_dose_on: Option<Date>,

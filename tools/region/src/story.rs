@@ -245,6 +245,7 @@ pub async fn tuesday_endocrinology(
     authorised: Timestamp,
 ) -> Result<Tuesday, RegionError> {
     let referral = hospital::Referral {
+        confid_level: None,
         referral_id: hospital_id(seen, 20),
         person_id: HOSPITAL_PERSON,
         department_code: Some("ENDO".into()),
@@ -350,6 +351,7 @@ pub async fn withdraw(hospital: &Client, line: i64) -> Result<(), RegionError> {
 
 fn encounter(id: i64, class: &str, department: &str, reason: &str, start: Timestamp) -> hospital::Encounter {
     hospital::Encounter {
+        confid_level: None,
         encntr_id: id,
         person_id: HOSPITAL_PERSON,
         encntr_class: class.into(),

@@ -11,7 +11,7 @@ use event::Code;
 use lab::Analyte;
 
 /// The systems a mapping can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum System {
     ReadV2,
     Snomed,
@@ -62,7 +62,8 @@ pub struct Coded {
 pub fn code(source: &str, text: Option<String>, codes: &[(System, String)]) -> Coded {
     let first = codes.first();
     let given = |wanted: System| codes.iter().find(|(system, _)| *system == wanted).map(|(_, code)| code.clone());
-    let analyte = codes.iter().find_map(|(system, code)| lab::find(*system, code));
+    let found = codes.iter().find_map(|(system, code)| lab::find(*system, code));
+    let member = found.map(|(_, member)| member);
     let read = given(System::ReadV2).map(|code| read::normal(&code));
     let condition = || {
         let known = CONDITIONS.iter().find(|(code, _)| Some(*code) == read.as_deref());
@@ -75,11 +76,11 @@ pub fn code(source: &str, text: Option<String>, codes: &[(System, String)]) -> C
         original_code: first.map(|(_, code)| code.clone()),
         snomed: given(System::Snomed)
             .or_else(|| given(System::Dmd))
-            .or_else(|| analyte.and_then(|analyte| analyte.snomed.first().map(|&c| c.into())))
+            .or_else(|| member.and_then(|member| member.snomed.first().map(|&c| c.into())))
             .or_else(condition),
-        loinc: given(System::Loinc).or_else(|| analyte.and_then(|analyte| analyte.loinc.first().map(|&c| c.into()))),
+        loinc: given(System::Loinc).or_else(|| member.and_then(|member| member.loinc.first().map(|&c| c.into()))),
     };
-    Coded { code, analyte }
+    Coded { code, analyte: found.map(|(analyte, _)| analyte) }
 }
 
 #[cfg(test)]
@@ -108,6 +109,11 @@ mod tests {
         check(&[(System::Snomed, "1107761000000109")], "potassium 2823-3 1107761000000109 1107761000000109");
         check(&[(System::Loinc, "2160-0")], "creatinine 2160-0 1000731000000107 2160-0");
         check(&[(System::Local, "K"), (System::Loinc, "2823-3")], "potassium 2823-3 1000651000000109 K");
+        // Whole blood is watched like serum, and is not called serum.
+        check(&[(System::Loinc, "6298-4")], "potassium 6298-4 - 6298-4");
+        check(&[(System::ReadV2, "44h8.")], "potassium 2823-3 1017401000000106 44h8.");
+        check(&[(System::ReadV2, "44TK.")], "glucose 14771-0 997681000000108 44TK.");
+        check(&[(System::Loinc, "41653-7")], "glucose 41653-7 - 41653-7");
     }
 
     #[test]

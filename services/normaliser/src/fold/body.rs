@@ -1,18 +1,25 @@
 //! From a record's rows to what the event says of it.
 
-use super::view::View;
+use super::view::{self, View};
 use crate::{
-    coding::{self, Coded, units, value},
+    coding::{
+        self, Coded, units,
+        value::{self, Beside},
+    },
     mapping::{
         AllergyRule, BodyRule, CodeRule, ConditionRule, DemographicsRule, EncounterRule, MedicationRule,
-        ObservationRule, shown,
+        ObservationRule, State, UNKNOWN, shown,
     },
 };
 use event::{
-    Allergy, Body, Comparator, Condition, Demographics, Encounter, Measurement, Medication, Micros, NhsNumber,
-    Observation, ResultStatus,
+    Allergy, Body, Comparator, Condition, Demographics, Encounter, Measurement, Medication, Micros, NOT_WATCHED,
+    NhsNumber, Observation, ResultStatus,
 };
 
+/// Two cells tell two numbers, or two comparators.
+const DIFFER: &str = "number and text differ";
+/// Statuses of a medicine that may still be taken; what is on hold is not given now, and may be again.
+const CURRENT: [&str; 3] = ["active", "on-hold", UNKNOWN];
 const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
 /// Shown with the source's comment when a result is dated more than a day after it was entered.
 pub const DATED_LATER: &str = "(dated after it was entered)";
@@ -23,6 +30,7 @@ pub struct Draft {
     pub organisation: String,
     pub entered_at: Option<Micros>,
     pub effective_at: Option<Micros>,
+    pub confidential: bool,
     pub body: Body,
 }
 
@@ -49,7 +57,8 @@ pub fn draft(view: &View<'_>, organisation: &str) -> Draft {
         BodyRule::Encounter(rule) => Body::Encounter(encounter(view, rule)),
     };
     let organisation = view.text(record.organisation.as_ref()).unwrap_or_else(|| organisation.to_owned());
-    Draft { organisation, entered_at, effective_at, body }
+    let confidential = view.any(&record.confidential_when);
+    Draft { organisation, entered_at, effective_at, confidential, body }
 }
 
 fn demographics(view: &View<'_>, rule: &DemographicsRule) -> Demographics {
@@ -57,7 +66,7 @@ fn demographics(view: &View<'_>, rule: &DemographicsRule) -> Demographics {
     let nhs_number = written.as_deref().and_then(NhsNumber::parse);
     Demographics {
         nhs_number,
-        nhs_number_verified: nhs_number.is_some() && !rule.verified_when.is_empty() && view.all(&rule.verified_when),
+        nhs_number_verified: nhs_number.is_some() && view.asserted_all(&rule.verified_when),
         nhs_number_text: if nhs_number.is_some() { None } else { written },
         family: view.text(rule.family.as_ref()),
         given: view.text(rule.given.as_ref()),
@@ -97,21 +106,25 @@ fn observation(view: &View<'_>, rule: &ObservationRule) -> Observation {
         unchecked = unchecked.or(Some("unknown code"));
     } else if value.unit.as_deref().is_some_and(|unit| !units::is_unit(unit)) {
         unchecked = unchecked.or(Some("unknown unit"));
+    } else if value.number.is_some() || value.text.is_some() {
+        // A known code that no rule can watch must not look like one that was found to be in order.
+        unchecked = unchecked.or(Some(NOT_WATCHED));
     }
+    let (status, status_text) = status(view, rule);
     Observation {
         code,
         analyte: analyte.map(|analyte| analyte.key.to_owned()),
         value,
-        status: status(view, rule),
+        status,
         authorised_at: view.time(rule.authorised_at.as_ref()),
-        range_low: view.limit(rule.range_low.as_ref()),
-        range_high: view.limit(rule.range_high.as_ref()),
+        range_low: view.limit(rule.range_low.as_ref(), rule.marks),
+        range_high: view.limit(rule.range_high.as_ref(), rule.marks),
         flag: view.text(rule.flag.as_ref()),
         specimen: view.text(rule.specimen.as_ref()),
         requester: view.text(rule.requester.as_ref()),
         unchecked: unchecked.map(str::to_owned),
         comment: view.text(rule.comment.as_ref()),
-        status_text: None,
+        status_text,
     }
 }
 
@@ -121,9 +134,16 @@ fn measurement(view: &View<'_>, rule: &ObservationRule, unchecked: &mut Option<&
     let mut measurement = Measurement { unit, ..Measurement::default() };
     if let Some((_, cell)) = view.first(rule.number.as_ref()) {
         let written = shown(cell);
-        let read = value::read(&written);
+        let read = value::read(&written, view::marks_of(cell, rule.marks));
         measurement.number = read.number.map(|number| if rule.trim_zeros { number.normalize() } else { number });
         measurement.comparator = read.comparator;
+        let beside = read.number.zip(words.as_deref()).map(|(number, words)| value::beside(words, number, rule.marks));
+        match beside {
+            // 6.0 beside ">6.0" is above 6.0.
+            Some(Beside::Same(sign)) => together(&mut measurement.comparator, sign, unchecked),
+            Some(Beside::Differs) => *unchecked = Some(DIFFER),
+            Some(Beside::Words) | None => {}
+        }
         measurement.text = words;
         if measurement.number.is_none() {
             *unchecked = Some("not a number");
@@ -131,14 +151,14 @@ fn measurement(view: &View<'_>, rule: &ObservationRule, unchecked: &mut Option<&
                 Some(measurement.text.map_or_else(|| written.clone(), |words| format!("{written}; {words}")));
         }
     } else if let Some(words) = words {
-        let read = value::read(&words);
+        let read = value::read(&words, rule.marks);
         measurement.number = read.number;
         measurement.comparator = read.comparator;
         measurement.text = (!read.plain).then_some(words);
     }
     if let Some(sign) = view.text(rule.comparator.as_ref()) {
         match Comparator::parse(&sign) {
-            Some(comparator) => measurement.comparator = Some(comparator),
+            Some(comparator) => together(&mut measurement.comparator, Some(comparator), unchecked),
             None if sign == "=" => {}
             // A sign that is not understood may turn the number's meaning round.
             None => {
@@ -151,32 +171,66 @@ fn measurement(view: &View<'_>, rule: &ObservationRule, unchecked: &mut Option<&
     measurement
 }
 
-fn status(view: &View<'_>, rule: &ObservationRule) -> ResultStatus {
-    let corrected = view.any(&rule.corrected_when);
-    match view.text(rule.status.as_ref()).as_deref() {
-        Some("preliminary") => ResultStatus::Preliminary,
-        Some("corrected") => ResultStatus::Corrected,
-        None | Some("final") if corrected => ResultStatus::Corrected,
-        None | Some("final") => ResultStatus::Final,
-        Some(_) => {
-            view.doubted("unknown status", rule.status.as_ref());
-            if corrected { ResultStatus::Corrected } else { ResultStatus::Final }
-        }
+/// Two places may tell the comparator. Where they tell two, neither is believed.
+fn together(known: &mut Option<Comparator>, told: Option<Comparator>, unchecked: &mut Option<&'static str>) {
+    match (*known, told) {
+        (Some(known), Some(told)) if known != told => *unchecked = unchecked.or(Some(DIFFER)),
+        _ => *known = known.or(told),
     }
 }
 
+/// The status, and the source's word for one that the mapping does not list. Nobody guesses what it means.
+fn status(view: &View<'_>, rule: &ObservationRule) -> (ResultStatus, Option<String>) {
+    let corrected = view.any(&rule.corrected_when);
+    let word = match view.state(rule.status.as_ref()) {
+        State::Listed(word) => word,
+        State::Unlisted(text) => {
+            view.doubted("unknown status", rule.status.as_ref());
+            return (ResultStatus::Unknown, Some(text));
+        }
+        State::Nothing => return (ResultStatus::Unknown, None),
+    };
+    let status = match word.as_str() {
+        "preliminary" => ResultStatus::Preliminary,
+        "corrected" => ResultStatus::Corrected,
+        "final" if corrected => ResultStatus::Corrected,
+        "final" => ResultStatus::Final,
+        _ => ResultStatus::Unknown,
+    };
+    (status, None)
+}
+
 fn medication(view: &View<'_>, rule: &MedicationRule) -> Medication {
+    let (status, status_text) = medication_status(view, rule);
+    let current = status.as_deref().is_none_or(|status| CURRENT.contains(&status));
+    // Of a status that nobody understands, nobody knows that the medicine is over.
+    let active = current && (status.as_deref() == Some(UNKNOWN) || view.all(&rule.active_when));
     Medication {
         code: code(view, &rule.code).code,
         dosage: view.text(rule.dosage.as_ref()),
         quantity: view.text(rule.quantity.as_ref()),
         course: view.text(rule.course.as_ref()),
-        active: view.all(&rule.active_when),
+        active,
         started_at: view.time(rule.started_at.as_ref()),
         ended_at: view.time(rule.ended_at.as_ref()),
         last_issued_at: view.time(rule.last_issued_at.as_ref()),
-        status: None,
-        status_reason: None,
+        status,
+        status_reason: status_text.or_else(|| view.text(rule.status_reason.as_ref())),
+    }
+}
+
+/// The status, if the mapping tells one, and the source's word for one that it does not list.
+fn medication_status(view: &View<'_>, rule: &MedicationRule) -> (Option<String>, Option<String>) {
+    if let Some((status, _)) = rule.status_when.iter().find(|(_, conditions)| view.asserted_all(conditions)) {
+        return (Some((*status).to_owned()), None);
+    }
+    match view.state(rule.status.as_ref()) {
+        State::Listed(word) => (Some(word), None),
+        State::Unlisted(text) => {
+            view.doubted("unknown status", rule.status.as_ref());
+            (Some(UNKNOWN.to_owned()), Some(text))
+        }
+        State::Nothing => (rule.status.as_ref().map(|_| UNKNOWN.to_owned()), None),
     }
 }
 
@@ -185,7 +239,7 @@ fn allergy(view: &View<'_>, rule: &AllergyRule) -> Allergy {
         code: code(view, &rule.code).code,
         reaction: view.text(rule.reaction.as_ref()),
         severity: view.text(rule.severity.as_ref()),
-        none_known: view.any(&rule.none_known_when),
+        none_known: view.asserted(&rule.none_known_when),
         active: view.all(&rule.active_when),
     }
 }

@@ -10,6 +10,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod body;
+mod copies;
 mod rows;
 mod settle;
 pub mod store;

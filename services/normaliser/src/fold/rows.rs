@@ -1,7 +1,7 @@
 //! One change into the store, and which records it touches.
 
 use super::{
-    Fold, Touch,
+    Fold, Touch, copies,
     store::{Cells, Key, RecordId, Store},
     view,
 };
@@ -10,7 +10,7 @@ use change::{Cell, Change, Entry, Position, Row, TableId, TableSchema};
 use event::Quarantined;
 use std::{collections::HashMap, sync::Arc};
 
-/// Between the parts of a composite key: no text of PostgreSQL's types that make keys holds it.
+/// Between the parts of a composite key; a part that holds it is escaped.
 const KEY_SEPARATOR: &str = "\u{1f}";
 
 /// How the rows of a table are laid out now. A changed schema brings a new layout.
@@ -86,6 +86,14 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
     match &entry.change {
         Change::Snapshot { new } | Change::Insert { new } => put(fold, table, None, new, &touch),
         Change::Update { old, new } => put(fold, table, old.as_ref(), new, &touch),
+        Change::Delete { old: Some(old) } if keyless(old) => {
+            lay_out(fold, table, old, &touch);
+            let gone = cells(fold, table, None, old, None, &touch);
+            let forgets = fold.mapping.tables[table].dictionary.is_none();
+            if forgets && copies::take_one(fold, table, &gone) {
+                touch_all(fold, table, &gone, &touch);
+            }
+        }
         Change::Delete { old } => match old.as_ref().and_then(key) {
             Some(key) => {
                 let gone = fold.store.get(table, &key);
@@ -103,6 +111,11 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
     }
 }
 
+/// Such a table has REPLICA IDENTITY FULL if its rows change: the old row is whole, and its content is all that names it.
+fn keyless(row: &Row) -> bool {
+    row.schema().key_columns().next().is_none()
+}
+
 /// The primary key as text; none when the row does not hold all of it.
 fn key(row: &Row) -> Option<String> {
     let parts: Option<Vec<String>> = row
@@ -113,13 +126,19 @@ fn key(row: &Row) -> Option<String> {
             Cell::Null | Cell::Unchanged => None,
         })
         .collect();
-    parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join(KEY_SEPARATOR))
+    let mut parts = parts.filter(|parts| !parts.is_empty())?;
+    if parts.len() > 1 {
+        // Two keys never become one row, whatever a part holds.
+        for part in parts.iter_mut().filter(|part| part.contains(['\u{1e}', '\u{1f}'])) {
+            *part = part.replace('\u{1e}', "\u{1e}e").replace('\u{1f}', "\u{1e}s");
+        }
+    }
+    Some(parts.join(KEY_SEPARATOR))
 }
 
 fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row, touch: &Touch) {
     lay_out(fold, table, new, touch);
-    // A row without a primary key can only ever be inserted: its position names it.
-    let now: Key = key(new).map_or_else(|| touch.position.to_string().into(), Key::from);
+    let Some(now) = key(new).map(Key::from) else { return put_copy(fold, table, old, new, touch) };
     let before: Key = old.and_then(key).map_or_else(|| now.clone(), Key::from);
     if !fold.stale.is_empty() {
         fold.stale.remove(&(table, now.clone()));
@@ -128,9 +147,7 @@ fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row,
     let departed = fold.departed.take().filter(|departed| departed.came_back(table, touch.position));
     let known = prior.as_ref().or(departed.as_ref().map(|departed| &departed.cells));
     let cells = cells(fold, table, old, new, known, touch);
-    if let Some(conditions) = &fold.mapping.tables[table].dictionary
-        && conditions.iter().any(|condition| condition.holds(&|at: crate::mapping::Ref| view::text(&cells, at.column)))
-    {
+    if passed_over(fold, table, &cells) {
         return;
     }
     if before != now {
@@ -146,6 +163,27 @@ fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row,
     }
     missing_id(fold, table, &cells, touch);
     touch_all(fold, table, &cells, touch);
+}
+
+/// A row of a table without a key. An update is told with the whole old row.
+fn put_copy<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row, touch: &Touch) {
+    let before = old.map(|old| cells(fold, table, None, old, None, touch));
+    let now = cells(fold, table, old, new, before.as_ref(), touch);
+    if passed_over(fold, table, &now) {
+        return;
+    }
+    if let Some(before) = before.filter(|before| copies::take_one(fold, table, before) && *before != now) {
+        touch_all(fold, table, &before, touch);
+    }
+    copies::put_one(fold, table, &now, touch);
+    missing_id(fold, table, &now, touch);
+    touch_all(fold, table, &now, touch);
+}
+
+/// Is this an entry that a dictionary is told to forget?
+fn passed_over<S>(fold: &Fold<S>, table: usize, cells: &Cells) -> bool {
+    let conditions = fold.mapping.tables[table].dictionary.iter().flatten();
+    conditions.into_iter().any(|condition| condition.holds(&|at: crate::mapping::Ref| view::text(cells, at.column)))
 }
 
 pub fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {
@@ -235,7 +273,7 @@ fn missing_id<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: 
     let mapping = fold.mapping.clone();
     for record in mapping.records.iter().filter(|record| record.table == table) {
         for column in record.id.iter().filter(|column| view::text(cells, **column).is_none()) {
-            if !view::deleted(record, cells) {
+            if !view::of(&mapping, &fold.source, &fold.store, record, cells.clone()).deleted() {
                 let name = mapping.tables[table].columns[*column].to_string();
                 note(fold, table, touch, "missing record id", name, Some(cells));
             }

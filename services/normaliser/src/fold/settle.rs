@@ -123,7 +123,7 @@ fn event<S>(fold: &Fold<S>, patient: &Key, id: &RecordId, touch: &Touch, draft: 
         body: draft.body,
         traceparent: None,
         generation: 0,
-        confidential: false,
+        confidential: draft.confidential,
         reread: false,
         incomplete: None,
     };
@@ -147,6 +147,7 @@ fn retraction<S>(fold: &Fold<S>, patient: &Key, organisation: &Key, id: &RecordI
         organisation: organisation.to_string(),
         entered_at: None,
         effective_at: None,
+        confidential: false,
         body: Body::Retracted(kind),
     };
     let (event, _) = event(fold, patient, id, touch, draft);

@@ -1,7 +1,13 @@
 //! One record with the rows that its joins found, and the fields of an event read from them.
 
-use super::store::{Cells, Key, RecordId, Store};
-use crate::mapping::{Condition, Field, Join, Mapping, Record, Ref, Take, civil, date as calendar, plain, shown};
+use super::store::{Cells, RecordId, Store};
+use crate::{
+    coding::value::{Marks, number},
+    mapping::{
+        BodyRule, Condition, ENTERED_IN_ERROR, Field, Join, Mapping, Record, Ref, Rest, State, TAKEN_BACK, Take, civil,
+        date as calendar, order, plain, shown,
+    },
+};
 use change::{Cell, Value};
 use event::Micros;
 use jiff::{civil::DateTime, tz::TimeZone};
@@ -30,41 +36,34 @@ pub struct View<'a> {
 /// joins; none when there is no such row or it makes no record of this kind.
 pub fn find<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &RecordId) -> Option<View<'a>> {
     let record = &mapping.records[id.record];
-    let mut chosen: Option<(Key, Cells)> = None;
+    let mut chosen: Option<View<'a>> = None;
     for key in store.find(record.table, record.id[0], &id.id[0]) {
         let Some(cells) = store.get(record.table, &key) else { continue };
         let same =
             record.id.iter().zip(id.id.iter()).all(|(column, want)| text(&cells, *column).as_ref() == Some(want));
-        if !same || deleted(record, &cells) {
+        if !same {
             continue;
         }
-        if chosen.as_ref().is_none_or(|(_, best)| !beaten(record.highest, &cells, best)) {
-            chosen = Some((key, cells));
+        let view = of(mapping, source, store, record, cells);
+        if view.deleted() {
+            continue;
+        }
+        if chosen.as_ref().is_none_or(|best| !beaten(record.highest, &view.root, &best.root)) {
+            chosen = Some(view);
         }
     }
-    let (_, root) = chosen?;
-    let mut view = View {
-        mapping,
-        record,
-        source,
-        root,
-        joined: Vec::with_capacity(record.joins.len()),
-        doubts: RefCell::default(),
-    };
-    for join in &record.joins {
-        let found = joined(store, &view, join);
-        view.joined.push(found);
-    }
-    view.all(&record.only_when).then_some(view)
+    chosen.filter(|view| !view.taken_back() && view.all(&view.record.only_when))
 }
 
-/// Is the row deleted, by what it says of itself?
-pub fn deleted(record: &Record, cells: &Cells) -> bool {
-    !record.deleted_when.is_empty()
-        && record
-            .deleted_when
-            .iter()
-            .any(|condition| condition.holds(&|at: Ref| if at.join.is_none() { text(cells, at.column) } else { None }))
+/// This row of a record's root table, with its joins.
+pub fn of<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, record: &'a Record, root: Cells) -> View<'a> {
+    let joined = Vec::with_capacity(record.joins.len());
+    let mut view = View { mapping, record, source, root, joined, doubts: RefCell::default() };
+    for join in &record.joins {
+        let found = self::joined(store, &view, join);
+        view.joined.push(found);
+    }
+    view
 }
 
 pub fn text(cells: &Cells, column: usize) -> Option<String> {
@@ -105,13 +104,7 @@ fn compare(a: &Cell, b: &Cell) -> Ordering {
         | (Value::Timestamp(a), Value::Timestamp(b))
         | (Value::TimestampTz(a), Value::TimestampTz(b)) => a.cmp(b),
         (Value::Date(a), Value::Date(b)) => a.cmp(b),
-        _ => {
-            let (a, b) = (plain(a), plain(b));
-            match (a.parse::<Decimal>(), b.parse::<Decimal>()) {
-                (Ok(a), Ok(b)) => a.cmp(&b),
-                _ => a.cmp(&b),
-            }
-        }
+        _ => order(&plain(a), &plain(b)),
     }
 }
 
@@ -129,6 +122,46 @@ impl View<'_> {
 
     fn plain(&self, at: Ref) -> Option<String> {
         self.value(at).map(plain)
+    }
+
+    /// Is the row there that this cell is of?
+    fn there(&self, at: Ref) -> bool {
+        at.join.is_none_or(|join| self.joined.get(join).is_some_and(Option::is_some))
+    }
+
+    /// Is the row deleted, by what it and the rows it is joined to say?
+    pub fn deleted(&self) -> bool {
+        self.asserted(&self.record.deleted_when)
+    }
+
+    /// Does the record's own status take it away? The newest row decides: an earlier one does not come back.
+    fn taken_back(&self) -> bool {
+        let (status, known) = match &self.record.body {
+            BodyRule::Observation(rule) => (rule.status.as_ref(), &TAKEN_BACK[..]),
+            BodyRule::Medication(rule) => {
+                let error = rule.status_when.iter().find(|(status, _)| *status == ENTERED_IN_ERROR);
+                if error.is_some_and(|(_, conditions)| self.asserted_all(conditions)) {
+                    return true;
+                }
+                (rule.status.as_ref(), &[ENTERED_IN_ERROR][..])
+            }
+            _ => return false,
+        };
+        matches!(self.state(status), State::Listed(word) if known.contains(&word.as_str()))
+    }
+
+    /// Any of these, none of which a missing row can meet unless that is what it asks for.
+    pub fn asserted(&self, conditions: &[Condition]) -> bool {
+        conditions.iter().any(|condition| self.stands(condition))
+    }
+
+    /// All of these, and at least one.
+    pub fn asserted_all(&self, conditions: &[Condition]) -> bool {
+        !conditions.is_empty() && conditions.iter().all(|condition| self.stands(condition))
+    }
+
+    fn stands(&self, condition: &Condition) -> bool {
+        condition.stands(&|at| self.plain(at), &|at| self.there(at))
     }
 
     /// The source's own key of the patient: only where the whole chain of joins is there.
@@ -166,10 +199,9 @@ impl View<'_> {
         }
         let told = |at: &Ref| {
             let value = self.meant(field, *at)?;
-            match field.words.get(plain(value).trim()) {
-                Some(word) if word.is_empty() => None,
-                Some(word) => Some(word.clone()),
-                None => Some(shown(value).trim().to_owned()),
+            match (field.words.get(plain(value).trim()), &field.rest) {
+                (Some(word), _) | (None, Rest::Word(word)) => (!word.is_empty()).then(|| word.clone()),
+                (None, Rest::AsWritten) => Some(shown(value).trim().to_owned()),
             }
         };
         let said = match &field.take {
@@ -183,6 +215,19 @@ impl View<'_> {
             }
         };
         said.unwrap_or_else(|| field.otherwise.clone())
+    }
+
+    /// A field with a vocabulary: the mapping's word, or the source's where the mapping has none.
+    pub fn state(&self, field: Option<&Field>) -> State {
+        let Some(field) = field.filter(|field| self.all(&field.when)) else { return State::Nothing };
+        let Some((_, value)) = self.first(Some(field)) else {
+            return field.otherwise.clone().map_or(State::Nothing, State::Listed);
+        };
+        match field.words.get(plain(value).trim()) {
+            Some(word) if word.is_empty() => State::Nothing,
+            Some(word) => State::Listed(word.clone()),
+            None => State::Unlisted(shown(value).trim().to_owned()),
+        }
     }
 
     fn doubt(&self, reason: &'static str, at: Ref) {
@@ -225,13 +270,14 @@ impl View<'_> {
     }
 
     /// A limit of a range: infinity is no limit.
-    pub fn limit(&self, field: Option<&Field>) -> Option<Decimal> {
+    pub fn limit(&self, field: Option<&Field>, marks: Marks) -> Option<Decimal> {
         let (at, value) = self.first(field)?;
-        let text = plain(value);
-        if ["Infinity", "-Infinity", "inf", "-inf", "infinity", "-infinity"].contains(&text.as_str()) {
+        let text = shown(value);
+        let text = text.trim();
+        if ["Infinity", "-Infinity", "inf", "-inf", "infinity", "-infinity"].contains(&text) {
             return None;
         }
-        let number = text.parse().ok();
+        let number = number(text, marks_of(value, marks));
         if number.is_none() {
             self.doubt("unreadable limit", at);
         }
@@ -247,6 +293,14 @@ impl View<'_> {
     /// The root row's columns, for quarantine.
     pub fn original(&self) -> Vec<u8> {
         original(&self.mapping.tables[self.record.table].columns, &self.root)
+    }
+}
+
+/// The mapping's marks are about text; PostgreSQL writes its own numbers with a point.
+pub const fn marks_of(value: &Value, marks: Marks) -> Marks {
+    match value {
+        Value::Text(_) => marks,
+        _ => Marks::PLAIN,
     }
 }
 

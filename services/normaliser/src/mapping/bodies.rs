@@ -1,8 +1,10 @@
 //! The fields of each kind of record.
 
 use super::{
-    AllergyRule, BodyRule, CodeRule, ConditionRule, DemographicsRule, EncounterRule, MedicationRule, ObservationRule,
-    document::Section, parse::Scope,
+    AllergyRule, BodyRule, CodeRule, Condition, ConditionRule, DemographicsRule, EncounterRule, Field,
+    MEDICATION_STATUSES, MedicationRule, ObservationRule, RESULT_STATUSES, Rest, TAKEN_BACK, Take, UNKNOWN,
+    document::Section,
+    parse::{self, Scope},
 };
 use crate::coding::System;
 use event::Kind;
@@ -52,9 +54,35 @@ fn demographics(s: &Section<'_>, scope: &mut Scope<'_>) -> DemographicsRule {
 }
 
 fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
-    let mut rule = ObservationRule {
-        code: code(s, scope),
-        status: scope.field(s, "status"),
+    let (mut number, mut text, mut unit, mut comparator, mut trim_zeros) = (None, None, None, None, false);
+    let mut marks = scope.numbers;
+    let code = code(s, scope);
+    let known: Vec<&str> = RESULT_STATUSES.into_iter().chain(TAKEN_BACK).collect();
+    if s.take("status").is_none() {
+        s.tell(s.line, "status", "is missing; for a source without one: `status = { otherwise = \"final\" }`");
+    }
+    let status = status(s, scope, &known);
+    if let Some(value) = s.need("value").and_then(|node| Section::of(s.report, &s.key("value"), node)) {
+        number = scope.field(&value, "number");
+        text = scope.field(&value, "text");
+        unit = scope.field(&value, "unit");
+        comparator = scope.field(&value, "comparator");
+        trim_zeros = value.yes("trim_zeros");
+        marks = parse::marks(&value).unwrap_or(marks);
+        value.finish();
+        if number.is_none() && text.is_none() {
+            value.tell(value.line, "number", "a value needs a column `number`, `text`, or both");
+        }
+    }
+    ObservationRule {
+        code,
+        number,
+        text,
+        unit,
+        comparator,
+        trim_zeros,
+        marks,
+        status,
         corrected_when: scope.conditions(s, "corrected_when"),
         authorised_at: scope.field(s, "authorised_at"),
         range_low: scope.field(s, "range_low"),
@@ -63,20 +91,40 @@ fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
         specimen: scope.field(s, "specimen"),
         requester: scope.field(s, "requester"),
         comment: scope.field(s, "comment"),
-        ..ObservationRule::default()
-    };
-    if let Some(value) = s.need("value").and_then(|node| Section::of(s.report, &s.key("value"), node)) {
-        rule.number = scope.field(&value, "number");
-        rule.text = scope.field(&value, "text");
-        rule.unit = scope.field(&value, "unit");
-        rule.comparator = scope.field(&value, "comparator");
-        rule.trim_zeros = value.yes("trim_zeros");
-        value.finish();
-        if rule.number.is_none() && rule.text.is_none() {
-            value.tell(value.line, "number", "a value needs a column `number`, `text`, or both");
-        }
     }
-    rule
+}
+
+/// A field whose words are statuses. Only what the mapping lists is understood, so it has to list something.
+fn status(s: &Section<'_>, scope: &mut Scope<'_>, known: &[&str]) -> Option<Field> {
+    let line = s.line_of("status");
+    let mut field = scope.field(s, "status")?;
+    let said = field.words.values().chain(&field.otherwise);
+    for word in said.filter(|word| !word.is_empty() && !known.contains(&word.as_str())) {
+        s.tell(line, "status", format!("`{word}` is no status; known are: {}", known.join(", ")));
+    }
+    if field.words.is_empty() && !field.cells.is_empty() {
+        s.tell(line, "status", "needs `words`: a status is understood only where the mapping lists it");
+    }
+    if matches!(field.take, Take::Together(_)) {
+        s.tell(line, "status", "`together` makes no status");
+    }
+    // A default would be a clinical judgement that nobody made.
+    if matches!(&field.rest, Rest::Word(word) if word != UNKNOWN) {
+        s.tell(line, "status", format!("`rest` of a status can only be \"{UNKNOWN}\"; its text is kept"));
+    }
+    field.rest = Rest::AsWritten;
+    Some(field)
+}
+
+/// `status_when`: statuses that follow from conditions.
+fn status_when(s: &Section<'_>, scope: &mut Scope<'_>) -> Vec<(&'static str, Vec<Condition>)> {
+    let Some(inner) = s.take("status_when").and_then(|node| Section::of(s.report, &s.key("status_when"), node)) else {
+        return Vec::new();
+    };
+    let taken = MEDICATION_STATUSES.into_iter().filter(|status| inner.take(*status).is_some()).collect::<Vec<_>>();
+    let all = taken.into_iter().map(|status| (status, scope.conditions(&inner, status))).collect();
+    inner.finish();
+    all
 }
 
 fn medication(s: &Section<'_>, scope: &mut Scope<'_>) -> MedicationRule {
@@ -89,6 +137,9 @@ fn medication(s: &Section<'_>, scope: &mut Scope<'_>) -> MedicationRule {
         started_at: scope.field(s, "started_at"),
         ended_at: scope.field(s, "ended_at"),
         last_issued_at: scope.field(s, "last_issued_at"),
+        status: status(s, scope, &MEDICATION_STATUSES),
+        status_reason: scope.field(s, "status_reason"),
+        status_when: status_when(s, scope),
     }
 }
 

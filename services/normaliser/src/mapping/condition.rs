@@ -1,6 +1,9 @@
 //! Conditions on cells: which rows are deleted, which make which kind.
 
-use super::Ref;
+use super::{
+    Ref,
+    text::{is_number, order},
+};
 
 /// What must hold of one cell, compared as plain text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +37,22 @@ impl Test {
             Self::Present => text.is_some(),
             Self::Absent => text.is_none(),
             Self::Above(least) => text
-                .and_then(|text| text.parse::<rust_decimal::Decimal>().ok())
-                .is_some_and(|number| number > rust_decimal::Decimal::from(*least)),
+                .is_some_and(|text| is_number(text) && order(text, &least.to_string()) == std::cmp::Ordering::Greater),
         }
     }
 }
 
 impl Condition {
+    /// For what takes a record away or asserts something: as `holds`, but a row that is not there says nothing.
+    /// Only `present = false` holds of it.
+    pub fn stands(&self, cell: &impl Fn(Ref) -> Option<String>, there: &impl Fn(Ref) -> bool) -> bool {
+        match self {
+            Self::Cell { cell: at, test: Test::NotIn(_) } if !there(*at) => false,
+            Self::Cell { .. } => self.holds(cell),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.stands(cell, there)),
+        }
+    }
+
     /// `cell` gives a cell as plain text.
     pub fn holds(&self, cell: &impl Fn(Ref) -> Option<String>) -> bool {
         match self {

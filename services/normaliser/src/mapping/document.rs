@@ -84,11 +84,13 @@ fn value(value: &Value, lines: &Lines, line: usize) -> Node {
 pub struct Report {
     file: String,
     mistakes: RefCell<Vec<Mistake>>,
+    /// What is allowed, and may not be meant.
+    warnings: RefCell<Vec<Mistake>>,
 }
 
 impl Report {
     pub fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), mistakes: RefCell::default() }
+        Self { file: file.to_owned(), mistakes: RefCell::default(), warnings: RefCell::default() }
     }
 
     pub fn tell(&self, line: usize, key: &str, what: impl Into<String>) {
@@ -96,10 +98,18 @@ impl Report {
         self.mistakes.borrow_mut().push(mistake);
     }
 
-    pub fn finish(self) -> Result<(), Mistakes> {
+    pub fn warn(&self, line: usize, key: &str, what: impl Into<String>) {
+        let warning = Mistake { file: self.file.clone(), line, key: key.to_owned(), what: what.into() };
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// The warnings, if there are no mistakes.
+    pub fn finish(self) -> Result<Vec<Mistake>, Mistakes> {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort_by_key(|mistake| mistake.line);
-        if mistakes.is_empty() { Ok(()) } else { Err(Mistakes(mistakes)) }
+        let mut warnings = self.warnings.into_inner();
+        warnings.sort_by_key(|warning| warning.line);
+        if mistakes.is_empty() { Ok(warnings) } else { Err(Mistakes(mistakes)) }
     }
 }
 

@@ -12,6 +12,26 @@ pub enum Take {
     Together(String),
 }
 
+/// The answer for words that nobody listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Rest {
+    /// As its source wrote it.
+    #[default]
+    AsWritten,
+    /// This word; an empty one means nothing.
+    Word(String),
+}
+
+/// What a field says of a state that has a vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A word that the mapping names.
+    Listed(String),
+    /// The source's own, which the mapping does not list.
+    Unlisted(String),
+    Nothing,
+}
+
 #[derive(Clone, Debug)]
 pub struct Field {
     pub cells: Vec<Ref>,
@@ -20,6 +40,8 @@ pub struct Field {
     pub nulls: Vec<String>,
     /// The source's words and ours; an empty word means nothing.
     pub words: BTreeMap<String, String>,
+    /// What a word that `words` does not list becomes.
+    pub rest: Rest,
     /// Without `words` to translate it, or a cell that is there.
     pub otherwise: Option<String>,
     /// All must hold, or the field is empty.

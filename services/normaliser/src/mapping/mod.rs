@@ -11,11 +11,11 @@ mod parse;
 mod text;
 
 pub use condition::{Condition, Test};
-pub use field::{Field, Take};
+pub use field::{Field, Rest, State, Take};
 pub use parse::parse;
-pub use text::{civil, date, plain, shown};
+pub use text::{civil, date, order, plain, shown};
 
-use crate::coding::System;
+use crate::coding::{System, value::Marks};
 use change::TableId;
 use event::Kind;
 use jiff::tz::TimeZone;
@@ -26,6 +26,17 @@ pub const TABLES_MAX: usize = 200;
 pub const RECORDS_MAX: usize = 200;
 pub const JOINS_MAX: usize = 20;
 
+/// What a result's status may be called. `unknown` is what a status becomes that the mapping does not list.
+pub const RESULT_STATUSES: [&str; 4] = ["preliminary", "final", "corrected", UNKNOWN];
+/// Statuses that take a record away, each only where the mapping names it.
+pub const TAKEN_BACK: [&str; 3] = ["cancelled", "rejected", ENTERED_IN_ERROR];
+/// FHIR `MedicationRequest.status`, without `draft`: a draft is no prescription.
+pub const MEDICATION_STATUSES: [&str; 7] =
+    [ENTERED_IN_ERROR, "cancelled", "stopped", "completed", "on-hold", "active", UNKNOWN];
+pub const UNKNOWN: &str = "unknown";
+/// Takes a medicine's record away too.
+pub const ENTERED_IN_ERROR: &str = "entered-in-error";
+
 /// A source system's mapping, checked. Rows, columns and joins are known by index.
 #[derive(Clone, Debug)]
 pub struct Mapping {
@@ -35,6 +46,8 @@ pub struct Mapping {
     pub zone: TimeZone,
     pub tables: Vec<Table>,
     pub records: Vec<Record>,
+    /// What `mapping check` says of a mapping that is good.
+    pub warnings: Vec<Mistake>,
 }
 
 /// What is kept of a table.
@@ -86,6 +99,8 @@ pub struct Record {
     pub deleted_when: Vec<Condition>,
     /// All must hold for this kind of record to arise.
     pub only_when: Vec<Condition>,
+    /// Any marks the record as confidential; of demographics, the whole patient.
+    pub confidential_when: Vec<Condition>,
     pub patient: Ref,
     pub organisation: Option<Field>,
     pub entered_at: Option<Field>,
@@ -123,7 +138,7 @@ pub struct DemographicsRule {
     pub objection_when: Vec<Condition>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ObservationRule {
     pub code: CodeRule,
     /// A column that holds a number.
@@ -134,6 +149,9 @@ pub struct ObservationRule {
     pub comparator: Option<Field>,
     /// The number column pads with zeros that nobody wrote.
     pub trim_zeros: bool,
+    /// How numbers are written in columns of text.
+    pub marks: Marks,
+    /// `RESULT_STATUSES`, or one of `TAKEN_BACK`.
     pub status: Option<Field>,
     pub corrected_when: Vec<Condition>,
     pub authorised_at: Option<Field>,
@@ -155,6 +173,12 @@ pub struct MedicationRule {
     pub started_at: Option<Field>,
     pub ended_at: Option<Field>,
     pub last_issued_at: Option<Field>,
+    /// `MEDICATION_STATUSES`.
+    pub status: Option<Field>,
+    pub status_reason: Option<Field>,
+    /// A status and the conditions that must all hold for it, in the order of `MEDICATION_STATUSES`. The first that
+    /// holds counts before `status`.
+    pub status_when: Vec<(&'static str, Vec<Condition>)>,
 }
 
 #[derive(Clone, Debug, Default)]

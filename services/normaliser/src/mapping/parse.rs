@@ -1,23 +1,27 @@
 //! From the document to the mapping: tables, records, joins, references.
 
 use super::{
-    Condition, Field, JOINS_MAX, Join, Mapping, Mistakes, RECORDS_MAX, Record, Ref, TABLES_MAX, Table, Take, Test,
-    bodies,
+    Condition, Field, JOINS_MAX, Join, Mapping, Mistakes, RECORDS_MAX, Record, Ref, Rest, TABLES_MAX, Table, Take,
+    Test, bodies,
     document::{self, Content, Node, Report, Section},
 };
+use crate::coding::value::Marks;
 use change::TableId;
 use event::Kind;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::sync::Arc;
+
+/// Says that words without an entry in `words` stay as their source wrote them.
+const AS_WRITTEN: &str = "as written";
 
 /// Reads and checks a mapping. `file` is how mistakes call it.
 pub fn parse(file: &str, text: &str) -> Result<Mapping, Mistakes> {
     let root = document::read(file, text)?;
     let report = Report::new(file);
     let mapping = mapping(&report, &root);
-    report.finish()?;
+    let warnings = report.finish()?;
     // Without mistakes there is a mapping.
-    mapping.ok_or_else(|| Mistakes(Vec::new()))
+    mapping.map(|mapping| Mapping { warnings, ..mapping }).ok_or_else(|| Mistakes(Vec::new()))
 }
 
 fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
@@ -25,6 +29,13 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
     let system = section.need_text("system").map(str::to_owned);
     let revision = revision(&section);
     let zone = zone(&section);
+    let written = section.take("numbers").and_then(|node| {
+        let inner = Section::of(report, "numbers", node)?;
+        let marks = marks(&inner);
+        inner.finish();
+        marks
+    });
+    let numbers = written.unwrap_or(Marks::PLAIN);
     let mut tables = Tables::default();
     for (index, node) in section.list("dictionary").iter().enumerate() {
         dictionary(report, &format!("dictionary[{}]", index + 1), node, &mut tables);
@@ -36,7 +47,7 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
     let mut records: Vec<Record> = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let path = format!("record[{}]", index + 1);
-        if let Some(record) = record(report, &path, node, &mut tables) {
+        if let Some(record) = record(report, &path, node, &mut tables, numbers) {
             if records.iter().any(|known| known.name == record.name) {
                 report.tell(node.line, &format!("{path}.name"), "another record has this name");
             }
@@ -47,7 +58,8 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
     if records.len() > RECORDS_MAX || tables.0.len() > TABLES_MAX {
         section.tell(section.line, "record", format!("more than {RECORDS_MAX} records or {TABLES_MAX} tables"));
     }
-    Some(Mapping { system: system?, revision: revision?, zone: zone?, tables: tables.0, records })
+    let warnings = Vec::new();
+    Some(Mapping { system: system?, revision: revision?, zone: zone?, tables: tables.0, records, warnings })
 }
 
 fn revision(section: &Section<'_>) -> Option<u32> {
@@ -73,6 +85,33 @@ fn zone(section: &Section<'_>) -> Option<TimeZone> {
     zone
 }
 
+/// `decimal` and `grouping`: what the source's marks mean. None where neither is written.
+pub fn marks(section: &Section<'_>) -> Option<Marks> {
+    let mark = |name: &'static str, known: &[char]| {
+        let text = section.text(name)?;
+        let mut letters = text.chars();
+        let mark = letters.next().filter(|mark| letters.next().is_none() && known.contains(mark));
+        if mark.is_none() {
+            let known: Vec<String> = known.iter().map(|mark| format!("\"{mark}\"")).collect();
+            section.tell(section.line_of(name), name, format!("expected one of: {}", known.join(", ")));
+        }
+        mark
+    };
+    let (decimal, grouping) = (mark("decimal", &Marks::DECIMALS), mark("grouping", &Marks::GROUPINGS));
+    if decimal.is_none() && grouping.is_none() {
+        return None;
+    }
+    let marks = Marks { decimal: decimal.unwrap_or(Marks::PLAIN.decimal), grouping };
+    if marks.grouping == Some(marks.decimal) {
+        section.tell(
+            section.line_of("grouping"),
+            "grouping",
+            "is the decimal mark too: one mark cannot be read two ways",
+        );
+    }
+    Some(marks)
+}
+
 /// The tables named so far, each with the columns used so far.
 #[derive(Default)]
 pub struct Tables(Vec<Table>);
@@ -91,6 +130,14 @@ impl Tables {
             self.0.push(Table { id, columns: Vec::new(), indexed: Vec::new(), dictionary: None });
             self.0.len() - 1
         }))
+    }
+
+    /// A column of the table itself, where a join's cell cannot stand.
+    fn own(&mut self, section: &Section<'_>, line: usize, key: &str, table: usize, name: &str) -> usize {
+        if name.contains('.') {
+            section.tell(line, key, format!("expected a column of the table itself, not `{name}`"));
+        }
+        self.column(table, name)
     }
 
     fn column(&mut self, table: usize, name: &str) -> usize {
@@ -113,7 +160,7 @@ fn dictionary(report: &Report, path: &str, node: &Node, tables: &mut Tables) {
     let Some(section) = Section::of(report, path, node) else { return };
     let table = section.need_text("table").and_then(|name| tables.table(&section, name));
     if let Some(table) = table {
-        let mut scope = Scope { tables, table, joins: &[] };
+        let mut scope = Scope { tables, table, joins: &[], numbers: Marks::PLAIN };
         let conditions = scope.conditions(&section, "deleted_when");
         tables.0[table].dictionary = Some(conditions);
     } else {
@@ -127,6 +174,8 @@ pub struct Scope<'a> {
     tables: &'a mut Tables,
     table: usize,
     joins: &'a [Join],
+    /// How the source writes numbers, unless a value says otherwise.
+    pub numbers: Marks,
 }
 
 impl Scope<'_> {
@@ -206,6 +255,7 @@ impl Scope<'_> {
             take: Take::First,
             nulls: Vec::new(),
             words: std::collections::BTreeMap::new(),
+            rest: Rest::AsWritten,
             otherwise: None,
             when: Vec::new(),
         };
@@ -224,6 +274,7 @@ impl Scope<'_> {
         if let Some(words) = inner.take("words") {
             field.words = dictionary_of_words(&inner, words);
         }
+        field.rest = self::rest(&inner, &field);
         field.otherwise = inner.text("otherwise").map(str::to_owned);
         field.when = self.conditions(&inner, "when");
         inner.finish();
@@ -249,6 +300,24 @@ impl Scope<'_> {
     }
 }
 
+/// What words become that `words` does not list. Without an answer they stay as written, and the check says so.
+fn rest(section: &Section<'_>, field: &Field) -> Rest {
+    let Some(node) = section.take("rest") else {
+        if !field.words.is_empty() {
+            let what = "has no answer for the rest: add `rest = \"as written\"`, or the word that all others become";
+            section.report.warn(section.line_of("words"), &section.key("words"), what);
+        }
+        return Rest::AsWritten;
+    };
+    if field.words.is_empty() {
+        section.tell(node.line, "rest", "is about `words`, which are missing");
+    }
+    match section.text("rest") {
+        None | Some(AS_WRITTEN) => Rest::AsWritten,
+        Some(word) => Rest::Word(word.to_owned()),
+    }
+}
+
 fn word(section: &Section<'_>, key: &str, node: &Node) -> Option<String> {
     match &node.content {
         Content::Text(text) => Some(text.clone()),
@@ -270,7 +339,7 @@ fn dictionary_of_words(section: &Section<'_>, node: &Node) -> std::collections::
     entries.iter().filter_map(entry).collect()
 }
 
-fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables) -> Option<Record> {
+fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, numbers: Marks) -> Option<Record> {
     let section = Section::of(report, path, node)?;
     let kind = section.need_text("kind").and_then(|text| {
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
@@ -286,17 +355,19 @@ fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables) -> Opti
     if name.is_empty() || name.contains('/') {
         section.tell(section.line_of("name"), "name", "expected a word without `/`");
     }
-    let id: Vec<usize> = section.texts("id").into_iter().map(|(_, column)| tables.column(table, column)).collect();
+    let ids = section.texts("id").into_iter();
+    let id: Vec<usize> = ids.map(|(line, column)| tables.own(&section, line, "id", table, column)).collect();
     if id.is_empty() {
         section.tell(node.line, "id", "is missing: the columns that identify the record");
     } else {
         tables.index(table, id[0]);
     }
-    let highest = section.text("highest").map(|column| tables.column(table, column));
+    let highest = highest(&section, tables, table);
     let joins = joins(&section, tables, table);
-    let mut scope = Scope { tables, table, joins: &joins };
+    let mut scope = Scope { tables, table, joins: &joins, numbers };
     let deleted_when = scope.conditions(&section, "deleted_when");
     let only_when = scope.conditions(&section, "only_when");
+    let confidential_when = scope.conditions(&section, "confidential_when");
     let patient = scope.reference(&section, "patient");
     let organisation = scope.field(&section, "organisation");
     let entered_at = scope.field(&section, "entered_at");
@@ -313,12 +384,18 @@ fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables) -> Opti
         joins,
         deleted_when,
         only_when,
+        confidential_when,
         patient,
         organisation,
         entered_at,
         effective_at,
         body,
     })
+}
+
+fn highest(section: &Section<'_>, tables: &mut Tables, table: usize) -> Option<usize> {
+    let column = section.text("highest")?;
+    Some(tables.own(section, section.line_of("highest"), "highest", table, column))
 }
 
 /// `[record.join.NAME]`, in the order written: each may start from the ones before it.
@@ -340,9 +417,9 @@ fn joins(section: &Section<'_>, tables: &mut Tables, root: usize) -> Vec<Join> {
                 on.tell(node.line, theirs, "expected the cell it equals");
                 continue;
             };
-            let mut scope = Scope { tables, table: root, joins: &joins };
+            let mut scope = Scope { tables, table: root, joins: &joins, numbers: Marks::PLAIN };
             if let Some(ours) = scope.cell(&on, node.line, theirs, text) {
-                let theirs = tables.column(table, theirs);
+                let theirs = tables.own(&on, node.line, theirs, table, theirs);
                 if pairs.is_empty() {
                     tables.index(table, theirs);
                     let from = ours.join.map_or(root, |join| joins[join].table);
@@ -354,8 +431,9 @@ fn joins(section: &Section<'_>, tables: &mut Tables, root: usize) -> Vec<Join> {
         if on.entries().is_empty() {
             inner.tell(node.line, "on", "expected `their_column = \"our cell\"`");
         }
-        let highest = inner.text("highest").map(|column| tables.column(table, column));
-        let only_when = Scope { tables, table, joins: &[] }.conditions(&inner, "only_when");
+        let highest = highest(&inner, tables, table);
+        let mut own = Scope { tables, table, joins: &[], numbers: Marks::PLAIN };
+        let only_when = own.conditions(&inner, "only_when");
         inner.finish();
         joins.push(Join { name: name.clone(), table, on: pairs, only_when, highest });
     }

@@ -46,7 +46,7 @@ enum Op {
 const TABLES: [&str; 7] =
     ["pas.patient", "lims.order", "lims.specimen", "lims.sample", "lims.analysis", "lims.result", "lims.local_test"];
 const DICTIONARY: usize = 6;
-const VALUES: [&str; 6] = ["4.7", ">6.0", "Haemolysed", "NaN", "1,024", ""];
+const VALUES: [&str; 6] = ["4.7", ">6.0", "Haemolysed", "NaN", "0,900", ""];
 
 fn op() -> impl Strategy<Value = Op> {
     let put = (0..TABLES.len(), 0..3_i64, 0..3_i64, 0..6_i64, prop::bool::weighted(0.8));

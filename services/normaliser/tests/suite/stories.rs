@@ -4,11 +4,11 @@ use crate::support::*;
 use change::Change;
 
 #[track_caller]
-fn check(got: Vec<String>, want: &[&str]) {
+pub fn check(got: Vec<String>, want: &[&str]) {
     assert_eq!(got, want, "\n{}", got.join("\n"));
 }
 
-fn gp() -> (World, normaliser::fold::Fold) {
+pub fn gp() -> (World, normaliser::fold::Fold) {
     let mut world = World::new("emis.toml", "riverside");
     let mut fold = world.fold();
     let steps = vec![
@@ -36,7 +36,7 @@ fn gp() -> (World, normaliser::fold::Fold) {
     (world, fold)
 }
 
-fn observation(world: &World, code: i64, value: &str) -> Step {
+pub fn observation(world: &World, code: i64, value: &str) -> Step {
     world.insert(
         "emis.observation",
         &[
@@ -51,7 +51,7 @@ fn observation(world: &World, code: i64, value: &str) -> Step {
     )
 }
 
-fn code(world: &World, id: i64, term: &str, read: &str, category: &str) -> Step {
+pub fn code(world: &World, id: i64, term: &str, read: &str, category: &str) -> Step {
     let cells = [
         ("code_id", i(id)),
         ("term", t(term)),
@@ -292,7 +292,7 @@ fn a_dropped_column_is_told_once() {
     check(narrow("c2"), &["recorded consultation/c2 of p1 1/1: AMB - referral=false"]);
 }
 
-fn hospital() -> (World, normaliser::fold::Fold) {
+pub fn hospital() -> (World, normaliser::fold::Fold) {
     let mut world = World::new("stmarys.toml", "stmarys");
     let mut fold = world.fold();
     let steps = vec![
@@ -310,7 +310,7 @@ fn hospital() -> (World, normaliser::fold::Fold) {
     (world, fold)
 }
 
-fn result(world: &World, id: i64, revision: i64, value: &str, active: bool) -> Step {
+pub fn result(world: &World, id: i64, revision: i64, value: &str, active: bool) -> Step {
     let cells = [
         ("result_id", i(id)),
         ("line_id", i(50)),
@@ -326,9 +326,9 @@ fn result(world: &World, id: i64, revision: i64, value: &str, active: bool) -> S
     if active { world.insert("lims.result", &cells) } else { world.update("lims.result", &cells) }
 }
 
-const PERSON: &str = "recorded patient/7 of 7 1/2: - Test - verified=false objection=false";
+pub const PERSON: &str = "recorded patient/7 of 7 1/2: - Test - verified=false objection=false";
 
-fn person(world: &World) -> Step {
+pub fn person(world: &World) -> Step {
     world.insert("pas.patient", &[("person_id", n("7")), ("family_name", t("Test")), ("active_ind", i(1))])
 }
 

@@ -8,7 +8,12 @@ use normaliser::{
 };
 use std::{path::Path, sync::Arc};
 
-const KEYS: [(&str, &str); 21] = [
+const KEYS: [(&str, &str); 25] = [
+    // A table without a key.
+    ("s.heap", ""),
+    ("emis.sensitive_code", "code_id"),
+    ("s.root", "id"),
+    ("s.joined", "key"),
     ("emis.patient", "patient_id"),
     ("emis.organisation", "organisation_id"),
     ("emis.clinical_code", "code_id"),
@@ -72,7 +77,11 @@ pub type Step = (&'static str, Change);
 
 impl World {
     pub fn new(mapping: &str, source: &'static str) -> Self {
-        Self { mapping: mapping_of(mapping), source, commit: 0x100, offset: 0 }
+        Self::of(mapping_of(mapping), source)
+    }
+
+    pub const fn of(mapping: Arc<Mapping>, source: &'static str) -> Self {
+        Self { mapping, source, commit: 0x100, offset: 0 }
     }
 
     pub fn fold(&self) -> Fold {
@@ -89,7 +98,7 @@ impl World {
             .iter()
             .map(|name| Column { name: name.clone(), kind: ColumnType::Text, key: **name == **key })
             .collect();
-        if columns.iter().all(|column| !column.key) {
+        if columns.iter().all(|column| !column.key) && !key.is_empty() {
             columns.push(Column { name: (*key).into(), kind: ColumnType::Text, key: true });
         }
         Arc::new(TableSchema { table: id, columns })

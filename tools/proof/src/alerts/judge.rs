@@ -70,10 +70,65 @@ const CODES: [(&str, &[&str]); 3] = [
             "1017401000000106",
             "1107751000000106",
             "2823-3",
+            "6298-4",
+            "32713-0",
+            "39789-3",
+            "39790-1",
         ],
     ),
-    ("sodium", &["44I5.", "44I5", "1000661000000107", "1107871000000107", "2951-2"]),
-    ("glucose", &["44T2.", "44T2", "44TK.", "44TK", "997681000000108", "1107451000000100", "14749-6", "2345-7"]),
+    (
+        "sodium",
+        &[
+            "44I5.",
+            "44I5",
+            "44h6.",
+            "44h6",
+            "1000661000000107",
+            "1107871000000107",
+            "1017381000000106",
+            "2951-2",
+            "2947-0",
+            "32717-1",
+            "39791-9",
+        ],
+    ),
+    ("glucose", GLUCOSE),
+];
+
+/// Serum and plasma, fasting, whole blood, meter.
+const GLUCOSE: &[&str] = &[
+    "44g..",
+    "44g",
+    "1010671000000102",
+    "1107451000000100",
+    "1110521000000108",
+    "14749-6",
+    "2345-7",
+    "44T2.",
+    "44T2",
+    "44TK.",
+    "44TK",
+    "44g1.",
+    "44g1",
+    "44f1.",
+    "44f1",
+    "997681000000108",
+    "1003141000000105",
+    "1003131000000101",
+    "14771-0",
+    "1558-6",
+    "44U..",
+    "44U",
+    "44TJ.",
+    "44TJ",
+    "997671000000106",
+    "15074-8",
+    "2339-0",
+    "14743-9",
+    "41653-7",
+    "14770-2",
+    "41604-0",
+    "2340-8",
 ];
 
 /// What a result says: the comparator before the number, and the number in mmol/L.
@@ -179,10 +234,9 @@ fn written(analyte: &str, result: &Result) -> Option<Written> {
     let digits = words.next()?;
     // A laboratory's flag may stand behind the number.
     let known = words.all(|flag| ["H", "L", "HH", "LL", "*", "**", "C", "N"].contains(&flag));
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || b".,-+".contains(&byte));
-    // `6,7` can be misread; `1,024` cannot.
-    let grouped = digits.split(',').skip(1).all(|group| group.split('.').next().is_some_and(|group| group.len() == 3));
-    let original: Decimal = Some(digits).filter(|_| known && plain && grouped)?.replace(',', "").parse().ok()?;
+    // A comma is read two ways, so the mappings here, which name no marks, make no number of one.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || b".-+".contains(&byte));
+    let original: Decimal = Some(digits).filter(|_| known && plain)?.parse().ok()?;
     let unit: String = result.unit.as_deref()?.split_whitespace().collect();
     let factor = match (analyte, unit.as_str()) {
         ("glucose", "mg/dL" | "mg/dl") => Decimal::new(5_551, 5),
@@ -265,11 +319,13 @@ mod tests {
         check("44TK.", "500", "mg/dL", "critical-limit");
         check("1107451000000100", "1.9 LL", "mmol/L", "critical-limit");
         check("44J3.", "900", "umol/L", "");
+        check("6298-4", "1.9", "mmol/L", "critical-limit");
+        check("41653-7", "500", "mg/dL", "critical-limit");
     }
 
     #[test]
     fn what_cannot_be_checked_says_so() {
-        for value in ["Haemolysed", "NaN", "6,7", ""] {
+        for value in ["Haemolysed", "NaN", "6,7", "0,900", "2,100", "1 024", ""] {
             check("44I4.", value, "mmol/L", "unchecked");
         }
         check("44I4.", "4.1", "Banana", "unchecked");

@@ -110,7 +110,7 @@ pub const GP: [Kind; 7] = [
         held: "select 'medication/' || m.drug_record_id, p.patient_id::text,
                 case when d.is_deleted then '?' else coalesce(nullif(btrim(d.term), ''), nullif(btrim(m.local_mixture_name), ''),
                     m.dmd_product_code_id::text, d.dmd_product_code_id::text, m.code_id::text) end,
-                m.dosage, (m.is_active is true and m.cancellation_datetime is null)::text
+                m.dosage, (m.is_active is not false and m.cancellation_datetime is null)::text
             from emis.medication_drug_record m
             left join emis.patient p on p.patient_id = m.patient_id
             left join emis.drug_code d on d.code_id = m.code_id
@@ -184,7 +184,7 @@ pub const HOSPITAL: [Kind; 6] = [
         facts: MEDICATION,
         held: "select 'prescription/' || m.prescription_id, p.person_id::text, m.drug_name,
                 concat_ws(', ', nullif(btrim(m.dose_text), ''), nullif(btrim(m.route), ''), nullif(btrim(m.frequency), '')),
-                (m.status in ('active', 'suspended'))::text
+                (m.status = 'suspended' or m.status = 'active' and (m.kind is distinct from 'STAT' or m.stop_at is null))::text
             from epma.prescription m left join pas.patient p on p.person_id = m.person_id",
     },
     Kind {

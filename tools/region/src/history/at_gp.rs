@@ -1,6 +1,6 @@
 //! What the practice holds.
 
-use super::{GpRows, draw, gp_patient, moment, uuid};
+use super::{CONFIDENTIAL_ONE_IN, GpRows, draw, gp_patient, moment, uuid};
 use crate::catalogue::{
     ALLERGIES, DIASTOLIC, DRUGS, FINDINGS, NO_KNOWN_ALLERGIES, PANELS, PRACTICE, PRACTICE_ODS, PROBLEMS, SYSTOLIC,
     TESTS, WEIGHT, drugs_for, user,
@@ -82,8 +82,8 @@ fn patient(person: &Person, rng: &mut StdRng, today: Timestamp) -> gp::Patient {
             _ => None,
         },
         is_national_data_opted_in: Some(rng.random_bool(0.95)),
-        is_spine_sensitive: Some(false),
-        is_confidential: Some(false),
+        is_spine_sensitive: Some(person.index % CONFIDENTIAL_ONE_IN == 11),
+        is_confidential: Some(person.index % CONFIDENTIAL_ONE_IN == 13),
         ..Default::default()
     }
 }

@@ -1,6 +1,6 @@
 //! What the hospital holds.
 
-use super::{HospitalRows, IDS_PER_PERSON, draw, fixed, hospital_person, moment};
+use super::{CONFIDENTIAL_ONE_IN, HospitalRows, IDS_PER_PERSON, draw, fixed, hospital_person, moment};
 use crate::catalogue::{DEPARTMENTS, DRUGS, PANELS, Panel, TESTS, drugs_for};
 use crate::hospital::{
     Alias, Allergy, Analysis, Encounter, High, LabResult, Low, Order, Patient, Prescription, Referral, Sample, Specimen,
@@ -83,6 +83,7 @@ fn demographics(
         sex_code: Some(if person.female { "2" } else { "1" }.into()),
         postcode: Some(person.postcode.clone()),
         gp_practice_ods: person.at_gp.as_ref().map(|_| crate::catalogue::PRACTICE_ODS.into()),
+        confid_level: (person.index % CONFIDENTIAL_ONE_IN == 7).then(|| "RESTRICTED".into()),
         active_ind: 1,
         updated_at: since,
         ..Default::default()
@@ -101,6 +102,7 @@ fn demographics(
     }
     if rng.random_bool(0.2) {
         rows.referrals.push(Referral {
+            confid_level: None,
             referral_id: id(),
             person_id,
             department_code: Some("ENDO".into()),
@@ -128,6 +130,7 @@ fn encounter(
         _ => ("OUTPATIENT", 1),
     };
     Encounter {
+        confid_level: None,
         encntr_id,
         person_id,
         encntr_class: class.into(),
@@ -167,6 +170,7 @@ pub fn chain(
 ) -> Chain {
     Chain {
         order: Order {
+            confid_level: None,
             order_id: id,
             person_id,
             encntr_id: encounter,

@@ -20,6 +20,8 @@ const KNOWN_MAX: i64 = 3_000;
 const LATE_CODE_BASE: i64 = 1_000_000;
 /// Long enough that PostgreSQL keeps it out of line and leaves it out of later updates.
 const LONG_TEXT_BYTES: usize = 12_000;
+/// The share of what is written that its practice marks as confidential.
+const CONFIDENTIAL: f64 = 0.01;
 
 enum Known {
     Patient(Uuid),
@@ -229,7 +231,7 @@ impl GpClinic {
             is_active: Some(true),
             number_of_issues: Some(0),
             number_of_issues_authorised: Some(12),
-            is_confidential: Some(false),
+            is_confidential: Some(self.rng.random_bool(CONFIDENTIAL)),
             ..Default::default()
         };
         self.fresh.push(Known::Drug(record.drug_record_id));
@@ -287,6 +289,7 @@ impl GpClinic {
             problem_status: Some("Active".into()),
             significance: Some("Significant".into()),
             effective_datetime: Some(now),
+            is_confidential: Some(self.rng.random_bool(CONFIDENTIAL)),
             ..Default::default()
         });
         self.fresh.push(Known::Problem(row.observation_id));
@@ -351,7 +354,7 @@ impl GpClinic {
             organisation_id: Some(PRACTICE),
             patient_type: Some("R".into()),
             registration_start_datetime: Some(now),
-            is_spine_sensitive: Some(false),
+            is_spine_sensitive: Some(self.rng.random_bool(CONFIDENTIAL)),
             is_confidential: Some(false),
             ..Default::default()
         });

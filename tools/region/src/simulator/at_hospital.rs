@@ -18,6 +18,13 @@ const ID_BASE: i64 = 500_000_000_000;
 const ID_END: i64 = 1_000_000_000_000_000;
 /// Left between runs, for ids that no table asked here has seen.
 const ID_GAP: i64 = 1_000_000;
+const RESTRICTED: &str = "RESTRICTED";
+/// One in so many visits tells nobody.
+const RESTRICTED_ONE_IN: i64 = 97;
+
+const fn rarely(id: i64) -> bool {
+    id % RESTRICTED_ONE_IN == 0
+}
 
 struct Report {
     lines: Vec<LabResult>,
@@ -262,6 +269,7 @@ impl HospitalClinic {
             encntr_class: class.into(),
             department_code: Some(department.into()),
             reason_text: Some("Review".into()),
+            confid_level: rarely(encntr_id).then(|| RESTRICTED.into()),
             start_at: now,
             end_at: None,
             active_ind: 1,
@@ -282,6 +290,8 @@ impl HospitalClinic {
     fn prescribe(&mut self, tx: &mut Transaction, person_id: i64, now: Timestamp) {
         let drug = &DRUGS[self.rng.random_range(2..DRUGS.len())];
         let prescription_id = self.id();
+        // A single dose, given at once: EPMA leaves it active.
+        let single = prescription_id % 11 == 0;
         tx.insert(&Prescription {
             prescription_id,
             person_id,
@@ -294,9 +304,10 @@ impl HospitalClinic {
             route: Some("Oral".into()),
             frequency: Some("OD".into()),
             dose_schedule: Some(r#"{ "times": ["08:00",   "20:00"] }"#.into()),
-            kind: Some("INPATIENT".into()),
+            kind: Some(if single { "STAT" } else { "INPATIENT" }.into()),
             status: "active",
             start_at: now,
+            stop_at: single.then_some(now),
             updated_at: now,
             ..Default::default()
         });
@@ -305,7 +316,15 @@ impl HospitalClinic {
 
     fn stop_prescription(&mut self, tx: &mut Transaction, now: Timestamp) {
         if let Some(id) = self.pools.prescriptions.take(&mut self.rng) {
-            let sets = [("status", Some("stopped".into())), ("stop_at", now.text()), ("updated_at", now.text())];
+            let (status, why) =
+                if id % 3 == 0 { ("suspended", "Nil by mouth") } else { ("stopped", "No longer needed") };
+            let stop = if status == "stopped" { now.text() } else { None };
+            let sets = [
+                ("status", Some(status.into())),
+                ("status_reason", Some(why.into())),
+                ("stop_at", stop),
+                ("updated_at", now.text()),
+            ];
             tx.update::<Prescription>(&id, &sets);
         }
     }

@@ -1,0 +1,50 @@
+//! Rows of tables without a key: their content is all that names them, and rows that are alike may be several.
+//!
+//! # Why
+//! With REPLICA IDENTITY FULL an update and a delete tell the whole old row and nothing else. Looked for by its
+//! position, the old row was never found: an update added a second row and a delete left it. A row is still kept under
+//! the position that told it, so that of several with one identity the later counts; it is found by its content.
+//! What the mapping does not use is no part of the content, so a column added elsewhere hides no row.
+
+use super::{
+    Fold, Touch,
+    store::{Cells, Key, Store},
+    view,
+};
+
+/// The keys of the rows that are alike. A row without a value in any column that rows are found by takes part in nothing.
+fn alike<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<Key> {
+    let indexed = &fold.mapping.tables[table].indexed;
+    let Some((column, value)) = indexed.iter().find_map(|at| Some((*at, view::text(cells, *at)?))) else {
+        return Vec::new();
+    };
+    let mut keys = fold.store.find(table, column, &value);
+    keys.retain(|key| fold.store.get(table, key).is_some_and(|row| row == *cells));
+    keys
+}
+
+/// A row more. While a snapshot is read, one of those that it has not shown yet is taken for it.
+pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) {
+    if !fold.stale.is_empty() {
+        let noted = alike(fold, table, cells).into_iter().map(|key| (table, key)).find(|key| fold.stale.contains(key));
+        if let Some(noted) = noted {
+            fold.stale.remove(&noted);
+            return;
+        }
+    }
+    let indexed = &fold.mapping.tables[table].indexed;
+    if indexed.iter().any(|at| view::text(cells, *at).is_some()) {
+        // Positions are ordered as texts too.
+        fold.store.put(table, touch.position.to_string().into(), cells.clone());
+    }
+}
+
+/// A row less: one that the snapshot has shown, if one is being read. False: there was none.
+pub fn take_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells) -> bool {
+    let keys = alike(fold, table, cells);
+    let shown = keys.iter().rev().find(|key| !fold.stale.contains(&(table, (*key).clone())));
+    let Some(key) = shown.or(keys.last()).cloned() else { return false };
+    fold.store.remove(table, &key);
+    fold.stale.remove(&(table, key));
+    true
+}
