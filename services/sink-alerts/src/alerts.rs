@@ -172,6 +172,7 @@ impl Alerts {
             flag: it.flag.clone(),
             unchecked: it.unchecked.clone(),
             requester: None,
+            unknown_status: None,
             birth_date: None,
         };
         rules::may_alert(&finding, &self.limits)

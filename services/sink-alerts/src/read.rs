@@ -45,7 +45,7 @@ const FINDINGS: &str = "select o.source, o.patient, o.record, o.organisation, o.
         (extract(epoch from o.authorised_at) * 1000000)::int8, (extract(epoch from o.effective_at) * 1000000)::int8, \
         o.code_text, o.analyte, o.comparator, o.number::text, o.unit, o.value_text, o.canonical_number::text, \
         o.canonical_unit, o.range_low::text, o.range_high::text, o.flag, o.unchecked, o.requester, \
-        p.birth_date - date '1970-01-01' \
+        p.birth_date - date '1970-01-01', case o.status when 'unknown' then coalesce(o.status_text, '') end \
     from unnest($1::text[], $2::text[], $3::text[]) as k (source, patient, record) \
     join record.observation o using (source, patient, record) \
     left join record.patient p on p.source = o.source and p.patient = o.patient \
@@ -87,6 +87,7 @@ fn finding(row: &Row) -> Finding {
         unchecked: row.get(22),
         requester: row.get(23),
         birth_date: row.get(24),
+        unknown_status: row.get(25),
     }
 }
 

@@ -174,6 +174,7 @@ mod tests {
             flag: None,
             unchecked: None,
             requester: None,
+            unknown_status: None,
             birth_date: None,
         };
         BTreeMap::from([(key(), Evaluated { finding, demands: rules.iter().map(demand).collect() })])

@@ -65,6 +65,8 @@ pub struct Finding {
     pub flag: Option<String>,
     pub unchecked: Option<String>,
     pub requester: Option<String>,
+    /// The source's word for a status that nobody understands: empty where it gave none.
+    pub unknown_status: Option<String>,
     /// Days since 1970-01-01.
     pub birth_date: Option<i32>,
 }
@@ -109,10 +111,11 @@ pub struct Demand {
 /// Every alert that the result asks for, each rule at most once.
 pub fn evaluate(finding: &Finding, context: &Context, limits: &Limits) -> Vec<Demand> {
     let committed_at = finding.times.committed_at;
-    let demand = |rule, known_at: Micros, headline, detail| Demand {
+    let demand = |rule, known_at: Micros, headline: String, detail| Demand {
         rule,
         urgency: urgency::of(&finding.times, known_at, limits),
-        headline,
+        // A result is judged as valid whatever its status; that nobody understands it is said beside.
+        headline: headline + &tell::status(finding),
         detail,
     };
     let mut demands = Vec::new();

@@ -29,6 +29,15 @@ pub fn value(finding: &Finding) -> String {
     format!("{name} {sign}{number} {unit}{converted}")
 }
 
+/// "; status not understood: “on hold by lab”", or nothing.
+pub fn status(finding: &Finding) -> String {
+    match finding.unknown_status.as_deref() {
+        None => String::new(),
+        Some("") => "; status not told".to_owned(),
+        Some(text) => format!("; status not understood: “{}”", shortened(text)),
+    }
+}
+
 pub fn companion(other: &Companion) -> String {
     let (number, unit) = &other.canonical;
     let sign = other.comparator.map_or("", Comparator::as_str);
@@ -54,7 +63,7 @@ pub fn detail(finding: &Finding) -> Value {
         "canonical_unit": finding.canonical.as_ref().map(|(_, unit)| unit),
         "range_low": finding.range_low.map(|number| number.to_string()),
         "range_high": finding.range_high.map(|number| number.to_string()),
-        "flag": finding.flag, "taken_at": finding.effective_at.map(time),
+        "flag": finding.flag, "unknown_status": finding.unknown_status, "taken_at": finding.effective_at.map(time),
         "organisation": finding.organisation, "source": finding.patient.source, "record": finding.record,
     })
 }

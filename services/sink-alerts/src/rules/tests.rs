@@ -42,6 +42,7 @@ fn finding(text: &str) -> Finding {
         range_high: None,
         flag: None,
         requester: None,
+        unknown_status: None,
         birth_date: None,
     }
 }
@@ -112,6 +113,23 @@ fn the_sources_own_flag_counts_for_any_result() {
     );
     flagged.flag = Some("high".into());
     assert_eq!(told(&flagged, &Context::default()), "");
+}
+
+#[test]
+fn a_status_that_nobody_understands_is_said_and_takes_nothing_away() {
+    let mut odd = finding("potassium 6.9 mmol/L");
+    for (text, want) in [("biologist", "; status not understood: “biologist”"), ("", "; status not told")] {
+        odd.unknown_status = Some(text.into());
+        let want = format!("critical-limit: Potassium 6.9 mmol/L (critical high, limit 6.5){want}");
+        assert_eq!(told(&odd, &Context::default()), want);
+    }
+}
+
+#[test]
+fn what_no_rule_can_watch_asks_for_nothing() {
+    let mut other = finding("- 4.1 mmol/L");
+    other.unchecked = Some(event::NOT_WATCHED.into());
+    assert_eq!(told(&other, &addisons()), "");
 }
 
 #[test]
