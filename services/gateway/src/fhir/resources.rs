@@ -152,8 +152,8 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
     let status = match row.status.as_deref() {
         Some("preliminary") => "preliminary",
         Some("corrected") => "corrected",
-        Some("final") | None => "final",
-        Some(_) => "unknown",
+        Some("final") => "final",
+        Some(_) | None => "unknown",
     };
     let mut resource = json!({
         "resourceType": "Observation",
@@ -182,7 +182,8 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
     interpretation(row, &mut resource);
     let written = written(row).map(|words| json!({"text": words}));
     let comment = row.comment.as_ref().map(|comment| json!({"text": comment}));
-    let notes: Vec<Value> = written.into_iter().chain(comment).collect();
+    let said = judged(row).into_iter().map(|words| json!({"text": words}));
+    let notes: Vec<Value> = written.into_iter().chain(comment).chain(said).collect();
     if !notes.is_empty() {
         resource["note"] = notes.into();
     }
@@ -223,13 +224,13 @@ fn code(coded: &Coded) -> Value {
 
 /// A number only where number and unit are understood; otherwise why not.
 fn value(row: &Observation, resource: &mut Value) {
-    let usable = row.unchecked.is_none();
+    let usable = row.unusable().is_none();
     let quantity = match (row.canonical_number, &row.canonical_unit, row.number) {
         (Some(number), Some(unit), _) => Some(quantity(row, number, Some((unit, true)))),
         (_, _, Some(number)) if usable => Some(quantity(row, number, row.unit.as_ref().map(|unit| (unit, false)))),
         _ => None,
     };
-    match (quantity, &row.text, &row.unchecked) {
+    match (quantity, &row.text, row.unusable()) {
         (Some(quantity), ..) => resource["valueQuantity"] = quantity,
         (None, Some(text), None) => resource["valueString"] = text.clone().into(),
         (None, _, Some(unchecked)) => resource["dataAbsentReason"] = absent(unchecked),
@@ -303,16 +304,30 @@ fn interpretation(row: &Observation, resource: &mut Value) {
     resource["referenceRange"] = json!([range]);
 }
 
+/// What a reader must know before they take the value for one that was looked at.
+fn judged(row: &Observation) -> Vec<String> {
+    let status = matches!(row.status.as_deref(), Some("unknown")).then(|| match &row.status_text {
+        Some(text) => format!("Status not understood: {text}"),
+        None => "Status not told by the source".to_owned(),
+    });
+    let watched = row.not_watched().then(|| "Not watched: no rule judges this result".to_owned());
+    status.into_iter().chain(watched).collect()
+}
+
 /// What the source wrote, where the resource says something else.
 fn written(row: &Observation) -> Option<String> {
     let unit = row.unit.as_deref().unwrap_or_default();
     let comparator = row.comparator.as_deref().unwrap_or_default();
-    let same = row.unchecked.is_none()
+    let same = row.unusable().is_none()
         && (row.canonical_number.is_none() || (row.canonical_number == row.number && row.canonical_unit == row.unit));
     if same {
         return None;
     }
     match (row.number, &row.text) {
+        // The text may turn the number's meaning round.
+        (Some(number), Some(text)) if row.unusable().is_some() => {
+            Some(format!("As written by the source: {comparator}{number} {unit}; {text}"))
+        }
         (Some(number), _) => Some(format!("As written by the source: {comparator}{number} {unit}")),
         (None, Some(text)) => Some(format!("As written by the source: {text} {unit}").trim_end().to_owned()),
         (None, None) => None,

@@ -79,6 +79,56 @@ fn an_unusable_number_is_absent_with_its_reason() {
 }
 
 #[test]
+fn a_status_that_nobody_understands_is_unknown_with_its_words() {
+    for (status, text, want, note) in [
+        (Some("final"), None, "final", None),
+        (Some("unknown"), Some("Biologist rejected"), "unknown", Some("Status not understood: Biologist rejected")),
+        (Some("unknown"), None, "unknown", Some("Status not told by the source")),
+        (None, None, "unknown", None),
+    ] {
+        let row = Observation {
+            status: status.map(str::to_owned),
+            status_text: text.map(str::to_owned),
+            number: "4.1".parse().ok(),
+            ..Observation::default()
+        };
+        let got = observation(Uuid::nil(), &row);
+        assert_eq!(got["status"], want);
+        assert_eq!(got["valueQuantity"]["value"], json!(4.1), "it is judged as valid");
+        assert_eq!(got["note"][0]["text"].as_str(), note);
+    }
+}
+
+#[test]
+fn what_nobody_watches_keeps_its_value_and_says_so() {
+    let row = Observation {
+        number: "120".parse().ok(),
+        unit: Some("mmHg".into()),
+        unchecked: Some(event::NOT_WATCHED.into()),
+        status: Some("final".into()),
+        ..Observation::default()
+    };
+    let got = observation(Uuid::nil(), &row);
+    assert_eq!(got["valueQuantity"], json!({"value": 120, "unit": "mmHg"}));
+    assert!(got.get("dataAbsentReason").is_none());
+    assert_eq!(got["note"], json!([{"text": "Not watched: no rule judges this result"}]));
+}
+
+#[test]
+fn a_text_that_contradicts_its_number_stands_beside_it() {
+    let row = Observation {
+        number: "6.0".parse().ok(),
+        text: Some(">7.0".into()),
+        unit: Some("mmol/L".into()),
+        unchecked: Some("number and text differ".into()),
+        ..Observation::default()
+    };
+    let got = observation(Uuid::nil(), &row);
+    assert!(got.get("valueQuantity").is_none());
+    assert_eq!(got["note"][0]["text"], "As written by the source: 6.0 mmol/L; >7.0");
+}
+
+#[test]
 fn every_value_has_one_form() {
     let words = Observation { text: Some("haemolysed".into()), ..Observation::default() };
     let nothing = Observation::default();

@@ -63,9 +63,29 @@ pub struct Observation {
     pub specimen: Option<String>,
     pub unchecked: Option<String>,
     pub comment: Option<String>,
+    /// The source's word for a status that nobody understands.
+    pub status_text: Option<String>,
 }
 
 impl Observation {
+    /// Its code is known, and no rule can watch it: nobody judged the number, which holds.
+    pub fn not_watched(&self) -> bool {
+        self.unchecked.as_deref() == Some(event::NOT_WATCHED)
+    }
+
+    /// Why the number cannot be used.
+    pub fn unusable(&self) -> Option<&String> {
+        self.unchecked.as_ref().filter(|_| !self.not_watched())
+    }
+
+    pub fn status_words(&self) -> String {
+        match (self.status.as_deref(), &self.status_text) {
+            (Some("unknown"), Some(text)) => format!("not understood: {text}"),
+            (Some("unknown") | None, _) => "not told".to_owned(),
+            (Some(status), _) => status.to_owned(),
+        }
+    }
+
     /// When the sample was taken, else what comes nearest.
     pub fn at(&self) -> Micros {
         self.from.effective_at.or(self.authorised_at).unwrap_or(self.from.committed_at)
@@ -185,7 +205,7 @@ fn decimal(row: &Row, column: usize) -> Option<Decimal> {
 pub(crate) fn observation_columns() -> String {
     format!(
         "{}, t.analyte, t.comparator, t.number::text, t.unit, t.value_text, t.canonical_number::text, t.canonical_unit,
-         t.status, {}, t.range_low::text, t.range_high::text, t.flag, t.specimen, t.unchecked, t.comment",
+         t.status, {}, t.range_low::text, t.range_high::text, t.flag, t.specimen, t.unchecked, t.comment, t.status_text",
         common(),
         micros("t.authorised_at")
     )
@@ -210,6 +230,7 @@ pub(crate) fn observation(row: &Row) -> Observation {
         specimen: row.get(CODED + 12),
         unchecked: row.get(CODED + 13),
         comment: row.get(CODED + 14),
+        status_text: row.get(CODED + 15),
     }
 }
 

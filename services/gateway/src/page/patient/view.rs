@@ -110,6 +110,7 @@ struct Value {
     shown: String,
     flag: Option<String>,
     unchecked: Option<String>,
+    not_watched: bool,
     at: (String, String),
     from: String,
 }
@@ -310,6 +311,7 @@ impl Facts<'_> {
             shown: String::new(),
             flag: None,
             unchecked: None,
+            not_watched: false,
             at: (String::new(), String::new()),
             from: String::new(),
         });
@@ -330,7 +332,8 @@ impl Facts<'_> {
         Value {
             shown: shown_value(row),
             flag: row.flag.as_deref().map(flag_words),
-            unchecked: row.unchecked.clone(),
+            unchecked: row.unusable().cloned(),
+            not_watched: row.not_watched(),
             at: (format::machine(row.at()), at),
             from: from.join(" and "),
         }
@@ -353,7 +356,7 @@ impl Facts<'_> {
             } else {
                 format!("{range} {}", row.unit.as_deref().unwrap_or_default())
             },
-            status: row.status.clone().unwrap_or_else(|| "not told".into()),
+            status: row.status_words(),
             authorised: row.authorised_at.map_or_else(|| "not told".into(), format::when),
             committed: result
                 .told
@@ -408,6 +411,11 @@ fn shown_value(row: &Observation) -> String {
                 format::number(number),
                 shown_unit(row.canonical_unit.as_deref().unwrap_or_default())
             )
+        }
+        // The text may turn the number's meaning round: neither is shown alone.
+        (None, Some(number), Some(text)) if row.unusable().is_some() => {
+            let unit = row.unit.as_deref().unwrap_or("(no unit)");
+            format!("{comparator}{} {unit}; written: {text}", format::number(number))
         }
         (None, Some(number), _) => {
             format!("{comparator}{} {}", format::number(number), row.unit.as_deref().unwrap_or("(no unit)"))
