@@ -13,7 +13,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 use serde::Serialize;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What production wants of the brokers.
@@ -30,7 +30,7 @@ pub struct Arguments {
 
 #[derive(Serialize)]
 struct Finding {
-    /// `mistake` stops a run; `advice` does not.
+    /// `mistake` stops a run; `advice` does not; `watched` says which results the rules look at.
     kind: &'static str,
     what: String,
 }
@@ -50,6 +50,9 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     };
     if let Some(settings) = &settings {
         files(settings).into_iter().for_each(&mut mistake);
+        if let Ok(limits) = settings.site.read_limits() {
+            watched(&limits, &mut findings);
+        }
         if arguments.connect {
             connect(settings, &mut findings).await;
         }
@@ -57,7 +60,8 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     let mistakes = findings.iter().filter(|finding| finding.kind == "mistake").count();
     output::one(format, &findings, |findings| {
         let lines: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.kind, f.what)).collect();
-        if lines.is_empty() { "good".to_owned() } else { lines.join("\n") }
+        let good = findings.iter().all(|finding| finding.kind == "watched").then(|| "good".to_owned());
+        lines.into_iter().chain(good).collect::<Vec<_>>().join("\n")
     })?;
     anyhow::ensure!(mistakes == 0, "{mistakes} mistake(s) in {}", arguments.config.config.display());
     Ok(())
@@ -95,6 +99,42 @@ fn files(settings: &Settings) -> Vec<String> {
         }
     }
     mistakes
+}
+
+/// Every analyte of the site's rules with all the codes that make a result one of it: another code is not watched. A
+/// limit that no result can meet would look like one that watches.
+fn watched(limits: &sink_alerts::Limits, findings: &mut Vec<Finding>) {
+    let limit = limits.limit.iter().map(|limit| (limit.analyte.as_str(), limit.unit.as_str()));
+    let signal = limits.addisons.signal.iter().map(|signal| (signal.analyte.as_str(), signal.unit.as_str()));
+    let all: BTreeSet<(&str, &str)> = limit.chain(signal).collect();
+    let mut told = BTreeSet::new();
+    for (key, unit) in all {
+        let analyte = normaliser::coding::lab::analytes().iter().find(|analyte| analyte.key == key);
+        let (kind, what) = match analyte {
+            None => ("mistake", format!("alerts: no code names the analyte `{key}`, so its limits watch nothing")),
+            Some(analyte) if analyte.unit != unit => {
+                let wanted = analyte.unit;
+                (
+                    "mistake",
+                    format!("alerts: limits of `{key}` are in {unit}, its results in {wanted}: they watch nothing"),
+                )
+            }
+            Some(_) if !told.insert(key) => continue,
+            Some(analyte) => ("watched", format!("{key}: {}", codes(analyte))),
+        };
+        findings.push(Finding { kind, what });
+    }
+}
+
+/// `Fasting glucose (Read v2 44T2., LOINC 14771-0); …`
+fn codes(analyte: &normaliser::coding::lab::Analyte) -> String {
+    let members = analyte.members.iter().map(|member| {
+        let systems = [("Read v2", &member.read), ("SNOMED CT", &member.snomed), ("LOINC", &member.loinc)];
+        let written = systems.iter().filter(|(_, codes)| !codes.is_empty());
+        let written: Vec<String> = written.map(|(system, codes)| format!("{system} {}", codes.join(" "))).collect();
+        format!("{} ({})", member.text, written.join(", "))
+    });
+    members.collect::<Vec<_>>().join("; ")
 }
 
 async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
@@ -173,5 +213,48 @@ async fn in_sync(settings: &Settings, findings: &mut Vec<Finding>) {
     if value.as_deref() == Some("1") {
         let what = format!("kafka: {events} has min.insync.replicas = 1; production wants 2");
         findings.push(Finding { kind: "advice", what });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(limits: &str, want: &[&str]) {
+        let limits = sink_alerts::Limits::parse(limits).expect("limits");
+        let mut findings = Vec::new();
+        watched(&limits, &mut findings);
+        let got: Vec<String> = findings.iter().map(|finding| format!("{}: {}", finding.kind, finding.what)).collect();
+        assert_eq!(got.len(), want.len(), "{got:?}");
+        for (got, want) in got.iter().zip(want) {
+            assert!(got.starts_with(want), "{got}");
+        }
+    }
+
+    #[test]
+    fn the_sites_limits_are_told_with_all_their_codes() {
+        let site = include_str!("../../../site/alerts.toml");
+        check(
+            site,
+            &[
+                "watched: glucose: Glucose (Read v2 44g..",
+                "watched: potassium: Potassium (Read v2 44I4., ",
+                "watched: sodium: ",
+            ],
+        );
+        check(
+            &site.replace("\"glucose\"", "\"troponin\""),
+            &["watched: potassium", "watched: sodium", "mistake: alerts: no code names the analyte `troponin`"],
+        );
+        check(
+            &site.replacen("mmol/L", "mg/dL", 1),
+            &[
+                "watched: glucose",
+                "watched: potassium",
+                "mistake: alerts: limits of `sodium` are in mg/dL",
+                "watched: sodium",
+            ],
+        );
     }
 }

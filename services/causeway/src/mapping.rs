@@ -1,12 +1,12 @@
-//! `causeway mapping check`: every mistake in mapping files, with file, key and line.
+//! `causeway mapping check`: every mistake and warning in mapping files, with file, key and line.
 
 use crate::output::{self, Format};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Subcommand)]
 pub enum Verb {
-    /// Parse mapping files and tell every mistake.
+    /// Parse mapping files and tell every mistake, and what may not be meant.
     Check {
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -15,24 +15,34 @@ pub enum Verb {
 
 pub fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
     let Verb::Check { files } = verb;
-    let results: Vec<(String, Vec<String>)> = files
-        .iter()
-        .map(|file| {
-            let mistakes = match normaliser::mapping::load(file) {
-                Ok(_) => Vec::new(),
-                Err(error) => error.to_string().lines().map(|line| line.trim().to_owned()).collect(),
-            };
-            (file.display().to_string(), mistakes)
-        })
-        .collect();
-    let rows: Vec<_> = results.iter().map(|(file, mistakes)| json!({ "file": file, "mistakes": mistakes })).collect();
+    let results: Vec<Checked> = files.iter().map(|file| checked(file)).collect();
+    let rows: Vec<_> =
+        results.iter().map(|it| json!({ "file": it.file, "mistakes": it.mistakes, "warnings": it.warnings })).collect();
     output::one(format, &rows, |_| {
-        let lines = results.iter().map(|(file, mistakes)| {
-            if mistakes.is_empty() { format!("{file}: good") } else { format!("{file}:\n  {}", mistakes.join("\n  ")) }
+        let lines = results.iter().map(|it| {
+            let verdict = if it.mistakes.is_empty() { " good" } else { "" };
+            let warnings = it.warnings.iter().map(|warning| format!("warning: {warning}"));
+            let told: Vec<String> = it.mistakes.iter().cloned().chain(warnings).collect();
+            let told: String = told.iter().map(|line| format!("\n  {line}")).collect();
+            format!("{}:{verdict}{told}", it.file)
         });
         lines.collect::<Vec<_>>().join("\n")
     })?;
-    let wrong = results.iter().filter(|(_, mistakes)| !mistakes.is_empty()).count();
+    let wrong = results.iter().filter(|it| !it.mistakes.is_empty()).count();
     anyhow::ensure!(wrong == 0, "{wrong} of {} mapping files have mistakes", results.len());
     Ok(())
+}
+
+struct Checked {
+    file: String,
+    mistakes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+fn checked(file: &Path) -> Checked {
+    let (mistakes, warnings) = match normaliser::mapping::load(file) {
+        Ok(mapping) => (Vec::new(), mapping.warnings.iter().map(ToString::to_string).collect()),
+        Err(error) => (error.to_string().lines().map(|line| line.trim().to_owned()).collect(), Vec::new()),
+    };
+    Checked { file: file.display().to_string(), mistakes, warnings }
 }
