@@ -81,6 +81,9 @@ fn files(settings: &Settings) -> Vec<String> {
     if let Err(error) = gateway::agreements(&site.agreements) {
         mistakes.push(error.to_string());
     }
+    if let Err(error) = gateway::medicines(site.medicines.as_deref()) {
+        mistakes.push(error.to_string());
+    }
     match std::fs::read_to_string(&site.users) {
         Ok(text) => {
             let users = gateway::users::parse(&site.users.display().to_string(), &text, |team| {

@@ -190,7 +190,11 @@ impl Region {
 
     fn site(&self) -> anyhow::Result<gateway::Site> {
         let site = &self.settings.site;
-        Ok(gateway::Site { teams: site.read_teams()?, agreements: gateway::agreements(&site.agreements)? })
+        Ok(gateway::Site {
+            teams: site.read_teams()?,
+            agreements: gateway::agreements(&site.agreements)?,
+            ingredients: gateway::medicines(site.medicines.as_deref())?,
+        })
     }
 }
 

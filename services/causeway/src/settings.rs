@@ -48,6 +48,8 @@ pub struct SiteSettings {
     pub agreements: PathBuf,
     /// Lines of `user = password`, from which hashes are seeded at start. Without it nobody's password changes.
     pub passwords_file: Option<PathBuf>,
+    /// Facts about medicines and steroids; the file that is shipped unless said.
+    pub medicines: Option<PathBuf>,
 }
 
 /// One captured database.

@@ -26,7 +26,7 @@ pub mod users;
 pub use database::migrate;
 pub use deliver::SCHEMA as AUDIT_SCHEMA;
 pub use error::GatewayError;
-pub use site::{Site, agreements};
+pub use site::{Site, agreements, medicines};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use boot::{Stop, health::Health};

@@ -1,4 +1,4 @@
-//! What a site says about itself: teams and agreements.
+//! What a site says about itself: teams, agreements, and what is known about medicines.
 
 use crate::{
     GatewayError,
@@ -6,6 +6,7 @@ use crate::{
         Agreement,
         agreement::{self, FileMistake},
     },
+    record::ingredients::Ingredients,
 };
 use event::teams::Teams;
 use std::path::Path;
@@ -17,6 +18,18 @@ pub const AGREEMENTS_MAX: usize = 1_000;
 pub struct Site {
     pub teams: Teams,
     pub agreements: Vec<Agreement>,
+    pub ingredients: Ingredients,
+}
+
+/// What is known about medicines: the site's own file, else the one that is shipped.
+pub fn medicines(path: Option<&Path>) -> Result<Ingredients, GatewayError> {
+    const SHIPPED: &str = include_str!("../../../site/medicines.toml");
+    let Some(path) = path else {
+        return Ingredients::parse("site/medicines.toml", SHIPPED).map_err(GatewayError::Site);
+    };
+    let named = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| GatewayError::File { path: named.clone(), source })?;
+    Ingredients::parse(&named, &text).map_err(GatewayError::Site)
 }
 
 /// Every `*.toml` of a directory. All mistakes of all files at once.

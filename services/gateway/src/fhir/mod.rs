@@ -4,6 +4,7 @@ mod capability;
 pub mod resources;
 
 use crate::{
+    access::{Action, Why},
     app::{Problem, Shared, Signed, now},
     audit::{self, Subject},
     database,
@@ -87,7 +88,9 @@ async fn opened<'t>(
         audit::write(&transaction, &signed.actor, &entry, &[Subject { person: Some(id), ..Subject::default() }])
             .await?;
         transaction.commit().await?;
-        return Err(Problem::NotFound);
+        // As of a person without a relation: who guesses learns nothing.
+        let role = app.decide_on(&signed.actor, Action::BreakGlass, None);
+        return Err(Problem::forbidden(if role.allow { Why::NoRelation.as_str() } else { role.why.as_str() }));
     };
     let decision = decide_and_audit(app, &transaction, &signed.actor, &person, action).await?;
     if !decision.allow {

@@ -6,6 +6,7 @@ pub mod patient;
 pub mod search;
 pub mod sign_in;
 pub mod status;
+pub mod units;
 
 use crate::{
     access::Role,

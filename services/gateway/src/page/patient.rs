@@ -1,10 +1,11 @@
 //! One patient's record: the emergency summary, results with their trend, and where everything comes from.
 
+mod medicines;
 mod view;
 
 use super::{Frame, render, search::subjects};
 use crate::{
-    access::{Action, BREAK_GLASS_MINUTES, Decision},
+    access::{Action, BREAK_GLASS_MINUTES, Decision, Why},
     app::{Problem, Shared, Signed, now},
     audit::{self, Subject},
     database,
@@ -56,16 +57,12 @@ pub async fn record(State(app): State<Shared>, signed: Signed, Path(id): Path<Uu
             audit::Entry { action: "view-record", allow: false, why: "no such person", reason: None, withheld: false };
         audit::write(&transaction, actor, &entry, &[Subject { person: Some(id), ..Subject::default() }]).await?;
         transaction.commit().await?;
-        return Err(Problem::NotFound);
+        return Err(refused(&app, actor, id, Why::NoRelation));
     };
     let decision = decide_and_audit(&app, &transaction, actor, &person, Action::ViewRecord.as_str()).await?;
     if !decision.allow {
         transaction.commit().await?;
-        let may_break = app.decide_on(actor, Action::BreakGlass, None).allow;
-        return Err(Problem::Forbidden {
-            why: decision.why.as_str(),
-            glass: may_break.then(|| (id, actor.csrf.clone())),
-        });
+        return Err(refused(&app, actor, id, decision.why));
     }
     let clinical = clinical::read(&transaction, &person, &decision).await?;
     let held = person.held || record::held_elsewhere(&transaction, &person, &decision).await?;
@@ -73,6 +70,13 @@ pub async fn record(State(app): State<Shared>, signed: Signed, Path(id): Path<Uu
     let facts = view::Facts { app: &app, person: &person, decision: &decision, clinical: &clinical, held, now: now() };
     let frame = |title: String| Frame::new(&app, actor, title, "patients");
     render(&view::RecordPage::new(&facts, frame, actor.csrf.clone()))
+}
+
+/// The same whether there is such a person or not: who guesses learns nothing.
+fn refused(app: &Shared, actor: &Actor, person: Uuid, why: Why) -> Problem {
+    let role = app.decide_on(actor, Action::BreakGlass, None);
+    let why = if role.allow { why } else { role.why };
+    Problem::Forbidden { why: why.as_str(), glass: role.allow.then(|| (person, actor.csrf.clone())) }
 }
 
 #[derive(Deserialize)]

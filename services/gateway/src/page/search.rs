@@ -1,14 +1,17 @@
 //! Finding a patient: by NHS number or name, among those that the reader's teams look after.
 //!
-//! The search is a POST, so that no NHS number or name ends up in an address, a log or a history.
+//! The search is a POST, so that no NHS number or name ends up in an address, a log or a history. Who is refused, a number
+//! that nobody has and every attempt to break the glass are in the audit.
+
+mod query;
 
 use super::{Frame, format, patient::REASON_CHARS_MAX, render};
 use crate::{
-    access::Action,
+    access::{Action, Grant},
     app::{Problem, Shared, Signed, now},
     audit::{self, Subject},
     database,
-    record::{self, Person},
+    record::{self, Identity, Person},
 };
 use askama::Template;
 use axum::{
@@ -18,13 +21,12 @@ use axum::{
 };
 use deadpool_postgres::GenericClient;
 use event::NhsNumber;
+use query::Query;
 use serde::Deserialize;
 use uuid::Uuid;
 
 /// Patients shown.
 const FOUND_MAX: usize = 50;
-const QUERY_CHARS_MAX: usize = 100;
-const NAME_CHARS_MIN: usize = 2;
 
 #[derive(Template)]
 #[template(path = "patients.html")]
@@ -81,7 +83,10 @@ fn page(
     found: Option<(Vec<Found>, bool)>,
     error: Option<&'static str>,
 ) -> Result<Response, Problem> {
-    let number = NhsNumber::parse(&query);
+    let number = match query::parse(&query) {
+        Ok(Query::Number(number)) => Some(number),
+        Ok(Query::Name(_)) | Err(_) => None,
+    };
     let searched = found.is_some();
     let (found, more) = found.unwrap_or_default();
     render(&SearchPage {
@@ -99,28 +104,48 @@ fn page(
 
 pub async fn search(State(app): State<Shared>, signed: Signed, Form(asked): Form<Asked>) -> Result<Response, Problem> {
     signed.check_csrf(Some(&asked.csrf))?;
-    let query = asked.query.trim().to_owned();
-    if query.chars().count() < NAME_CHARS_MIN || query.chars().count() > QUERY_CHARS_MAX {
-        return page(&app, &signed, query, None, Some("Enter an NHS number, or at least 2 letters of a name"));
-    }
+    let text = asked.query.trim().to_owned();
+    let query = match query::parse(&text) {
+        Ok(query) => query,
+        Err(told) => return page(&app, &signed, text, None, Some(told)),
+    };
     let actor = &signed.actor;
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
     let ids = candidates(&transaction, &app, &signed, &query).await?;
-    let more = ids.len() > FOUND_MAX;
-    let persons = record::persons(&transaction, &ids[..ids.len().min(FOUND_MAX)], &actor.user).await?;
+    let cut = ids.len() >= record::PERSONS_MAX;
+    let persons = record::persons(&transaction, &ids, &actor.user).await?;
     let (mut found, mut subjects) = (Vec::new(), Vec::new());
-    let mut refused = None;
     for person in persons.values() {
         let decision = app.decide(actor, Action::FindPatient, person);
-        if decision.allow {
-            subjects.extend(self::subjects(person));
-            found.push(found_of(&app, person, &decision));
-        } else {
-            refused = Some(decision);
+        let matches = |identity: &&Identity| {
+            let identity = identity.shown_by(&decision).then_some(identity);
+            identity
+                .is_some_and(|of| query.matches(of.nhs_number.as_deref(), of.family.as_deref(), of.given.as_deref()))
+        };
+        // By what may be shown of them: a name or a number that only a withheld identity has finds nobody.
+        if decision.allow && person.identities.iter().any(|identity| matches(&identity)) {
+            found.push((found_of(&app, person, &decision), self::subjects(person)));
+        } else if !decision.allow {
+            audit::write(
+                &transaction,
+                actor,
+                &audit::Entry::of(Action::FindPatient.as_str(), &decision),
+                &self::subjects(person),
+            )
+            .await?;
         }
     }
-    found.sort_by(|one, two| one.name.cmp(&two.name));
+    found.sort_by(|(one, _), (two, _)| one.name.cmp(&two.name));
+    let more = cut || found.len() > FOUND_MAX;
+    found.truncate(FOUND_MAX);
+    let found: Vec<Found> = found
+        .into_iter()
+        .map(|(found, of)| {
+            subjects.extend(of);
+            found
+        })
+        .collect();
     let why = if subjects.is_empty() { "nobody found" } else { "relation to the user's teams" };
     let role_allows = app.decide_on(actor, Action::BreakGlass, None);
     let entry = audit::Entry {
@@ -128,14 +153,14 @@ pub async fn search(State(app): State<Shared>, signed: Signed, Form(asked): Form
         allow: role_allows.allow,
         why: if role_allows.allow { why } else { role_allows.why.as_str() },
         reason: None,
-        withheld: refused.is_some(),
+        withheld: false,
     };
     audit::write(&transaction, actor, &entry, &subjects).await?;
     transaction.commit().await?;
     if !role_allows.allow {
         return Err(Problem::forbidden(role_allows.why.as_str()));
     }
-    page(&app, &signed, query, Some((found, more)), None)
+    page(&app, &signed, text, Some((found, more)), None)
 }
 
 pub fn subjects(person: &Person) -> Vec<Subject> {
@@ -160,42 +185,36 @@ async fn candidates(
     client: &impl GenericClient,
     app: &Shared,
     signed: &Signed,
-    query: &str,
+    query: &Query,
 ) -> Result<Vec<Uuid>, Problem> {
     let organisations: Vec<String> = app.teams_of(&signed.actor).into_iter().map(|team| team.organisation).collect();
-    let number = NhsNumber::parse(query).map(|number| number.as_str().to_owned());
-    let mut words: Vec<String> = query.split([' ', ',']).filter(|word| !word.is_empty()).map(like).collect();
-    words.truncate(4);
+    let (number, words): (Option<&str>, &[String]) = match query {
+        Query::Number(number) => (Some(number.as_str()), &[]),
+        Query::Name(words) => (None, words),
+    };
+    // More than what matches: the words may stand anywhere in the folded name. First whom the teams look after, for
+    // names are folded one by one.
     let sql = format!(
-        "select distinct l.person::text from record.patient p join record.link l using (source, patient)
+        "with mine as materialized (
+            select m.person from record.patient q join record.link m using (source, patient)
+            where q.registered_practice = any($3)
+            union
+            select m.person from record.encounter e join record.link m using (source, patient)
+            where not e.retracted and e.team = any($4)
+                and (e.ended_at is null or e.ended_at > now() - make_interval(hours => $5)))
+         select distinct l.person::text
+         from mine join record.link l using (person) join record.patient p on p.source = l.source and p.patient = l.patient
          where not p.retracted
             and (case when $1::text is not null then p.nhs_number = $1
-                else (select bool_and(coalesce(p.family, '') ilike w or coalesce(p.given, '') ilike w) from unnest($2::text[]) as w) end)
-            and exists (
-                select from record.link m left join record.patient q on q.source = m.source and q.patient = m.patient
-                where m.person = l.person and (q.registered_practice = any($3) or exists (
-                    select from record.encounter e where e.source = m.source and e.patient = m.patient
-                        and not e.retracted and e.team = any($4)
-                        and (e.ended_at is null or e.ended_at > now() - make_interval(hours => $5)))))
+                else (select bool_and(position(w in {}) > 0 or position(w in {}) > 0) from unnest($2::text[]) as w) end)
          limit {}",
-        FOUND_MAX + 1
+        query::folded_sql("p.family"),
+        query::folded_sql("p.given"),
+        record::PERSONS_MAX
     );
     let grace = i32::try_from(app.settings.encounter_grace_hours).unwrap_or(i32::MAX);
     let rows = client.query(&sql, &[&number, &words, &organisations, &signed.actor.teams, &grace]).await?;
     Ok(rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect())
-}
-
-/// The start of a name; the wildcards of LIKE mean themselves.
-fn like(word: &str) -> String {
-    let mut pattern = String::with_capacity(word.len() + 1);
-    for c in word.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 fn found_of(app: &Shared, person: &Person, decision: &crate::access::Decision) -> Found {
@@ -221,33 +240,42 @@ fn found_of(app: &Shared, person: &Person, decision: &crate::access::Decision) -
     }
 }
 
-/// Opens the record of whoever has this NHS number, for thirty minutes, with a reason.
+/// Opens the record of whoever has this NHS number, for thirty minutes, with a reason. A number that nobody has, and one
+/// that only a record has which no glass opens, are answered alike.
 pub async fn break_glass(
     State(app): State<Shared>,
     signed: Signed,
     Form(form): Form<GlassForm>,
 ) -> Result<Response, Problem> {
     signed.check_csrf(Some(&form.csrf))?;
+    let actor = &signed.actor;
+    let role = app.decide_on(actor, Action::BreakGlass, None);
     let number = NhsNumber::parse(&form.nhs_number).ok_or(Problem::Bad("that is not an NHS number"))?;
     let client = app.pool.get().await?;
     let sql =
         "select distinct l.person::text, l.status from record.patient p join record.link l using (source, patient)
-        where p.nhs_number = $1 and not p.retracted order by l.status desc limit 2";
-    let found = client.query(sql, &[&number.as_str()]).await?;
+        where p.nhs_number = $1 and not p.retracted order by l.status desc limit 20";
+    let rows = client.query(sql, &[&number.as_str()]).await?;
+    let ids: Vec<Uuid> = rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect();
+    let mut persons = record::persons(&client, &ids, &actor.user).await?;
+    let opened = ids.into_iter().find(|id| {
+        persons.get_mut(id).is_some_and(|person| {
+            person.grants.push(Grant { reason: String::new(), from: i64::MIN, until: i64::MAX });
+            person.shows_number(&app.decide(actor, Action::ViewRecord, person), &number)
+        })
+    });
+    let Some(person) = opened.filter(|_| role.allow) else {
+        let entry = audit::Entry {
+            action: Action::BreakGlass.as_str(),
+            allow: false,
+            why: if role.allow { "nobody has this number" } else { role.why.as_str() },
+            reason: Some(form.reason.trim()).filter(|reason| reason.chars().count() <= REASON_CHARS_MAX),
+            withheld: false,
+        };
+        audit::write(&client, actor, &entry, &[]).await?;
+        return Err(if role.allow { Problem::NotFound } else { Problem::forbidden(role.why.as_str()) });
+    };
     drop(client);
-    let person = found.first().and_then(|row| row.get::<_, &str>(0).parse::<Uuid>().ok()).ok_or(Problem::NotFound)?;
     super::patient::open_glass(&app, &signed, person, &form.reason).await?;
     Ok(Redirect::to(&format!("/patients/{person}")).into_response())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_mean_themselves() {
-        for (word, want) in [("sha", "sha%"), ("100%", "100\\%%"), ("a_b\\", "a\\_b\\\\%")] {
-            assert_eq!(like(word), want);
-        }
-    }
 }

@@ -103,6 +103,10 @@ pub struct Medication {
     pub started_at: Option<Micros>,
     pub ended_at: Option<Micros>,
     pub last_issued_at: Option<Micros>,
+    /// FHIR's word, or the source's own where it is none.
+    pub status: Option<String>,
+    /// Why it was stopped or suspended, as its source wrote it.
+    pub status_reason: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -277,7 +281,7 @@ pub async fn read(client: &impl GenericClient, person: &Person, decision: &Decis
     let (o, m, a, c) =
         (shown(Kind::Observation), shown(Kind::Medication), shown(Kind::Allergy), shown(Kind::Condition));
     let medication = format!(
-        "t.dosage, t.quantity, t.course, coalesce(t.active, false), {}, {}, {}",
+        "t.dosage, t.quantity, t.course, coalesce(t.active, false), {}, {}, {}, t.status, t.status_reason",
         micros("t.started_at"),
         micros("t.ended_at"),
         micros("t.last_issued_at")
@@ -328,6 +332,8 @@ fn medication_of(row: &Row) -> Medication {
         started_at: row.get(CODED + 4),
         ended_at: row.get(CODED + 5),
         last_issued_at: row.get(CODED + 6),
+        status: row.get(CODED + 7),
+        status_reason: row.get(CODED + 8),
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod absence;
 pub mod clinical;
+pub mod ingredients;
+pub mod medicines;
 pub mod summary;
 
 use crate::{

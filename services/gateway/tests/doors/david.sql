@@ -16,6 +16,28 @@ values
     ('stmarys', '44', 'patient/44', 'RSM01', pg_temp.pos(5), 1, 'e5', now() - interval '2 days', true,
         '9000000025', true, 'Nobody', 'Mary', '1990-06-06', 'female', null, null, false);
 
+-- Carl: the practice keeps the whole patient back; the hospital keeps one result back.
+insert into record.patient (source, patient, record, organisation, position, revision, event_id, committed_at, snapshot,
+    nhs_number, nhs_number_verified, family, given, birth_date, gender, registered_practice, objection, confidential)
+values
+    ('riverside', 'p-3', 'patient/p-3', 'R1V01', pg_temp.pos(61), 1, 'e61', now(), true,
+        '9912003888', true, 'Zachert', 'Carl', '1970-01-01', 'male', 'R1V01', false, true),
+    ('stmarys', '45', 'patient/45', 'RSM01', pg_temp.pos(62), 1, 'e62', now(), true,
+        null, false, 'Carlsson', 'Carl', '1970-01-01', 'male', null, false, false);
+insert into record.link (source, patient, person, version, status, reason, decided_at) values
+    ('riverside', 'p-3', '0197f2a0-0000-7000-8000-000000000004', 1, 'linked', 'decided', now()),
+    ('stmarys', '45', '0197f2a0-0000-7000-8000-000000000004', 1, 'linked', 'decided', now());
+insert into record.encounter (source, patient, record, organisation, position, revision, event_id, committed_at, snapshot,
+    class, text, team, started_at, referral)
+values ('stmarys', '45', 'encounter/4', 'RSM01', pg_temp.pos(63), 1, 'e63', now(), true, 'EMER', 'A&E', 'stmarys-ed', now(), false);
+insert into record.allergy (source, patient, record, organisation, position, revision, event_id, committed_at, snapshot,
+    code_text, reaction, none_known, active)
+values ('riverside', 'p-3', 'allergy/4', 'R1V01', pg_temp.pos(64), 1, 'e64', now(), true, 'Allergy to zzyzx', 'rash', false, true);
+insert into record.observation (source, patient, record, organisation, position, revision, event_id, committed_at, snapshot,
+    code_text, number, unit, status, version, version_digest, confidential)
+values ('stmarys', '45', 'result/9', 'RSM01', pg_temp.pos(65), 1, 'e65', now(), false, 'Kept back test', 1, 'mmol/L', 'final',
+    pg_temp.pos(65), '\x00', true);
+
 insert into record.link (source, patient, person, version, status, reason, decided_at) values
     ('riverside', 'p-1', '0197f2a0-0000-7000-8000-000000000001', 1, 'linked', 'number and birth date agree', now()),
     ('stmarys', '42', '0197f2a0-0000-7000-8000-000000000001', 1, 'linked', 'number and birth date agree', now()),
@@ -53,16 +75,22 @@ values
         'Allergy to nuts', 'http://snomed.info/sct', '91934008', '91934008', 'anaphylaxis', 'severe', false, true);
 
 insert into record.medication (source, patient, record, organisation, position, revision, event_id, committed_at, effective_at, snapshot,
-    code_text, snomed, dosage, course, active, started_at, last_issued_at)
+    code_text, snomed, dosage, course, active, started_at, last_issued_at, status, status_reason)
 values
     ('riverside', 'p-1', 'medication/1', 'R1V01', pg_temp.pos(13), 1, 'e13', now(), '2020-01-01', true,
-        'Hydrocortisone 10mg tablets', '1', '10 mg on waking, 5 mg at noon, 5 mg at 17:00', 'repeat', true, '2020-01-01', now() - interval '9 days'),
+        'Hydrocortisone 10mg tablets', '1', '10 mg on waking, 5 mg at noon, 5 mg at 17:00', 'repeat', true, '2020-01-01', now() - interval '9 days', null, null),
     ('riverside', 'p-1', 'medication/2', 'R1V01', pg_temp.pos(14), 1, 'e14', now(), '2020-01-01', true,
-        'Fludrocortisone 100microgram tablets', '2', '1 in the morning', 'repeat', true, '2020-01-01', now() - interval '9 days'),
+        'Fludrocortisone 100microgram tablets', '2', '1 in the morning', 'repeat', true, '2020-01-01', now() - interval '9 days', null, null),
     ('stmarys', '42', 'medication/3', 'RSM01', pg_temp.pos(15), 1, 'e15', now(), now(), true,
-        'Hydrocortisone 100 mg injection', '3', '100 mg IV 6-hourly', 'inpatient', true, now() - interval '1 hour', null),
+        'Hydrocortisone 100 mg injection', '3', '100 mg IV 6-hourly', 'inpatient', true, now() - interval '1 hour', null, 'active', null),
     ('riverside', 'p-1', 'medication/4', 'R1V01', pg_temp.pos(16), 1, 'e16', now(), '2019-01-01', true,
-        'Ramipril 5mg capsules', '4', '1 daily', 'repeat', false, '2019-01-01', null);
+        'Ramipril 5mg capsules', '4', '1 daily', 'repeat', false, '2019-01-01', null, null, null),
+    ('stmarys', '42', 'medication/5', 'RSM01', pg_temp.pos(18), 1, 'e18', now(), now(), true,
+        'Marevan 3mg tablets', null, 'as the book says', 'inpatient', true, now() - interval '1 day', null, 'on-hold', 'INR 8.1'),
+    ('riverside', 'p-1', 'medication/6', 'R1V01', pg_temp.pos(19), 1, 'e19', now(), '2024-01-01', true,
+        'Warfarin 3mg tablets', null, 'as the book says', 'repeat', true, '2024-01-01', null, null, null),
+    ('stmarys', '42', 'medication/7', 'RSM01', pg_temp.pos(20), 1, 'e20', now(), now(), true,
+        'Ibuprofen 400mg tablets', null, null, 'inpatient', false, now() - interval '2 days', null, 'stopped', 'kidney injury');
 
 insert into record.observation (source, patient, record, organisation, position, revision, event_id, committed_at, effective_at,
     authorised_at, snapshot, code_text, code_system, code, snomed, loinc, analyte, comparator, number, unit, value_text,

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 const DAVID: &str = "0197f2a0-0000-7000-8000-000000000001";
 const OLIVE: &str = "0197f2a0-0000-7000-8000-000000000002";
 const MARY: &str = "0197f2a0-0000-7000-8000-000000000003";
+const CARL: &str = "0197f2a0-0000-7000-8000-000000000004";
 const POTASSIUM: &str = "0197f2a0-0000-7000-8000-0000000000a1";
 const CRISIS: &str = "0197f2a0-0000-7000-8000-0000000000a2";
 const OLIVES: &str = "0197f2a0-0000-7000-8000-0000000000a4";
@@ -33,6 +34,7 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     who_sees_whom(&doors).await?;
     the_record_page(&doors).await?;
     objection_withholds_without_saying_what(&doors).await?;
+    what_a_source_keeps_back_stays_there(&doors).await?;
     glass_opens_with_a_reason(&doors).await?;
     fhir_pages_and_refuses(&doors).await?;
     the_stream_tells_its_teams(&doors).await?;
@@ -145,15 +147,23 @@ async fn the_record_page(doors: &Doors<'_>) -> anyhow::Result<()> {
         "Addison&#39;s disease",
         "Allergy to penicillin",
         "Latex &#60;script&#62;",
-        "92.82 µmol/L",
+        "93 µmol/L",
         "1.05 mg/dL",
         "Riverside Practice and St Mary&#39;s",
         "Could not be checked: unknown unit",
         "may be behind",
-        "Not on the hospital's list",
+        "Not on the hospital&#39;s list",
+        "Different names, the same ingredient",
+        "suspended: not being given: INR 8.1",
+        "stopped: kidney injury",
+        "recognised by its words, not by a code",
+        "https://www.endocrinology.org/adrenal-crisis/",
     ] {
         at(text)?;
     }
+    ensure!(at("Suspended: not being given</h3>")? < at("Ibuprofen")?, "what is stopped is not current");
+    let banner = page.get(at("Steroid dependent")?..at("Allergies</h2>")?).unwrap_or_default();
+    ensure!(!banner.contains("100 mg IV or IM") && !banner.contains("saline"), "no dose stands in the banner");
     ensure!(!page.contains("<script>alert") && !page.contains("<b>"), "text of a source is never markup");
     ensure!(!page.contains("Incomplete:"), "nothing is missing of David");
     let found = doors.ask(&token, Method::POST, "/patients", "csrf=&query=ell").await?.text().await?;
@@ -182,6 +192,58 @@ async fn objection_withholds_without_saying_what(doors: &Doors<'_>) -> anyhow::R
         "select count(*) from access.audit where actor = 'gp.riverside' and decision = 'refuse' and patient = '43'
         and why = 'no agreement covers it'";
     ensure!(doors.count(sql).await? >= 1);
+    Ok(())
+}
+
+/// Whom the practice keeps back, and what the hospital keeps back, at every exit and under a broken glass.
+async fn what_a_source_keeps_back_stays_there(doors: &Doors<'_>) -> anyhow::Result<()> {
+    let (ed, gp) = (doors.token("ed.stmarys").await?, doors.token("gp.riverside").await?);
+    for path in [format!("/patients/{CARL}"), format!("/fhir/Patient/{CARL}")] {
+        let (status, text) = doors.get(&ed, &path).await?;
+        let text = text.to_lowercase();
+        ensure!(status == StatusCode::OK && text.contains("carlsson"), "{path}: {status}");
+        for kept in ["zachert", "zzyzx", "9912003888", "991 200 3888", "riverside"] {
+            ensure!(!text.contains(kept), "{path} says: {kept}");
+        }
+        let (_, own) = doors.get(&gp, &path).await?;
+        ensure!(own.to_lowercase().contains("zachert"), "the practice reads its own patient at {path}");
+    }
+    let (_, page) = doors.get(&ed, &format!("/patients/{CARL}")).await?;
+    ensure!(
+        page.contains("Incomplete:") && page.contains("Kept back test"),
+        "announced, and the hospital's own is shown"
+    );
+    ensure!(page.matches("None shown here").count() == 3, "the same on every list");
+    let (_, page) = doors.get(&gp, &format!("/patients/{CARL}")).await?;
+    ensure!(page.contains("Incomplete:") && !page.contains("Kept back test"));
+    for (token, total) in [(&ed, 1), (&gp, 0)] {
+        let bundle = doors.json(token, &format!("/fhir/Observation?patient={CARL}")).await?;
+        ensure!(bundle["total"] == total, "{bundle}");
+        ensure!(total == 1 || bundle.to_string().contains("None shown here"), "{bundle}");
+    }
+    // By what only the practice knows, nobody else finds him; an unknown number is answered alike.
+    for (query, found) in [("zachert", false), ("991 200 3888", false), ("carlsson", true)] {
+        let answer = doors.ask(&ed, Method::POST, "/patients", &format!("csrf=&query={query}")).await?.text().await?;
+        ensure!(answer.contains(CARL) == found, "ED asks for {query}");
+    }
+    let by_number = "/fhir/Patient?identifier=https://fhir.nhs.uk/Id/nhs-number%7C9912003888";
+    ensure!(doors.json(&ed, by_number).await?["total"] == 0 && doors.json(&gp, by_number).await?["total"] == 1);
+    let amu = doors.token("amu.stmarys").await?;
+    for number in ["9912003888", "9000000017"] {
+        let form = format!("csrf=&nhs_number={number}&reason=unconscious+in+resus");
+        let answer = doors.ask(&amu, Method::POST, "/break-glass", &form).await?;
+        ensure!(answer.status() == StatusCode::NOT_FOUND, "{number}: {}", answer.status());
+    }
+    let sql = "select count(*) from access.audit where actor = 'amu.stmarys' and why = 'nobody has this number'";
+    ensure!(doors.count(sql).await? == 2, "attempts are audited");
+    doors.ask(&amu, Method::POST, &format!("/patients/{CARL}/break-glass"), "csrf=&reason=collapsed+at+home").await?;
+    let (status, page) = doors.get(&amu, &format!("/patients/{CARL}")).await?;
+    ensure!(status == StatusCode::OK && page.contains("You broke the glass") && !page.contains("ZACHERT"));
+    doors.region.pool.get().await?.execute("delete from access.break_glass", &[]).await?;
+    let unknown = "/patients/0197f2a0-0000-7000-8000-0000000000ff";
+    for path in [unknown.to_owned(), format!("/patients/{MARY}")] {
+        ensure!(doors.get(&ed, &path).await?.0 == StatusCode::FORBIDDEN, "{path} says whether there is one");
+    }
     Ok(())
 }
 
@@ -260,7 +322,8 @@ async fn tell(doors: &Doors<'_>, id: i64, alert: &str, change: AlertChange, team
     avro::encode_alert(&change, &mut datum);
     let producer: FutureProducer = doors.region.kafka.client().create()?;
     let topic = doors.region.kafka.topic("patient.alerts");
-    let value = frame::wrap(1, &datum);
+    let schema = doors.region.registry.register(&format!("{topic}-value"), avro::ALERT_SCHEMA).await?;
+    let value = frame::wrap(schema, &datum);
     let record = FutureRecord::to(&topic).key(alert).payload(&value);
     producer.send(record, PATIENCE).await.map_err(|(error, _)| error)?;
     Ok(())

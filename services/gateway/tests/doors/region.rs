@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 pub struct Region {
     pub pool: Pool,
     pub kafka: KafkaSettings,
+    pub registry: Registry,
     pub health: Health,
     pub url: String,
     pub passwords: BTreeMap<String, String>,
@@ -50,10 +51,12 @@ impl Region {
             teams: Teams::parse(include_str!("../../../../site/teams.toml"))
                 .map_err(|told| anyhow::anyhow!("{told:?}"))?,
             agreements: gateway::agreements(&stack::repository().join("site/agreements"))?,
+            ingredients: gateway::medicines(None)?,
         };
         let listener = tokio::net::TcpListener::bind(listen).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, health) = (Stop::new(), Health::new());
+        let known = names.clone();
         let serving = (kafka.clone(), pool.clone(), health.clone(), stop.clone());
         tokio::spawn(async move {
             let (kafka, pool, health, stop) = serving;
@@ -62,7 +65,8 @@ impl Region {
                 .await
                 .expect("the gateway runs");
         });
-        let region = Self { pool, kafka, health, url, passwords, stop, _parts: (broker, registry, database) };
+        let parts = (broker, registry, database);
+        let region = Self { pool, kafka, registry: known, health, url, passwords, stop, _parts: parts };
         region.wait_ready().await?;
         Ok(region)
     }

@@ -1,19 +1,23 @@
 //! The record page's words, made from rows that may be shown.
 
-use super::{REASON_CHARS_MAX, main_identity};
+use super::{
+    REASON_CHARS_MAX, main_identity,
+    medicines::{Medicines, Steroids},
+};
 use crate::{
     access::Decision,
     app::App,
-    page::{Frame, format},
+    page::{Frame, format, units},
     record::{
         Identity, Person,
         absence::Coverage,
-        clinical::{Allergy, Clinical, Coded, Condition, Freshness, Medication, Observation, Provenance},
+        clinical::{Allergy, Clinical, Coded, Condition, Freshness, Observation, Provenance},
         summary::{self, Allergies, TREND_MAX, TestResult, Trend},
     },
 };
 use askama::Template;
 use event::{Kind, Micros};
+use rust_decimal::Decimal;
 
 /// Entries without a value that the page lists.
 const ENTRIES_MAX: usize = 100;
@@ -34,6 +38,8 @@ pub struct RecordPage {
     csrf: String,
     person: String,
     name: String,
+    /// When, for whoever prints it.
+    read_at: String,
     born: String,
     died: Option<String>,
     gender: String,
@@ -49,11 +55,10 @@ pub struct RecordPage {
     absent: Absent,
     held: bool,
     cut: bool,
-    steroids: Vec<(String, String)>,
+    steroids: Option<Steroids>,
     allergies: Vec<Item>,
     none_known: Vec<Item>,
-    medicines: Vec<MedicineRow>,
-    past_medicines: Vec<Item>,
+    medicines: Medicines,
     problems: Vec<Item>,
     past_problems: Vec<Item>,
     tests: Vec<Test>,
@@ -83,19 +88,15 @@ struct IdentityLine {
 }
 
 /// One line of a list, with where it comes from.
-struct Item {
-    text: String,
-    detail: String,
-    uncoded: bool,
-    corrected: bool,
-    from: String,
-    at: Option<(String, String)>,
-}
-
-struct MedicineRow {
-    name: String,
-    gp: Vec<Item>,
-    hospital: Vec<Item>,
+pub struct Item {
+    pub text: String,
+    /// What is wrong with it, in a word, before all else: suspended, stopped.
+    pub state: Option<String>,
+    pub detail: String,
+    pub uncoded: bool,
+    pub corrected: bool,
+    pub from: String,
+    pub at: Option<(String, String)>,
 }
 
 struct Test {
@@ -153,6 +154,7 @@ impl RecordPage {
             csrf,
             person: facts.person.id.to_string(),
             name,
+            read_at: format::when(facts.now),
             born: identity.map_or_else(|| "not shown".into(), |identity| facts.born(identity)),
             died: identity.and_then(|identity| identity.death_date.as_deref()).map(format::date),
             gender: shown_or(identity, |identity| identity.gender.clone()),
@@ -167,14 +169,10 @@ impl RecordPage {
             absent: facts.absent(&coverage, !none_known.is_empty()),
             held: facts.held,
             cut: clinical.cut,
-            steroids: summary::steroid_reasons(&clinical.conditions, &clinical.medications)
-                .into_iter()
-                .map(|(text, organisation)| (text.to_owned(), facts.app.organisation_name(organisation)))
-                .collect(),
+            steroids: Steroids::of(facts),
             allergies,
             none_known,
-            medicines: facts.medicines(),
-            past_medicines: clinical.medications.iter().filter(|m| !m.active).map(|m| facts.medication(m)).collect(),
+            medicines: Medicines::of(facts),
             problems: problems.into_iter().map(|condition| facts.condition(condition)).collect(),
             past_problems: past_problems.into_iter().map(|condition| facts.condition(condition)).collect(),
             tests: trends.iter().map(|trend| facts.test(trend)).collect(),
@@ -264,38 +262,16 @@ impl Facts<'_> {
         self.item(&allergy.code, &allergy.from, detail.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 
-    fn medicines(&self) -> Vec<MedicineRow> {
-        summary::medicines(&self.clinical.medications, &self.app.site.teams)
-            .into_iter()
-            .map(|line| MedicineRow {
-                name: line.name,
-                gp: line.gp.into_iter().map(|medication| self.medication(medication)).collect(),
-                hospital: line.hospital.into_iter().map(|medication| self.medication(medication)).collect(),
-            })
-            .collect()
-    }
-
-    fn medication(&self, medication: &Medication) -> Item {
-        let mut detail: Vec<String> =
-            [&medication.dosage, &medication.quantity, &medication.course].into_iter().flatten().cloned().collect();
-        let dates = [
-            ("started", medication.started_at),
-            ("last issued", medication.last_issued_at),
-            ("ended", medication.ended_at),
-        ];
-        detail.extend(dates.into_iter().filter_map(|(what, at)| at.map(|at| format!("{what} {}", format::day(at)))));
-        self.item(&medication.code, &medication.from, detail.join(", "))
-    }
-
     fn condition(&self, condition: &Condition) -> Item {
         let mut detail: Vec<String> = condition.significance.iter().cloned().collect();
         detail.extend(condition.ended_at.map(|at| format!("ended {}", format::day(at))));
         self.item(&condition.code, &condition.from, detail.join(", "))
     }
 
-    fn item(&self, code: &Coded, from: &Provenance, detail: String) -> Item {
+    pub fn item(&self, code: &Coded, from: &Provenance, detail: String) -> Item {
         Item {
             text: if code.text.is_empty() { "(no words in the source)".into() } else { code.text.clone() },
+            state: None,
             detail,
             uncoded: code.uncoded(),
             corrected: from.corrected,
@@ -317,7 +293,7 @@ impl Facts<'_> {
         });
         let mut earlier: Vec<Option<Value>> = values.take(TREND_MAX).map(Some).collect();
         earlier.resize(TREND_MAX, None);
-        Test { name: trend.name.to_owned(), unit: shown_unit(trend.unit.unwrap_or_default()), newest, earlier }
+        Test { name: trend.name.to_owned(), unit: units::unit(trend.unit.unwrap_or_default()), newest, earlier }
     }
 
     fn value(&self, result: &TestResult<'_>) -> Value {
@@ -406,11 +382,14 @@ fn shown_value(row: &Observation) -> String {
     let comparator = row.comparator.as_deref().unwrap_or_default();
     match (row.canonical_number, row.number, &row.text) {
         (Some(number), ..) => {
-            format!(
-                "{comparator}{} {}",
-                format::number(number),
-                shown_unit(row.canonical_unit.as_deref().unwrap_or_default())
-            )
+            let limits: Vec<Decimal> = [row.range_low, row.range_high].into_iter().flatten().collect();
+            let number = if row.number == Some(number) {
+                format::number(number)
+            } else {
+                units::converted(number, row.analyte.as_deref(), &limits)
+            };
+            let unit = units::unit(row.canonical_unit.as_deref().unwrap_or_default());
+            format!("{comparator}{number} {unit}").trim_end().to_owned()
         }
         // The text may turn the number's meaning round: neither is shown alone.
         (None, Some(number), Some(text)) if row.unusable().is_some() => {
@@ -422,14 +401,6 @@ fn shown_value(row: &Observation) -> String {
         }
         (None, None, Some(text)) => text.clone(),
         (None, None, None) => "no value".into(),
-    }
-}
-
-/// UCUM writes micro as `u`; people read `µ`.
-fn shown_unit(unit: &str) -> String {
-    match unit.strip_prefix('u') {
-        Some(rest) if rest.starts_with("mol") || rest.starts_with('g') => format!("µ{rest}"),
-        _ => unit.to_owned(),
     }
 }
 

@@ -1,0 +1,242 @@
+//! `medicines.toml`: which products hold which ingredient, and what tells that a patient depends on steroids.
+//!
+//! # Why
+//! A brand does not look like its ingredient, and a word inside another word means nothing ("gelatine" is no gel). So
+//! codes decide where a source gives them; names are compared word by word; and whatever was found by its words alone
+//! says so. Facts stand in the site's file with where they were read, never here.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use super::clinical::{Condition, Medication};
+use boot::settings::Document;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+pub const INGREDIENTS_MAX: usize = 20_000;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guideline {
+    pub name: String,
+    pub url: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forms {
+    local: Vec<String>,
+    systemic: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    id: String,
+    what: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingredient {
+    pub name: String,
+    #[serde(default)]
+    glucocorticoid: bool,
+    /// Its name alone does not mean that it acts in the whole body.
+    #[serde(default)]
+    mostly_local: bool,
+    #[serde(default)]
+    words: Vec<String>,
+    #[serde(default)]
+    brands: Vec<String>,
+    #[serde(default)]
+    codes: BTreeSet<String>,
+    #[serde(default)]
+    systemic_codes: BTreeSet<String>,
+    source: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Problem {
+    name: String,
+    #[serde(default)]
+    snomed: BTreeSet<String>,
+    #[serde(default)]
+    words: Vec<String>,
+    #[serde(default)]
+    source: Vec<String>,
+}
+
+/// Words and brands are kept as [`words_of`] leaves them. Made only by `parse`; the default knows nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Ingredients {
+    pub guideline: Guideline,
+    local: BTreeSet<String>,
+    systemic: BTreeSet<String>,
+    ingredients: Vec<Ingredient>,
+    problems: Vec<Problem>,
+}
+
+/// By what something was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Code,
+    /// The words of its name: no code that is known was told.
+    Words,
+}
+
+impl Ingredients {
+    /// All mistakes at once, each with file, line and key.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Vec<String>> {
+        let named = |mistake: &boot::settings::Mistake| format!("{file}: {mistake}");
+        let mut document = match Document::parse(text, std::iter::empty()) {
+            Ok(document) => document,
+            Err(mistakes) => return Err(mistakes.0.iter().map(named).collect()),
+        };
+        let guideline: Guideline = document.section("guideline").unwrap_or_default();
+        let forms: Forms = document.section("forms").unwrap_or_default();
+        let sources: Vec<Source> = document.sections("source");
+        let mut ingredients: Vec<Ingredient> = document.sections("ingredient");
+        let mut problems: Vec<Problem> = document.sections("problem");
+        if !guideline.url.starts_with("https://") || guideline.name.trim().is_empty() {
+            document.mistake("guideline", 0, "url", "a guideline has a name and an https address");
+        }
+        for (index, source) in sources.iter().enumerate().filter(|(_, source)| source.what.trim().is_empty()) {
+            document.mistake("source", index, "what", format!("`{}` does not say what was read", source.id));
+        }
+        let known: BTreeSet<&str> = sources.iter().map(|source| source.id.as_str()).collect();
+        check_sources(&mut document, &known, &ingredients, &problems);
+        document.finish().map_err(|mistakes| mistakes.0.iter().map(named).collect::<Vec<_>>())?;
+        for ingredient in &mut ingredients {
+            ingredient.words = normal(&ingredient.words);
+            ingredient.brands = normal(&ingredient.brands);
+        }
+        problems.iter_mut().for_each(|problem| problem.words = normal(&problem.words));
+        let [local, systemic] = [forms.local, forms.systemic].map(|words| normal(&words).into_iter().collect());
+        Ok(Self { guideline, local, systemic, ingredients, problems })
+    }
+
+    /// The one ingredient of a medicine, if it is known. A name with several is nobody's brand.
+    pub fn of(&self, medication: &Medication) -> Option<&Ingredient> {
+        let codes = codes_of(medication);
+        let by_code = |ingredient: &&Ingredient| {
+            codes.iter().any(|code| ingredient.codes.contains(*code) || ingredient.systemic_codes.contains(*code))
+        };
+        if let Some(ingredient) = self.ingredients.iter().find(by_code) {
+            return Some(ingredient);
+        }
+        let words = words_of(&medication.code.text);
+        let mut named = self.ingredients.iter().filter(|ingredient| ingredient.named_in(&words));
+        let several = medication.code.text.contains(" / ") || words.iter().any(|word| word == "with" || word == "and");
+        match (named.next(), named.next()) {
+            (Some(ingredient), None) if !several => Some(ingredient),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a steroid that acts in the whole body, and by what that is known. Route and form decide: a code of
+    /// a product that does, else a name without a form that acts locally.
+    pub fn systemic_steroid(&self, medication: &Medication) -> Option<By> {
+        let steroids = || self.ingredients.iter().filter(|ingredient| ingredient.glucocorticoid);
+        let codes = codes_of(medication);
+        if steroids().any(|ingredient| codes.iter().any(|code| ingredient.systemic_codes.contains(*code))) {
+            return Some(By::Code);
+        }
+        let words = words_of(&medication.code.text);
+        let says = |words: &[String], set: &BTreeSet<String>| words.iter().any(|word| set.contains(word));
+        let systemic = says(&words, &self.systemic);
+        // Directions may name what is treated (an eye), so they count only where the name tells no form. A strength in
+        // per cent is then that of something put on.
+        let put_on = || {
+            let directions = words_of(medication.dosage.as_deref().unwrap_or_default());
+            says(&directions, &self.local) || medication.code.text.contains('%')
+        };
+        if says(&words, &self.local) || (!systemic && put_on()) {
+            return None;
+        }
+        let named = |ingredient: &Ingredient| {
+            ingredient.has_brand(&words)
+                || ((ingredient.has_word(&words) || codes.iter().any(|code| ingredient.codes.contains(*code)))
+                    && (!ingredient.mostly_local || systemic))
+        };
+        steroids().any(named).then_some(By::Words)
+    }
+
+    /// Whether somebody with this problem depends on steroids, and by what that is known.
+    pub fn steroid_dependence(&self, condition: &Condition) -> Option<By> {
+        let codes = [condition.code.snomed.as_deref(), condition.code.code.as_deref()];
+        let has_code = |problem: &Problem| codes.iter().flatten().any(|code| problem.snomed.contains(*code));
+        if self.problems.iter().any(has_code) {
+            return Some(By::Code);
+        }
+        let words = words_of(&condition.code.text);
+        // Somebody else's, or one that is not.
+        let first = words.first().map(String::as_str).unwrap_or_default();
+        if ["fh", "family", "no", "not"].contains(&first) || words.iter().any(|word| word == "excluded") {
+            return None;
+        }
+        let text = format!(" {} ", words.join(" "));
+        let named = |problem: &Problem| problem.words.iter().any(|phrase| text.contains(&format!(" {phrase} ")));
+        self.problems.iter().any(named).then_some(By::Words)
+    }
+}
+
+impl Ingredient {
+    fn has_word(&self, words: &[String]) -> bool {
+        words.iter().any(|word| self.words.contains(word))
+    }
+
+    fn has_brand(&self, words: &[String]) -> bool {
+        words.iter().any(|word| self.brands.contains(word))
+    }
+
+    fn named_in(&self, words: &[String]) -> bool {
+        self.has_word(words) || self.has_brand(words)
+    }
+}
+
+/// A fact without a file is a fault; a problem without codes may have words alone.
+fn check_sources(document: &mut Document, known: &BTreeSet<&str>, ingredients: &[Ingredient], problems: &[Problem]) {
+    if ingredients.len() > INGREDIENTS_MAX {
+        document.mistake("ingredient", 0, "", format!("more than {INGREDIENTS_MAX} ingredients"));
+    }
+    for (index, ingredient) in ingredients.iter().enumerate() {
+        let unknown = ingredient.source.iter().find(|source| !known.contains(source.as_str()));
+        if let Some(unknown) = unknown {
+            document.mistake("ingredient", index, "source", format!("`{unknown}` is not a source of this file"));
+        }
+        if ingredient.source.is_empty() || ingredient.name.trim().is_empty() || ingredient.words.is_empty() {
+            document.mistake("ingredient", index, "source", "an ingredient has a name, words and a source");
+        }
+    }
+    for (index, problem) in problems.iter().enumerate() {
+        let unknown = problem.source.iter().find(|source| !known.contains(source.as_str()));
+        if let Some(unknown) = unknown {
+            document.mistake("problem", index, "source", format!("`{unknown}` is not a source of this file"));
+        }
+        if problem.source.is_empty() != problem.snomed.is_empty() {
+            document.mistake(
+                "problem",
+                index,
+                "source",
+                format!("codes of `{}` and their source go together", problem.name),
+            );
+        }
+    }
+}
+
+/// SNOMED CT and dm+d share one space of identifiers; a local code is compared only by words.
+fn codes_of(medication: &Medication) -> Vec<&str> {
+    let code = &medication.code;
+    let local = code.system.as_deref().is_some_and(|system| system.starts_with("urn:"));
+    code.snomed.as_deref().into_iter().chain(code.code.as_deref().filter(|_| !local)).collect()
+}
+
+fn normal(words: &[String]) -> Vec<String> {
+    words.iter().map(|word| words_of(word).join(" ")).collect()
+}
+
+/// In lower case; hyphens and apostrophes inside a word are dropped, everything else that is no letter or digit parts.
+pub fn words_of(text: &str) -> Vec<String> {
+    let joined: String = text.chars().filter(|c| !matches!(c, '-' | '\'' | '’' | '‘' | '`')).collect();
+    joined.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+}
