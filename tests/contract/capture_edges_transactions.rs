@@ -33,7 +33,12 @@ const TRANSACTIONS: &str = "
     insert into line values (9);
     commit prepared 'late';
     begin; truncate unwanted, line restart identity cascade; commit;
-    begin; insert into line values (10); prepare transaction 'never'; rollback prepared 'never';";
+    begin; insert into line values (10); prepare transaction 'never'; rollback prepared 'never';
+    begin; insert into line values (12); select pg_logical_emit_message(false, 'ping', 'behind'); commit;";
+
+/// Sessions that insert rows while another puts messages beside them into the server's log; and how many each.
+const SESSIONS: i32 = 4;
+const EACH: i32 = 250;
 
 /// Another node's change, as its apply worker writes it.
 const REPLICATED: &str = "
@@ -59,9 +64,14 @@ async fn a_transaction_is_what_was_committed_in_its_order() -> anyhow::Result<()
     }
     let told = stranger.upto_now().await?;
     small(&told);
+    crowded(&bench).await?;
+    all_of_the_crowd(&stranger.upto_now().await?);
 
     // Rows of one COPY share their place; the connector ends wherever it is, again and again.
     connector.cut_off().await;
+    let beside = "begin; insert into line values (999); select pg_logical_emit_message(false, 'ping', 'again'); commit";
+    client.batch_execute(&beside.replace("999", "998").replace("again", "first")).await?;
+    client.batch_execute(beside).await?;
     copy(&bench, 1_000, 4_000).await?;
     for pause in [80, 200, 400] {
         let connector = bench.connector(settings.clone());
@@ -73,10 +83,12 @@ async fn a_transaction_is_what_was_committed_in_its_order() -> anyhow::Result<()
     copy(&bench, 10_000, 5_000).await?;
     let told = stranger.upto_now().await?;
     let want: Vec<String> =
-        (1_000..5_000).chain(10_000..15_000).map(|id| format!("c public.line id={id} | ")).collect();
+        (998..5_000).chain(10_000..15_000).map(|id| format!("c public.line id={id} | ")).collect();
     let got = lines(&told, "public.line");
     assert_eq!(got.len(), want.len());
     assert!(got.iter().zip(&want).all(|(got, want)| got.starts_with(want.as_str())), "lost, twice or out of order");
+    let messages: Vec<&str> = told.iter().filter(|record| record.op == "m").map(|record| &*record.after).collect();
+    assert_eq!(messages, ["prefix=ping content=first", "prefix=ping content=again"]);
     ends(&told);
     spilled(&bench).await?;
     connector.stop().await
@@ -98,6 +110,9 @@ fn small(told: &[Told]) {
         row(9),
         row(8),
         "t public.line position".to_owned(),
+        // It stands before the commit in the server's log, right before it.
+        message("ping", "behind"),
+        row(12),
         row(11),
     ];
     assert_eq!(all, want);
@@ -112,6 +127,38 @@ fn small(told: &[Told]) {
     }
     let ordinals: Vec<u64> = told[..3].iter().map(Told::ordinal).collect();
     assert_eq!(ordinals, [1, 2, 3]);
+    ends(told);
+}
+
+/// Messages of no transaction end where a commit begins, again and again.
+async fn crowded(bench: &Bench) -> anyhow::Result<()> {
+    let mut working = Vec::new();
+    for session in 0..=SESSIONS {
+        let client = bench.database.connect(SOURCE).await?;
+        working.push(tokio::spawn(async move {
+            for number in 0..EACH {
+                let statement = match session {
+                    SESSIONS => format!("select pg_logical_emit_message(false, 'beat', '{number}')"),
+                    _ => format!("insert into line values ({})", 100_000 + session * EACH + number),
+                };
+                client.batch_execute(&statement).await?;
+            }
+            anyhow::Ok(())
+        }));
+    }
+    for session in working {
+        session.await??;
+    }
+    Ok(())
+}
+
+fn all_of_the_crowd(told: &[Told]) {
+    let mut rows = lines(told, "public.line");
+    let want = (100_000..100_000 + SESSIONS * EACH).map(|id| format!("c public.line id={id} | id={id} note=null"));
+    rows.sort_unstable();
+    assert_eq!(rows, want.collect::<Vec<_>>(), "each row once");
+    let beats: Vec<&str> = told.iter().filter(|record| record.op == "m").map(|record| &*record.after).collect();
+    assert_eq!(beats, (0..EACH).map(|number| format!("prefix=beat content={number}")).collect::<Vec<_>>());
     ends(told);
 }
 

@@ -29,7 +29,8 @@ impl FromStr for Lsn {
 /// - `ordinal` counts from 1 over the server's own messages inside the transaction, before any
 ///   filter of ours.
 ///
-/// What is of no transaction (rows that a snapshot read, progress) stands between commits: see [`Position::between`].
+/// What is of no transaction stands between commits: a message of the server's own at [`Position::at_end`], what a
+/// connector says (rows that a snapshot read, progress) at [`Position::between`].
 ///
 /// The text form has a fixed width, so it sorts as the position does (`collate "C"`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,11 +50,17 @@ impl Position {
         Self { epoch, commit, ordinal }
     }
 
-    /// The next place after this one that belongs to no transaction, where everything committed before `upto` is in
-    /// the log: a later commit's record begins at `upto` or after it, and an earlier one's begins well before it.
+    /// The place of a record of the server's log that is of no transaction: within that record, where no other record
+    /// begins. Its end would be where the next one begins, which may be a commit.
+    pub const fn at_end(epoch: u32, end: Lsn) -> Self {
+        Self::new(epoch, Lsn(end.0.saturating_sub(1)), 1)
+    }
+
+    /// The next place after this one that belongs to no transaction, where everything that the server's log has before
+    /// `upto` is told: a later record begins at `upto` or after it, and an earlier one's begins well before it.
     #[must_use]
     pub fn between(self, epoch: u32, upto: Lsn) -> Self {
-        let first = Self::new(epoch, Lsn(upto.0.saturating_sub(1)), 1);
+        let first = Self::at_end(epoch, upto);
         if first > self { first } else { Self { ordinal: self.ordinal.saturating_add(1), ..self } }
     }
 }
@@ -120,6 +127,9 @@ mod tests {
         let next = Position::new(1, end, 1);
         assert!(commit < one && one < two && two < next, "a commit can begin where the last one ends");
         assert_eq!(Position::START.between(2, Lsn(7)), Position::new(2, Lsn(6), 1));
+        // A message whose record ends where the next commit begins; what is said of the same place comes behind it.
+        let message = Position::at_end(1, end);
+        assert!(commit < message && message < message.between(1, end) && message.between(1, end) < next);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{decode, encoder::Encoder, error::ConnectorError, quarantine::Oversized};
 use boot::failpoint;
-use change::{Lsn, Position, avro::envelope};
+use change::{Lsn, avro::envelope};
 use change_log::{
     Records,
     control::{PROGRESS, Progress},
@@ -16,6 +16,7 @@ use std::time::Duration;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// … or once there is so much of it.
 const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
+
 impl Encoder<'_> {
     /// WAL up to here has nothing more for us: say so in the log before the slot may forget it.
     pub(crate) async fn idle(
@@ -27,11 +28,22 @@ impl Encoder<'_> {
     ) -> Result<(), ConnectorError> {
         let waited = captured_at.saturating_sub(self.state.progress_at);
         let due = u128::try_from(waited).is_ok_and(|micros| micros >= PROGRESS_INTERVAL.as_micros());
-        let position = self.last.between(self.epoch, lsn);
-        let news = lsn > self.upto.max(self.unfinished) && self.state.transaction.is_none();
-        if !news || !(due || lsn.0 - self.upto.0 >= PROGRESS_BYTES) {
+        let much = lsn.0.saturating_sub(self.standing.upto().0) >= PROGRESS_BYTES;
+        if self.state.transaction.is_some() || !(due || much) {
             return Ok(());
         }
+        self.progress(out, lsn, server_time, captured_at).await
+    }
+
+    /// Says so now, if it is news.
+    pub(crate) async fn progress(
+        &mut self,
+        out: &mut Records,
+        lsn: Lsn,
+        server_time: i64,
+        captured_at: i64,
+    ) -> Result<(), ConnectorError> {
+        let Some(position) = self.standing.of_progress(lsn) else { return Ok(()) };
         let id = self.registry.register(PROGRESS.name, PROGRESS.text).await?;
         let at = server_time.saturating_add(decode::POSTGRES_EPOCH_MICROS);
         out.buffer().extend_from_slice(Kind::Progress.name().as_bytes());
@@ -42,8 +54,8 @@ impl Encoder<'_> {
         out.end_commit(lsn);
         failpoint::reached("capture.progress");
         self.state.progress_at = captured_at;
-        self.upto = lsn;
-        self.last = position;
+        self.standing.complete(lsn);
+        self.standing.told(position);
         Ok(())
     }
 
@@ -58,21 +70,19 @@ impl Encoder<'_> {
         captured_at: i64,
     ) -> Result<(), ConnectorError> {
         let (value_id, key_id) = self.message_schemas().await?;
-        // One outside of transactions stands between them, at its own place.
+        // One outside of transactions stands between them, within its own record: `lsn` is where that ends.
         let (position, committed_at, xid) = match &mut self.state.transaction {
             Some(transaction) if transactional => {
                 transaction.ordinal += 1;
-                (
-                    Position::new(self.epoch, transaction.commit, transaction.ordinal),
-                    transaction.committed_at,
-                    Some(transaction.xid),
-                )
+                let position = self.standing.of_change(transaction.commit, transaction.ordinal);
+                (position, transaction.committed_at, Some(transaction.xid))
             }
-            _ => (Position::new(self.epoch, lsn, 1), captured_at, None),
+            _ => {
+                self.standing.pass(lsn);
+                (self.standing.of_message(lsn), captured_at, None)
+            }
         };
-        if position <= self.last {
-            return Ok(());
-        }
+        let Some(position) = position else { return Ok(()) };
         let mut head = envelope::Head::default();
         head.set(&self.origin.block("", ""), committed_at, false, xid);
         frame::start(key_id, out.buffer());
@@ -88,10 +98,13 @@ impl Encoder<'_> {
             self.state.oversized.push(Oversized { position, table: "message".into(), key, bytes, committed_at });
             return Ok(());
         }
-        self.last = position;
+        self.standing.told(position);
         match &mut self.state.transaction {
             Some(transaction) if transactional => transaction.written += 1,
-            _ => out.end_commit(lsn),
+            _ => {
+                out.end_commit(lsn);
+                self.standing.complete(lsn);
+            }
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::{
     relations::{Found, Relations},
     settings::Settings,
     snapshot::{Answer, At, Coordinator, Difference, Output},
+    standing::Standing,
     status::Status,
     trace,
 };
@@ -46,15 +47,7 @@ pub(crate) struct Encoder<'a> {
     pub(crate) types: Types,
     pub(crate) quarantine: Quarantine,
     pub(crate) relations: Relations,
-    pub(crate) epoch: u32,
-    /// The last position in the log: nothing up to it is written again.
-    pub(crate) last: Position,
-    /// Everything that the source committed before this place is in the records made so far.
-    pub(crate) upto: Lsn,
-    /// The stream has told every commit before this place.
-    pub(crate) passed: Lsn,
-    /// The log may hold a part of the transaction that commits here; zero: it holds none.
-    pub(crate) unfinished: Lsn,
+    pub(crate) standing: Standing,
     pub(crate) snapshots: Coordinator,
     /// Shapes of tables as chunks have them.
     pub(crate) read_relations: HashMap<u32, Relation>,
@@ -125,7 +118,7 @@ impl Step<Input, Records, Lsn> for Encoder<'_> {
         loop {
             if self.state.transaction.is_none() {
                 if let Some(ReplicationEvent::Begin { final_lsn, .. }) = self.deferred.front() {
-                    self.passed = self.passed.max(Lsn(final_lsn.as_u64()));
+                    self.standing.pass(Lsn(final_lsn.as_u64()));
                 }
                 self.between(&mut out).await?;
                 if self.snapshots.holds() {
@@ -145,7 +138,7 @@ impl Step<Input, Records, Lsn> for Encoder<'_> {
         let blocks = out.finish();
         self.meter.add(blocks.iter().map(Records::len).sum());
         failpoint::reached("capture.encoded");
-        Ok(Batch { items: blocks, upto: self.upto })
+        Ok(Batch { items: blocks, upto: self.standing.upto() })
     }
 }
 
@@ -174,7 +167,7 @@ impl Encoder<'_> {
             ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
                 let end = Lsn(wal_end.as_u64());
                 if self.state.transaction.is_none() {
-                    self.passed = self.passed.max(end);
+                    self.standing.pass(end);
                 }
                 self.idle(&mut out.current, end, *server_time_micros, captured_at).await?;
             }
@@ -198,7 +191,7 @@ impl Encoder<'_> {
     fn begin(&mut self, out: &mut Records, commit: Lsn, xid: u32, committed_at: i64) {
         self.state.stamp += 1;
         self.snapshots.begin_transaction(xid);
-        let trace = trace::parent(&self.origin.source, Position::new(self.epoch, commit, 0));
+        let trace = trace::parent(&self.origin.source, Position::new(self.standing.epoch(), commit, 0));
         out.set_trace(trace);
         self.state.transaction = Some(Transaction {
             commit,
@@ -221,13 +214,16 @@ impl Encoder<'_> {
     ) -> Result<(), ConnectorError> {
         let Some(transaction) = self.state.transaction.take() else { return Ok(()) };
         out.set_origin(None);
-        self.passed = self.passed.max(end);
+        self.standing.pass(end);
         if transaction.written > 0 {
             out.end_commit(end);
-            self.upto = self.upto.max(end);
-        } else if transaction.ordinal > 0 && self.last.commit >= transaction.commit {
+            self.standing.complete(end);
+        } else if self.standing.lacks_end_of(transaction.commit) {
+            // What it holds of it is all that is wanted now: the log says that it ends before the slot may forget it.
+            self.progress(out, end, server_time, captured_at).await?;
+        } else if transaction.ordinal > 0 && self.standing.has(transaction.commit) {
             // All of it was in the log already.
-            self.upto = self.upto.max(end);
+            self.standing.complete(end);
         } else {
             self.idle(out, end, server_time, captured_at).await?;
         }
@@ -343,11 +339,11 @@ impl Encoder<'_> {
         let State { transaction, margins, stamp, oversized, .. } = &mut self.state;
         let Some(transaction) = transaction else { return Ok(()) };
         transaction.ordinal += 1;
-        let position = Position::new(self.epoch, transaction.commit, transaction.ordinal);
-        let known = match self.relations.find(relation) {
-            Found::Unknown => return Err(ConnectorError::UnknownRelation { relation }),
-            Found::Ready(known) if position > self.last => known,
-            Found::Ready(_) | Found::Unwanted => return Ok(()),
+        let position = self.standing.of_change(transaction.commit, transaction.ordinal);
+        let (known, position) = match (self.relations.find(relation), position) {
+            (Found::Unknown, _) => return Err(ConnectorError::UnknownRelation { relation }),
+            (Found::Ready(known), Some(position)) => (known, position),
+            (Found::Ready(_) | Found::Unwanted, _) => return Ok(()),
         };
         let place = Place {
             position,
@@ -367,7 +363,7 @@ impl Encoder<'_> {
         }
         transaction.written += 1;
         self.state.since_told = self.state.since_told.saturating_add(1);
-        self.last = position;
+        self.standing.told(position);
         Ok(())
     }
 

@@ -30,6 +30,7 @@ mod setup;
 mod shape;
 pub mod signal;
 mod snapshot;
+mod standing;
 mod status;
 mod stream;
 mod trace;

@@ -14,13 +14,14 @@ use crate::{
     setup,
     signal::{self, Desired},
     snapshot::{self, Coordinator, Difference, Running, State as SnapshotState},
+    standing::Standing,
     status::{Phase, Status},
     stream::{Lag, Stream},
     upkeep,
     watch::Signs,
 };
 use boot::{Stop, failpoint, health::Part};
-use change::{Lsn, Position, pump};
+use change::{Lsn, pump};
 use change_log::{KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control, topics};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -181,7 +182,7 @@ impl Session {
         let (snapshots, answers) = self.snapshots(client, &tail, desired.clone()).await?;
         let initial = snapshots.state.running.as_ref().is_some_and(|running| running.initial);
         let shared = Arc::clone(&snapshots.shared);
-        let mut encoder = self.encoder(client, epoch, (last, upto), snapshots);
+        let mut encoder = self.encoder(client, Standing::resume(last, upto), snapshots);
         let lag = Lag { source: self.settings.name.clone(), sent: upto, committed_at: crate::encoder::now() };
         let stop = self.stop.child_token();
         let mut stream = Stream {
@@ -304,8 +305,7 @@ impl Session {
     fn encoder<'e>(
         &'e self,
         client: &'e Client,
-        epoch: u32,
-        (last, upto): (Position, Lsn),
+        standing: Standing,
         snapshots: Coordinator,
     ) -> Encoder<'e> {
         Encoder {
@@ -317,11 +317,7 @@ impl Session {
             types: Types::default(),
             quarantine: Quarantine::new(&self.kafka, &self.settings.name),
             relations: Relations::default(),
-            epoch,
-            last,
-            upto,
-            passed: upto,
-            unfinished: if last.commit >= upto { last.commit } else { Lsn(0) },
+            standing,
             snapshots,
             read_relations: HashMap::new(),
             difference: Difference::default(),

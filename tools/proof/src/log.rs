@@ -7,7 +7,7 @@
 use crate::{
     running::http,
     topic::{self, decode, header, unframe},
-    witness::{Committed, Key, Keys},
+    witness::{CONTENT, Committed, Key, Keys},
 };
 use anyhow::{Context, bail};
 use apache_avro::{Schema, schema::RecordSchema, types::Value};
@@ -15,9 +15,10 @@ use rdkafka::{Message, message::BorrowedMessage};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::runtime::Handle;
 
-/// A committed change as the log has it.
+/// A committed change as the log has it; or a message, by prefix and content as [`Committed`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Logged {
+    /// 0 outside of transactions.
     pub xid: u32,
     pub table: String,
     pub op: char,
@@ -35,10 +36,10 @@ impl std::fmt::Debug for Logged {
 
 #[derive(Debug, Default)]
 pub struct Log {
-    /// c, u, d and t, in the log's order.
+    /// c, u, d, t and m, in the log's order.
     pub changes: Vec<Logged>,
     pub snapshot_rows: u64,
-    /// Records that do not follow on the one before.
+    /// Records that do not follow on the one before, or stand in another transaction's place.
     pub holes: u64,
     /// Records of an older session after a newer one's: no reader counts them.
     pub void: u64,
@@ -74,6 +75,8 @@ pub(crate) struct Rule {
     /// The offset of the newest session record.
     session: Option<i64>,
     last: Option<String>,
+    /// The commit that the last change's position names, and the change's transaction.
+    transaction: Option<(String, u32)>,
     holes: u64,
     void: u64,
     sessions: u64,
@@ -98,6 +101,15 @@ impl Rule {
         }
         self.last = Some(position.to_owned());
         true
+    }
+
+    /// Two transactions, or one and what is beside it, never share a commit: what is first would take the other's place.
+    pub(crate) fn in_transaction(&mut self, position: &str, xid: u32) {
+        let commit = position.rsplit_once('.').map_or(position, |(commit, _)| commit);
+        match &self.transaction {
+            Some((last, told)) if last == commit => self.holes += u64::from(*told != xid),
+            _ => self.transaction = Some((commit.to_owned(), xid)),
+        }
     }
 }
 
@@ -139,12 +151,13 @@ impl Reader {
                 self.log.snapshot_rows += 1;
                 return Ok(());
             }
-            'c' | 'u' | 'd' | 't' => {}
-            // Logical messages are nobody's rows.
-            'm' => return Ok(()),
+            'c' | 'u' | 'd' | 't' | 'm' => {}
             _ => bail!("an unknown op"),
         }
         let source = envelope.get("source").and_then(Fields::of).context("no source block")?;
+        if op == 'm' {
+            return self.message(&envelope, &source, position);
+        }
         let table =
             format!("{}.{}", source.text("schema").context("no schema")?, source.text("table").context("no table")?);
         let xid = source.get("txId").and_then(long).context("no transaction")?;
@@ -158,7 +171,22 @@ impl Reader {
             _ => bail!("a change without its row"),
         };
         let xid = u32::try_from(xid).context("a transaction id that is none")?;
+        self.rule.in_transaction(position, xid);
         self.log.changes.push(Logged { xid, table, op, key, position: position.to_owned() });
+        Ok(())
+    }
+
+    fn message(&mut self, envelope: &Fields<'_>, source: &Fields<'_>, position: &str) -> anyhow::Result<()> {
+        let message = envelope.get("message").and_then(Fields::of).context("a message without a message")?;
+        let (prefix, content) = match (message.get("prefix").map(inner), message.get(CONTENT).map(inner)) {
+            (Some(Value::String(prefix)), Some(Value::Bytes(content))) => (prefix.clone(), content),
+            _ => bail!("no prefix, or no content"),
+        };
+        let key = vec![(CONTENT.to_owned(), String::from_utf8_lossy(content).into_owned())];
+        let xid = source.get("txId").and_then(long).unwrap_or_default();
+        let xid = u32::try_from(xid).context("a transaction id that is none")?;
+        self.rule.in_transaction(position, xid);
+        self.log.changes.push(Logged { xid, table: prefix, op: 'm', key, position: position.to_owned() });
         Ok(())
     }
 }
@@ -204,6 +232,10 @@ impl<'a> Fields<'a> {
             _ => None,
         }
     }
+}
+
+fn inner(value: &Value) -> &Value {
+    if let Value::Union(_, inner) = value { inner } else { value }
 }
 
 fn long(value: &Value) -> Option<i64> {

@@ -63,6 +63,20 @@ fn records_of_an_older_session_are_void_and_holes_are_counted() {
 }
 
 #[test]
+fn whoever_stands_in_the_place_of_another_transaction_is_seen() {
+    let holes = |told: &[(&str, u32)]| {
+        let mut rule = Rule::default();
+        told.iter().for_each(|(position, xid)| rule.in_transaction(position, *xid));
+        rule.holes
+    };
+    assert_eq!(holes(&[("1.7.1", 7), ("1.7.2", 7), ("1.9.1", 0), ("1.a.1", 8)]), 0);
+    // A message outside of transactions has the place of the next one's first change, which is missing.
+    assert_eq!(holes(&[("1.7.1", 0), ("1.7.2", 7)]), 1);
+    // If that was its only one, only the witness knows.
+    check("0:m1 7:c1", "0:m1", (1, 0, 0));
+}
+
+#[test]
 fn decimals_of_a_key_are_the_servers_text() {
     assert_eq!(unscaled(&[0x3d, 0x0c, 0xb7]), Some(4_000_951));
     assert_eq!(unscaled(&[0xff]), Some(-1));

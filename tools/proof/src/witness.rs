@@ -12,14 +12,15 @@ use tokio_postgres::Client;
 /// The columns that name a row, each with its value in the server's text form.
 pub type Key = Vec<(String, String)>;
 
-/// One committed change. `op` is Debezium's: c, u, d, t.
+/// One committed change, or a message of an application. `op` is Debezium's: c, u, d, t, m.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Committed {
+    /// 0 of a message outside of transactions.
     pub xid: u32,
-    /// `schema.table`, unquoted.
+    /// `schema.table`, unquoted; of a message, its prefix.
     pub table: String,
     pub op: char,
-    /// In the order of the key's columns; empty of a table without a key, and of a truncation.
+    /// In the order of the key's columns; empty of a table without a key, and of a truncation. Of a message, its content.
     pub key: Key,
 }
 
@@ -61,7 +62,9 @@ pub fn committed(transactions: &[stack::witness::Transaction], keys: &Keys) -> a
 
 /// One record: `table emis."user": UPDATE: old-key: a[integer]:1 new-tuple: a[integer]:2 b[text]:'x'`.
 fn read(record: &str, xid: u32, keys: &Keys) -> anyhow::Result<Vec<Committed>> {
-    // Logical messages are nobody's rows.
+    if let Some(message) = record.strip_prefix("message: ") {
+        return Ok(vec![message_of(message, xid)?]);
+    }
     let Some(rest) = record.strip_prefix("table ") else { return Ok(Vec::new()) };
     let mut text = Text { rest };
     let mut tables = vec![text.table()?];
@@ -92,6 +95,20 @@ fn read(record: &str, xid: u32, keys: &Keys) -> anyhow::Result<Vec<Committed>> {
         return Ok(vec![change(&table, 'u', new)]);
     }
     Ok(vec![change(&table, 'd', old), change(&table, 'c', new)])
+}
+
+/// The column that stands for a message's content.
+pub const CONTENT: &str = "content";
+
+/// `transactional: 0 prefix: ping, sz: 3 content:two`
+fn message_of(text: &str, xid: u32) -> anyhow::Result<Committed> {
+    let rest = text.strip_prefix("transactional: 0 ").or_else(|| text.strip_prefix("transactional: 1 "));
+    let rest = rest.and_then(|rest| rest.strip_prefix("prefix: ")).context("no prefix")?;
+    // Neither a number nor a comma tells where a prefix ends that holds the like: the first end is taken.
+    let (prefix, rest) = rest.split_once(", sz: ").context("no size")?;
+    let (size, content) = rest.split_once(" content:").context("no content")?;
+    ensure!(size.parse() == Ok(content.len()), "content of another size");
+    Ok(Committed { xid, table: prefix.to_owned(), op: 'm', key: vec![(CONTENT.to_owned(), content.to_owned())] })
 }
 
 struct Text<'a> {

@@ -69,7 +69,8 @@ fn deletes_truncations_and_messages() {
         r#"table emis.observation, lims."order": TRUNCATE: restart_seqs cascade"#,
         &["t emis.observation", "t lims.order"],
     );
-    check("message: transactional: 1 prefix: x, sz: 1 content:y", &[]);
+    check("message: transactional: 1 prefix: x, sz: 1 content:y", &["m x content=y"]);
+    check("message: transactional: 0 prefix: yard.beat, sz: 0 content:", &["m yard.beat content="]);
 }
 
 #[test]

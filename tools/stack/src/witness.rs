@@ -19,9 +19,10 @@ use tokio_postgres::error::SqlState;
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 
-/// One transaction as `test_decoding` tells it.
+/// One transaction as `test_decoding` tells it; or a message outside of transactions, as one without an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
+    /// 0: none.
     pub xid: u32,
     /// `table emis.observation: INSERT: id[integer]:7 …`, one for each change, in order. A text value may hold line breaks.
     pub changes: Vec<String>,
@@ -134,11 +135,15 @@ impl DerefMut for Witness {
     }
 }
 
+/// How `test_decoding` begins a message that is of no transaction.
+const MESSAGE: &str = "message: transactional: 0 ";
+
 /// After a reconnection `pg_recvlogical` writes some transactions again, and the first of two may be
-/// cut off: what counts is the first whole one of each transaction id.
+/// cut off: what counts is the first whole one of each transaction id. Messages outside of transactions have none: of those
+/// that read alike the first counts.
 fn transactions(text: &str) -> Vec<Transaction> {
     let mut all = Vec::new();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut messages) = (BTreeSet::new(), BTreeSet::new());
     let mut open: Option<Transaction> = None;
     for record in records(text) {
         if let Some(xid) = number_after(&record, "BEGIN ") {
@@ -146,6 +151,11 @@ fn transactions(text: &str) -> Vec<Transaction> {
         } else if let Some(xid) = number_after(&record, "COMMIT ") {
             let whole = open.take().filter(|transaction| transaction.xid == xid);
             all.extend(whole.filter(|_| seen.insert(xid)));
+        } else if record.starts_with(MESSAGE) {
+            // A transaction that is open here was cut off.
+            if messages.insert(record.clone()) {
+                all.push(Transaction { xid: 0, changes: vec![record] });
+            }
         } else if let Some(transaction) = &mut open {
             transaction.changes.push(record);
         }
@@ -211,6 +221,15 @@ mod tests {
             &[(7, &["table t: DELETE: a[integer]:1"])],
         );
         check("BEGIN 7\ntable t: DELETE: a[integer]:1\n", &[]);
+    }
+
+    #[test]
+    fn a_message_outside_of_transactions_counts_once_however_they_are_cut_off() {
+        let (message, change) = (format!("{MESSAGE}prefix: p, sz: 1 content:m"), "table t: DELETE: a[integer]:1");
+        check(
+            &format!("BEGIN 7\n{change}\n{message}\nBEGIN 7\n{change}\nCOMMIT 7\n{message}\n"),
+            &[(0, &[&message]), (7, &[change])],
+        );
     }
 
     #[test]

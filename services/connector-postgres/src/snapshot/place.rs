@@ -63,11 +63,11 @@ impl Encoder<'_> {
     /// What is due between two transactions. One that the log holds in part comes first: a place behind its last record
     /// is that of its next.
     pub(crate) async fn between(&mut self, out: &mut Output) -> Result<(), ConnectorError> {
-        if self.passed <= self.unfinished {
+        if self.standing.is_inside() {
             return Ok(());
         }
         while self.snapshots.waiting()
-            && let Some(due) = self.snapshots.due(self.passed)
+            && let Some(due) = self.snapshots.due(self.standing.passed())
         {
             self.place(out, due).await?;
         }
@@ -206,8 +206,8 @@ impl Encoder<'_> {
         relation: &mut Relation,
         row: impl Iterator<Item = Cell<'c>> + Clone,
     ) -> Result<(), ConnectorError> {
-        let (position, at) = (self.last.between(self.epoch, self.upto), now());
-        let lsn = self.upto.0;
+        let (position, at) = (self.standing.beside(), now());
+        let lsn = self.standing.upto().0;
         let stamp = self.state.chunks;
         let place = Place { position, lsn, stamp, committed_at: at, captured_at: at, transaction: None };
         let none: Option<std::iter::Empty<Cell<'_>>> = None;
@@ -220,7 +220,7 @@ impl Encoder<'_> {
             self.quarantine.put(self.registry, row).await?;
             return Ok(());
         }
-        self.last = position;
+        self.standing.told(position);
         Ok(())
     }
 
@@ -270,7 +270,7 @@ impl Encoder<'_> {
             snapshot: running.id.clone(),
             table,
             rows,
-            lsn: self.upto,
+            lsn: self.standing.upto(),
             at: now(),
             tables,
             partial: running.predicate.is_some(),
@@ -280,10 +280,10 @@ impl Encoder<'_> {
 
     async fn write(&mut self, out: &mut Output, kind: Kind, record: &SnapshotRecord) -> Result<(), ConnectorError> {
         let id = self.registry.register(SNAPSHOT.name, SNAPSHOT.text).await?;
-        let position = self.last.between(self.epoch, self.upto);
+        let position = self.standing.beside();
         let mut block = self.block(&record.snapshot);
         write_control(&mut block, id, kind, record, position);
-        self.last = position;
+        self.standing.told(position);
         out.blocks.push(block);
         if record.state.is_some() {
             (self.state.since_told, self.state.told_at) = (0, record.at);
@@ -294,17 +294,17 @@ impl Encoder<'_> {
     /// A progress record that also says what was read.
     async fn checkpoint(&mut self, out: &mut Output) -> Result<(), ConnectorError> {
         let id = self.registry.register(PROGRESS.name, PROGRESS.text).await?;
-        let position = self.last.between(self.epoch, self.upto);
+        let position = self.standing.beside();
         let at = now();
         let state = Some(self.snapshots.state.text());
         let block = &mut out.current;
         block.buffer().extend_from_slice(Kind::Progress.name().as_bytes());
         block.end_part();
         frame::start(id, block.buffer());
-        Progress { source: self.origin.source.clone(), lsn: self.upto, at, state }.encode(block.buffer());
+        Progress { source: self.origin.source.clone(), lsn: self.standing.upto(), at, state }.encode(block.buffer());
         block.close(Kind::Progress, position, false);
-        block.end_commit(self.upto);
-        self.last = position;
+        block.end_commit(self.standing.upto());
+        self.standing.told(position);
         (self.state.since_told, self.state.told_at) = (0, at);
         Ok(())
     }

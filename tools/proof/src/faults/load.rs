@@ -105,7 +105,11 @@ fn statement(random: &mut Random) -> String {
     let one = "(select id from yard.row where id >= (random() * (select last_value from yard.ids))::bigint \
                order by id limit 1)";
     let number = random.below(500);
-    match random.below(12) {
+    // What is not part of the transaction is told, whatever becomes of it; its record often ends where a commit begins.
+    let message = |transactional| {
+        format!("select pg_logical_emit_message({transactional}, 'yard.beat', nextval('yard.ids')::text);")
+    };
+    match random.below(14) {
         0..=2 => {
             let (times, rows) = ([1, 1, 100][random.below(3) as usize], 1 + random.below(4));
             format!(
@@ -121,6 +125,8 @@ fn statement(random: &mut Random) -> String {
             "insert into yard.pair values ({number}, 'k{number}', 0)
              on conflict (a, b) do update set n = yard.pair.n + 1;"
         ),
+        11 => message(false),
+        12 => message(true),
         _ => "insert into other.noise select g, repeat('x', 200) from generate_series(1, 20) g;".to_owned(),
     }
 }
