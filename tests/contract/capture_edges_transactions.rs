@@ -82,8 +82,7 @@ async fn a_transaction_is_what_was_committed_in_its_order() -> anyhow::Result<()
     connector.wait_ready().await?;
     copy(&bench, 10_000, 5_000).await?;
     let told = stranger.upto_now().await?;
-    let want: Vec<String> =
-        (998..5_000).chain(10_000..15_000).map(|id| format!("c public.line id={id} | ")).collect();
+    let want: Vec<String> = (998..5_000).chain(10_000..15_000).map(|id| format!("c public.line id={id} | ")).collect();
     let got = lines(&told, "public.line");
     assert_eq!(got.len(), want.len());
     assert!(got.iter().zip(&want).all(|(got, want)| got.starts_with(want.as_str())), "lost, twice or out of order");

@@ -1,4 +1,5 @@
-//! A partition that is attached with rows in it: PostgreSQL says nothing of them in the stream, and they are not missing.
+//! A partition that is attached with rows in it, or truncated by itself; rows that `alter table` changes: PostgreSQL says
+//! nothing of them in the stream, and the log is right about them.
 
 use super::{
     capture_edges::{Stranger, Told},
@@ -15,6 +16,8 @@ const SCHEMA: &str = "
     create table measured_2027 (id integer, day date, note text, primary key (id, day)) partition by hash (id);
     create table measured_2027_0 partition of measured_2027 for values with (modulus 2, remainder 0);
     create table measured_2027_1 partition of measured_2027 for values with (modulus 2, remainder 1);
+    create table plain (id integer primary key, note text, twice integer generated always as (id * 2) stored);
+    insert into plain values (1, 'a'), (2, 'b');
     insert into measured values (1, '2025-06-01', 'old');
     insert into measured_2026 values ('held', '2026-06-01', 10), ('held', '2026-06-01', 11);
     insert into measured_2027 select g, '2027-06-01', 'held' from generate_series(20, 29) g";
@@ -53,7 +56,7 @@ async fn same(bench: &Bench, snapshots: usize) -> anyhow::Result<Vec<Told>> {
 async fn rows_that_a_partition_holds_when_it_is_attached_are_read() -> anyhow::Result<()> {
     let bench = Bench::start(SCHEMA).await?;
     let mut settings = bench.settings();
-    settings.tables = vec!["public.measured".into(), "public.marker".into()];
+    settings.tables = vec!["public.measured".into(), "public.plain".into(), "public.marker".into()];
     let connector = bench.connector(settings.clone());
     connector.wait_ready().await?;
     let client = bench.database.connect(SOURCE).await?;
@@ -83,10 +86,66 @@ async fn rows_that_a_partition_holds_when_it_is_attached_are_read() -> anyhow::R
     connector.stop().await?;
 
     // What was read is not read again.
-    let connector = bench.connector(settings);
+    let connector = bench.connector(settings.clone());
     connector.wait_ready().await?;
     let log = same(&bench, 4).await?;
     let reads: usize = log.iter().filter(|record| record.op == "r" && record.key.starts_with("id=2")).count();
     assert_eq!(reads, 10, "each row of the subtree once");
+    change_without_a_word(&bench).await?;
+    let log = whole(&bench, 5).await?;
+    let rows = ["id=1 note=A twice=2", "id=2 note=B twice=4"];
+    assert_eq!(read_last(&log, "public.plain"), rows);
+    assert_eq!(read_last(&log, "public.measured"), measured(&bench).await?);
+
+    // While nobody looks: one table is the same in another file, of the other a partition of a partition is empty.
+    connector.stop().await?;
+    client.batch_execute("vacuum full plain").await?;
+    client.batch_execute("truncate measured_2027_1").await?;
+    let connector = bench.connector(settings.clone());
+    let log = whole(&bench, 6).await?;
+    assert_eq!(read_last(&log, "public.measured"), measured(&bench).await?);
+    let reads = |log: &[Told]| log.iter().filter(|record| record.op == "r" && record.table == "public.plain").count();
+    assert_eq!(reads(&log), 4, "read twice, not for its file alone");
+    connector.stop().await?;
+    let connector = bench.connector(settings);
+    connector.wait_ready().await?;
+    assert_eq!(read_last(&whole(&bench, 6).await?, "public.measured"), measured(&bench).await?);
     connector.stop().await
+}
+
+/// A truncated partition, a default, a computed column that is one no more, and a conversion.
+async fn change_without_a_word(bench: &Bench) -> anyhow::Result<()> {
+    let client = bench.database.connect(SOURCE).await?;
+    client
+        .batch_execute(
+            "begin; truncate measured_2025; alter table measured add column unit text default 'mmol/L';
+             alter table plain alter column twice drop expression;
+             alter table plain alter column note type text using upper(note); commit",
+        )
+        .await?;
+    Ok(())
+}
+
+/// All that the log tells, once it has so many snapshots.
+async fn whole(bench: &Bench, snapshots: usize) -> anyhow::Result<Vec<Told>> {
+    told(bench, snapshots).await?;
+    Stranger::of(bench)?.upto_now().await
+}
+
+/// The table's rows as its last snapshot told them.
+fn read_last(log: &[Told], table: &str) -> Vec<String> {
+    let rows = || log.iter().filter(|record| record.op == "r" && record.table == table);
+    let last = rows().last().and_then(|record| record.header("causeway.snapshot"));
+    let mut last: Vec<String> =
+        rows().filter(|record| record.header("causeway.snapshot") == last).map(|record| record.after.clone()).collect();
+    last.sort_unstable();
+    last
+}
+
+async fn measured(bench: &Bench) -> anyhow::Result<Vec<String>> {
+    let sql = "select format('id=%s day=%s note=%s unit=%s', id, day - date '1970-01-01', note, unit) from measured";
+    let rows = bench.database.connect(SOURCE).await?.query(sql, &[]).await?;
+    let mut rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    rows.sort_unstable();
+    Ok(rows)
 }

@@ -1,7 +1,10 @@
 //! What the source's catalogue tells: tables, keys, and types beyond the built-in ones.
 //! Advisory for types: the stream says which columns there are, the catalogue how to name their types.
 
-use crate::error::{ConnectorError, Doing};
+use crate::{
+    error::{ConnectorError, Doing},
+    snapshot::Stored,
+};
 use change::{Column, ColumnType, TableId, TableSchema};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -270,6 +273,10 @@ pub(crate) struct Member {
     pub(crate) since: String,
     /// Of a table that is published with its partitions as one; they change without a word in the stream.
     pub(crate) partitions: Option<Partitions>,
+    /// The connector's role may read its rows, all of them.
+    pub(crate) readable: bool,
+    /// Its rows may change without a word in the stream, too.
+    pub(crate) stored: Stored,
 }
 
 /// What says that a partition is the same, attached where it was, and the SQL that its rows fulfil.
@@ -289,7 +296,30 @@ const PUBLISHED: &str = "
                                       from pg_partition_ancestors(t.relid) a join pg_inherits i on i.inhrelid = a.relid)
                      from pg_partition_tree(c.oid) t where t.isleaf and t.level > 0) l (relid, way)
                where way is not null) end as partitions,
-           c.relkind = 'p' as divided
+           c.relkind = 'p' as divided,
+           has_table_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage')
+               and not row_security_active(c.oid) as readable,
+           jsonb_build_object(
+               'columns', (select string_agg(case when a.attisdropped or a.attgenerated <> '' then '-'
+                               else left(md5(a.attname || ' ' || a.atttypid), 6) end, ',' order by a.attnum)
+                           from pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
+               'catalogue', (select left(md5(string_agg(a.attnum || ':' || a.xmin, ',' order by a.attnum)), 12)
+                             from pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
+               'labels', (select coalesce(jsonb_object_agg(e.oid, left(md5(e.enumlabel), 6)), '{}') from pg_enum e
+                          where e.enumtypid in (
+                              select case t.typelem when 0 then t.oid else t.typelem end
+                              from pg_attribute a join pg_type t on t.oid = a.atttypid
+                              where a.attrelid = c.oid and a.attnum > 0)),
+               'files', (select coalesce(jsonb_object_agg(
+                             case c.relkind when 'p' then l.oid::text else '' end,
+                             l.relfilenode || coalesce((
+                                 select '+' || string_agg(a.attnum::text, '+' order by a.attnum) from pg_attribute a
+                                 where a.attrelid = l.oid and a.attnum > 0 and a.atthasmissing and not a.attisdropped),
+                             '')), '{}')
+                         from (select c.oid as relid where c.relkind = 'r'
+                               union all select t.relid from pg_partition_tree(c.oid) t
+                               where c.relkind = 'p' and t.isleaf and t.level > 0) m
+                         join pg_class l on l.oid = m.relid and l.relkind = 'r'))::text as stored
     from pg_publication_tables p
     join pg_publication b on b.pubname = p.pubname
     join pg_namespace n on n.nspname = p.schemaname
@@ -306,7 +336,13 @@ pub(crate) async fn published(
     let members = rows.iter().map(|row| {
         let (schema, name): (String, String) = (row.get("schema"), row.get("name"));
         let partitions = row.get::<_, bool>("divided").then(|| partitions(row.get("partitions")));
-        Member { table: TableId { schema: schema.into(), name: name.into() }, since: row.get("since"), partitions }
+        Member {
+            table: TableId { schema: schema.into(), name: name.into() },
+            since: row.get("since"),
+            partitions,
+            readable: row.get("readable"),
+            stored: Stored::parse(row.get("stored")),
+        }
     });
     Ok(members.filter(|member| wanted(&member.table.schema, &member.table.name)).collect())
 }

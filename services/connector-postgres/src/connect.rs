@@ -1,6 +1,9 @@
 //! Ways into the source database: an ordinary session, and a replication session.
 
-use crate::{error::ConnectorError, settings::Settings};
+use crate::{
+    error::{ConnectorError, Doing},
+    settings::Settings,
+};
 use boot::database::{Asked, CONNECT_TIMEOUT, Refusal, Watch, config, uses_tls, way};
 use pgwire_replication::{
     Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, TlsConfig,
@@ -11,10 +14,13 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_postgres::{Client, config::Host};
 
 /// How every value is printed, whatever the server's own defaults are. Rows that row-level security hides are an error,
-/// not left out; and no session ends because it has nothing to do.
+/// not left out; and no session ends because it has nothing to do, or because it takes long: what limits that is here.
 const SESSION_OPTIONS: &str = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=3 \
                                -c bytea_output=hex -c row_security=off -c statement_timeout=0 -c idle_session_timeout=0 \
-                               -c idle_in_transaction_session_timeout=0";
+                               -c idle_in_transaction_session_timeout=0 -c lock_timeout=0";
+/// A timeout that only newer servers know (from 17): it ends the decoding of a large transaction, too.
+const NO_TRANSACTION_TIMEOUT: &str =
+    "select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'";
 /// Frames between the replication session and the encoder: a frame can be as large as a row.
 pub(crate) const FRAMES_BUFFERED_MAX: usize = 24;
 /// Starting a session may wait for others of the server.
@@ -38,6 +44,7 @@ pub(crate) async fn sql(settings: &Settings) -> Result<Client, ConnectorError> {
             None => ConnectorError::Database { doing: "connecting", source: source.into() },
         })?;
         tokio::spawn(connection);
+        client.batch_execute(NO_TRANSACTION_TIMEOUT).await.doing("connecting")?;
         Ok(client)
     };
     within(2 * CONNECT_TIMEOUT, connecting).await
@@ -94,8 +101,10 @@ pub(crate) async fn replication(
     let config = replication_config(settings, pulse, start)?;
     let connecting = async {
         expect_proof(settings, &config).await?;
-        let connected = ReplicationClient::connect_gated(config).await;
-        connected.map_err(|source| ConnectorError::Stream { slot: settings.slot(), source })
+        let lost = |source| ConnectorError::Stream { slot: settings.slot(), source };
+        let mut client = ReplicationClient::connect_gated(config).await.map_err(lost)?;
+        client.simple_query(NO_TRANSACTION_TIMEOUT).await.map_err(lost)?;
+        Ok(client)
     };
     within(CONNECT_TIMEOUT, connecting).await
 }

@@ -46,6 +46,17 @@ pub enum ConnectorError {
     #[error("no table of the source matches the setting `tables`")]
     NoTables,
     #[error(
+        "publication `{publication}` leaves out columns of keys: {tables}. Without its key nothing tells a row in the log \
+         from another. Let the source's administrator run `{sql}`"
+    )]
+    KeyNotPublished { publication: String, tables: String, sql: String },
+    #[error(
+        "{table} cannot be read by its key: what comes behind the last row that was read is that row again, or its key \
+         cannot be read at all. Nothing of this part was told. Look at the key's columns: are they published, and do their \
+         types print what they read?"
+    )]
+    NoProgress { table: String },
+    #[error(
         "slot `{slot}` is in use by another connection (process {pid} of the server, which calls itself `{name}`). Stop \
          whoever that is, or let the source's administrator run `select pg_terminate_backend({pid})`"
     )]
@@ -122,6 +133,7 @@ impl ConnectorError {
                 | Self::Untrusted { .. }
                 | Self::Privilege { .. }
                 | Self::NoTables
+                | Self::KeyNotPublished { .. }
                 | Self::WalLevel { .. }
                 | Self::Encoding { .. }
                 | Self::Tail(TailError::Forgotten { .. })
@@ -154,6 +166,7 @@ impl ConnectorError {
             | Self::Protocol(_)
             | Self::UnknownRelation { .. }
             | Self::SnapshotRow { .. }
+            | Self::NoProgress { .. }
             | Self::SlotInUse { .. }
             | Self::LogMoved
             | Self::Quarantine(_) => true,
@@ -170,6 +183,7 @@ impl ConnectorError {
             | Self::Encoding { .. }
             | Self::Privilege { .. }
             | Self::NoTables
+            | Self::KeyNotPublished { .. }
             | Self::ForeignSlot { .. }
             | Self::Untrusted { .. }
             | Self::Incompatible { .. }

@@ -3,6 +3,7 @@
 use crate::{
     catalogue, connect,
     error::{ConnectorError, Doing},
+    listed,
     settings::Settings,
 };
 use serde::Serialize;
@@ -78,9 +79,12 @@ async fn identities(client: &tokio_postgres::Client, settings: &Settings) -> Res
     Ok(published.collect())
 }
 
-/// The tables of the source's publication that are wanted.
+/// The tables of the source's publication that are wanted. A publication that the connector would refuse is an error here,
+/// too.
 pub async fn published(settings: &Settings) -> Result<Vec<Published>, ConnectorError> {
-    identities(&connect::sql(settings).await?, settings).await
+    let client = connect::sql(settings).await?;
+    listed::keys_published(&client, &settings.publication(), |schema, name| settings.wants(schema, name)).await?;
+    identities(&client, settings).await
 }
 
 /// The registry's subjects of a table: its envelope's and its key's.

@@ -81,6 +81,21 @@ pub(crate) fn decide(ends: &Ends<'_>, allowed: Allowed) -> Result<Plan, Connecto
     }
 }
 
+/// Whether what was decided could be wrong because something went on between two of the looks.
+pub(crate) const fn needs_another_look(decided: &Result<Plan, ConnectorError>, tail: &LogTail) -> bool {
+    match decided {
+        Ok(Plan::Stream { .. }) => false,
+        // Of a log that is empty nothing is lost.
+        Ok(Plan::Snapshot { .. }) => tail.last.is_some(),
+        Err(error) => matches!(error, ConnectorError::Broken { .. }),
+    }
+}
+
+/// Why the slot does not continue a log that holds something.
+pub(crate) fn broken(ends: &Ends<'_>) -> Option<ConnectorError> {
+    ends.tail.last.and_then(|_| continues(ends).err())
+}
+
 /// Where the stream goes on, if the slot continues the log.
 fn continues(ends: &Ends<'_>) -> Result<Lsn, ConnectorError> {
     let Ends { tail, server, .. } = *ends;
@@ -208,6 +223,27 @@ mod tests {
         let allowed = Allowed { replace_epoch: Some(2), ..Allowed::default() };
         let past = asked(&log(100, Some(120)), Some(&slot(90)), &server("42", 1), allowed);
         assert!(matches!(past, Ok(Plan::Stream { .. })));
+    }
+
+    #[test]
+    fn nothing_is_refused_or_begun_anew_on_one_look() {
+        let whole = log(100, Some(120));
+        let again = |tail: &LogTail, slot: Option<&Slot>, allowed| {
+            needs_another_look(&asked(tail, slot, &server("42", 1), allowed), tail)
+        };
+        let by_setting = Allowed { when_lost: WhenLost::Snapshot, replace_epoch: None };
+        for allowed in [Allowed::default(), by_setting] {
+            assert!(again(&whole, None, allowed) && again(&whole, Some(&slot(121)), allowed));
+            assert!(!again(&whole, Some(&slot(90)), allowed), "the stream goes on");
+            assert!(!again(&whole, Some(&Slot { active_pid: Some(7), ..slot(90) }), allowed), "asked again anyway");
+        }
+        assert!(!again(&LogTail::default(), None, Allowed::default()), "a new source");
+        let (here, lost) = (server("42", 1), slot(121));
+        let why = |slot| {
+            broken(&Ends { source: "clinic", slot_name: "slot", tail: &whole, slot, server: &here })
+                .map(|why| why.to_string())
+        };
+        assert!(why(Some(&lost)).is_some_and(|why| why.contains("ahead of its log")) && why(Some(&slot(90))).is_none());
     }
 
     #[test]

@@ -5,8 +5,9 @@ use crate::{
     connect::{self, Pulse, START_TIMEOUT},
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
+    listed,
     meter::Meter,
-    plan::{Allowed, Ends, Identity, Plan, Slot, decide},
+    plan::{Allowed, Ends, Identity, Plan, Slot, broken, decide, needs_another_look},
     quarantine::{self, Quarantine},
     relation::Origin,
     relations::Relations,
@@ -37,6 +38,8 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// A session says in the log which server it is of: again before the log forgets it.
 const RENEWED_AFTER: Duration = Duration::from_secs(topics::CHANGES_KEPT.as_secs() / 2);
+/// Between two looks at a source that seems to have lost its place.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the server may take to end the stream.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -114,18 +117,16 @@ impl Session {
         self.signs.tables.mark_unchanged();
         self.pausing = *self.signs.pausing.borrow_and_update();
         self.captured = upkeep::ensure(&client, &self.settings, &self.status).await?;
+        let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);
+        listed::keys_published(&client, &self.settings.publication(), wanted).await?;
         failpoint::reached("source.published");
         let pulse = Pulse::of(server.sender_timeout);
-        self.identity = self.identify(pulse).await?;
-        let tail = LogTail::read(&self.kafka, &self.settings.name, None).await?;
-        let slot_name = self.settings.slot();
-        let slot = slot(&client, &slot_name).await?;
-        let source = &self.settings.name;
-        let ends = Ends { source, slot_name: &slot_name, tail: &tail, slot: slot.as_ref(), server: &self.identity };
         let replace_epoch = desired.borrow_and_update().replace_epoch;
-        match decide(&ends, Allowed { when_lost: self.settings.when_lost, replace_epoch })? {
+        let allowed = Allowed { when_lost: self.settings.when_lost, replace_epoch };
+        let (plan, tail) = self.plan(&client, pulse, allowed).await?;
+        match plan {
             Plan::Snapshot { epoch, drop_slot } => {
-                snapshot::begin(self, &client, pulse, epoch, drop_slot).await.map(drop)
+                snapshot::begin(self, &client, pulse, (epoch, drop_slot), tail.last).await.map(drop)
             }
             Plan::Stream { start, epoch } => {
                 // A transaction may be in the log without what it means for the tables that are being read: that stands
@@ -133,6 +134,49 @@ impl Session {
                 let reading = SnapshotState::of(&tail).running.is_some();
                 self.stream(&client, pulse, if reading { Lsn(0) } else { start }, epoch, desired).await
             }
+        }
+    }
+
+    /// How to go on, and the end of the log that says so.
+    ///
+    /// # Why
+    /// The source may be taken over from a connector that still works. What each of the three says goes on meanwhile, and
+    /// each follows the next: the slot what the log holds, the log the server's WAL. Looked at in this order, none seems to
+    /// be ahead. A slot that is not there may be on its way; so nothing is refused or begun anew on one look.
+    async fn plan(
+        &mut self,
+        client: &Client,
+        pulse: Pulse,
+        allowed: Allowed,
+    ) -> Result<(Plan, LogTail), ConnectorError> {
+        let (source, slot_name) = (self.settings.name.clone(), self.settings.slot());
+        let mut look_again = true;
+        loop {
+            let slot = slot(client, &slot_name).await?;
+            failpoint::reached("source.slot-seen");
+            let tail = LogTail::read(&self.kafka, &source, None).await?;
+            failpoint::reached("source.tail-seen");
+            self.identity = self.identify(pulse).await?;
+            let ends = Ends {
+                source: &source,
+                slot_name: &slot_name,
+                tail: &tail,
+                slot: slot.as_ref(),
+                server: &self.identity,
+            };
+            let decided = decide(&ends, allowed);
+            if needs_another_look(&decided, &tail) && std::mem::take(&mut look_again) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            let plan = decided?;
+            if let Plan::Snapshot { .. } = plan
+                && let Some(why) = broken(&ends)
+            {
+                let why = boot::restart::in_one_line(&why);
+                tracing::warn!(source, why, "all tables are read anew, into a new epoch of the log");
+            }
+            return Ok((plan, tail));
         }
     }
 
@@ -265,6 +309,7 @@ impl Session {
         let floor = xmax.parse().unwrap_or(u64::MAX);
         let forgotten = state.leave_out(&paused) | state.forget(&tables) | state.follow_partitions(&tables);
         let attached = state.attached(&tables, || self.unique_id());
+        let (rewritten, news) = state.follow_stored(&tables);
         let (mut snapshots, answers) = Coordinator::new(
             Arc::clone(&self.settings),
             state,
@@ -274,7 +319,7 @@ impl Session {
             tables.clone(),
         );
         tables.retain(|member| !snapshots.state.knows(member));
-        snapshots.forgotten = forgotten;
+        snapshots.forgotten = forgotten | news;
         if !tables.is_empty() {
             snapshots.queue.push_back(Running::new(self.unique_id(), false, None, &tables));
         }
@@ -283,7 +328,38 @@ impl Session {
             tracing::info!(source = self.settings.name, table, partitions, "attached partitions are read");
             snapshots.queue.push_back(running);
         }
+        let again = self.to_be_read_again(rewritten);
+        if !again.is_empty() {
+            snapshots.queue.push_back(Running::new(self.unique_id(), false, None, &again));
+        }
         Ok((snapshots, answers))
+    }
+
+    /// Those that may be read of the tables whose rows changed without a word in the stream. Of the others nothing is taken
+    /// in: they are read as soon as they may be.
+    fn to_be_read_again(&self, rewritten: Vec<(Member, &'static str)>) -> Vec<Member> {
+        let mut again = Vec::new();
+        for (member, why) in rewritten {
+            let (source, table) = (&self.settings.name, member.table.to_string());
+            if member.readable {
+                tracing::warn!(
+                    source,
+                    table,
+                    why,
+                    "rows changed without a word in the stream: the table is read again"
+                );
+                again.push(member);
+            } else {
+                tracing::error!(
+                    source,
+                    table,
+                    why,
+                    "rows changed without a word in the stream, and the log is wrong about them: this role may not read \
+                     the table again. `causeway source list` has the statement that lets it"
+                );
+            }
+        }
+        again
     }
 
     fn show_paused(&self, paused: &[Member]) {
@@ -302,12 +378,7 @@ impl Session {
         self.status.update(|view| view.paused_tables = tables);
     }
 
-    fn encoder<'e>(
-        &'e self,
-        client: &'e Client,
-        standing: Standing,
-        snapshots: Coordinator,
-    ) -> Encoder<'e> {
+    fn encoder<'e>(&'e self, client: &'e Client, standing: Standing, snapshots: Coordinator) -> Encoder<'e> {
         Encoder {
             settings: &self.settings,
             pausing: self.pausing,
@@ -375,7 +446,7 @@ const SLOT: &str = "
            s.wal_status::text as wal_status, to_jsonb(s) ->> 'invalidation_reason' as invalidated
     from pg_replication_slots s left join pg_stat_activity a on a.pid = s.active_pid where s.slot_name = $1";
 
-async fn slot(client: &Client, name: &str) -> Result<Option<Slot>, ConnectorError> {
+pub(crate) async fn slot(client: &Client, name: &str) -> Result<Option<Slot>, ConnectorError> {
     let row = client.query_opt(SLOT, &[&name]).await.doing("looking at the slot")?;
     Ok(row.map(|row| Slot {
         ours: row.get::<_, Option<bool>>("ours").unwrap_or(false),

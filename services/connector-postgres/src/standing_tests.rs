@@ -45,12 +45,12 @@ fn wal(records: &[(u64, Told)]) -> Vec<Written> {
 }
 
 /// Decides what is left open: whether progress is due, a snapshot has rows, Kafka has acknowledged.
-struct Dice<'a> {
-    rolls: &'a [u8],
+struct Dice {
+    rolls: Vec<u8>,
     at: usize,
 }
 
-impl Dice<'_> {
+impl Dice {
     fn roll(&mut self, sides: u8) -> u8 {
         self.at += 1;
         self.rolls[self.at % self.rolls.len()] % sides
@@ -68,7 +68,7 @@ struct Session<'a> {
     standing: Standing,
     /// Made, and not in the log yet.
     made: Vec<Logged>,
-    dice: &'a mut Dice<'a>,
+    dice: Dice,
     all_wanted: bool,
 }
 
@@ -173,11 +173,11 @@ fn session(world: &mut World, wal: &[Written], rolls: &[u8], (at, stop): (usize,
     let last = world.log.last().expect("the snapshot's beginning").position;
     let committed = world.log.iter().rev().find_map(|logged| logged.commit_end).unwrap_or_default();
     assert!(world.confirmed <= committed.max(last.commit), "the slot is ahead of its log");
-    let mut dice = Dice { rolls, at };
+    let mut dice = Dice { rolls: rolls.to_vec(), at };
     // While tables are read, all that is not confirmed is told again.
     let asked = if dice.roll(2) == 0 { Lsn(0) } else { committed };
     let (standing, start) = (Standing::resume(last, committed.max(asked)), world.confirmed.max(asked));
-    Session { world, standing, made: Vec::new(), dice: &mut dice, all_wanted }.run(wal, start, stop);
+    Session { world, standing, made: Vec::new(), dice, all_wanted }.run(wal, start, stop);
 }
 
 fn check(records: &[(u64, Told)], rolls: &[u8], stops: &[(usize, bool)]) {
@@ -228,6 +228,22 @@ proptest! {
     ) {
         check(&records, &rolls, &stops);
     }
+}
+
+#[test]
+fn a_transaction_that_the_log_holds_in_part_is_told_to_its_end() {
+    let part = Position::new(EPOCH, Lsn(100), 2);
+    let mut standing = Standing::resume(part, Lsn(80));
+    assert_eq!((standing.of_change(Lsn(100), 2), standing.of_message(Lsn(96))), (None, None), "the log has them");
+    assert_eq!(standing.of_change(Lsn(100), 3), Some(Position::new(EPOCH, Lsn(100), 3)));
+    // A place behind the last record is that of the next change: nothing is said, and no progress, before it is told.
+    standing.pass(Lsn(100));
+    assert!(standing.is_inside() && standing.of_progress(Lsn(100)).is_none() && standing.lacks_end_of(Lsn(100)));
+    standing.pass(Lsn(148));
+    assert!(!standing.is_inside());
+    assert_eq!(standing.of_progress(Lsn(148)), Some(Position::at_end(EPOCH, Lsn(148))));
+    standing.complete(Lsn(148));
+    assert!(!standing.lacks_end_of(Lsn(100)) && standing.beside() > part);
 }
 
 #[test]

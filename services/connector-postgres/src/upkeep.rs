@@ -37,7 +37,8 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) schema: String,
     pub(crate) published: bool,
-    /// As [`crate::catalogue::Member::since`], of its partitions too; and which partitions it has.
+    /// As [`crate::catalogue::Member::since`], of its partitions too; which partitions it has; and what changes with rows
+    /// that are written anew.
     pub(crate) since: String,
     /// Its tables (its partitions, or itself) whose old rows cannot be named.
     pub(crate) nameless: Vec<String>,
@@ -78,7 +79,10 @@ impl Seen {
     /// What is published, and since when; or would be at the next start.
     pub(crate) fn captured(&self) -> BTreeSet<String> {
         let published = self.tables.iter().filter(|table| table.published);
-        let published = published.map(|table| format!("{} since {}", table.name, table.since));
+        let published = published.map(|table| {
+            let unread = if table.readable && !table.hidden { "" } else { ", not readable" };
+            format!("{} since {}{unread}", table.name, table.since)
+        });
         published.chain(self.addable().into_iter().map(str::to_owned)).collect()
     }
 
@@ -182,8 +186,16 @@ const WANTED: &str = concat!(
                where b.pubname = $1
                and r.prrelid in (select c.oid union all select relid::oid from pg_partition_tree(c.oid))), '')
            || case when c.relkind = 'p' then '.' || coalesce((
-               select md5(string_agg(i.inhrelid::oid || ':' || i.xmin, ',' order by i.inhrelid))
-               from pg_partition_tree(c.oid) t join pg_inherits i on i.inhrelid = t.relid), '') else '' end as since,
+               select md5(string_agg(concat_ws(':', i.inhrelid::oid, i.xmin, l.relfilenode, l.relnatts), ','
+                                     order by i.inhrelid))
+               from pg_partition_tree(c.oid) t join pg_inherits i on i.inhrelid = t.relid
+               join pg_class l on l.oid = t.relid), '') else '' end
+           || '.' || coalesce((
+               select md5(string_agg(concat_ws(':', a.attnum, a.xmin, (
+                   select string_agg(e.enumlabel, ',' order by e.oid) from pg_enum e
+                   where e.enumtypid in (y.oid, y.typelem))), ',' order by a.attnum))
+               from pg_attribute a left join pg_type y on y.oid = a.atttypid
+               where a.attrelid = c.oid and a.attnum > 0), '') as since,
            has_table_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') as readable,
            pg_has_role(c.relowner, 'usage') as owned, row_security_active(c.oid) as hidden, c.relrowsecurity as secured,
            ",

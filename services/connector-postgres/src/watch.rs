@@ -59,7 +59,7 @@ pub(crate) fn signs() -> (Outlets, Signs) {
 const LOOK: &str = "
     select greatest(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_receive_lsn()
                                     else pg_current_wal_lsn() end, restart_lsn), 0)::bigint as retained,
-           greatest(safe_wal_size, 0) as safe, coalesce(wal_status, '') as wal_status, active,
+           safe_wal_size as safe, coalesce(wal_status, '') as wal_status, active,
            (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size') as limit_mb
     from pg_replication_slots where slot_name = $1";
 
@@ -151,12 +151,17 @@ async fn look(client: &mut Option<Client>, settings: &Settings) -> Result<(Optio
     let bytes = |found: i64| u64::try_from(found).ok();
     let look = row.map(|row| Look {
         retained: row.get::<_, Option<i64>>("retained").and_then(bytes).unwrap_or_default(),
-        safe: row.get::<_, Option<i64>>("safe").and_then(bytes),
+        safe: safe(row.get("safe")),
         limit: row.get::<_, Option<i64>>("limit_mb").and_then(bytes).map(|megabytes| megabytes.saturating_mul(1 << 20)),
         wal_status: row.get("wal_status"),
         active: row.get("active"),
     });
     Ok((look, active))
+}
+
+/// None: without a limit (`max_slot_wal_keep_size = -1`) the server says nothing. Below zero: the next checkpoint takes it.
+fn safe(told: Option<i64>) -> Option<u64> {
+    told.map(|bytes| u64::try_from(bytes).unwrap_or(0))
 }
 
 fn gauge(source: &str, name: &'static str, value: f64) {
@@ -177,4 +182,14 @@ fn show(source: &str, view: Option<&SlotView>) {
     gauge("causeway_slot_over_budget", flag(view.over_budget));
     gauge("causeway_slot_throttled", flag(view.throttled));
     gauge("causeway_slot_lost", flag(view.wal_status == "lost"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_without_a_limit_is_not_about_to_be_lost() {
+        assert_eq!([None, Some(7), Some(0), Some(-7)].map(safe), [None, Some(7), Some(0), Some(0)]);
+    }
 }

@@ -2,8 +2,9 @@
 
 use super::{
     beside::Beside,
+    range::Range,
     rate::Rate,
-    reader::{self, Answer, CHUNK_ROWS_MAX, Chunk, Found, Job, Planned, Range, What},
+    reader::{self, Answer, CHUNK_ROWS_MAX, Chunk, Found, Job, Planned, What},
     rests::Rests,
     state::{Running, State},
     window::{Bag, Difference, Superseded, Window},
@@ -171,6 +172,7 @@ impl Coordinator {
     pub(crate) fn start(&mut self, running: Running) {
         self.plans.clear();
         self.rests = Rests::default();
+        self.state.reads(&running, &self.published);
         self.state.running = Some(running);
         (self.started, self.rows_at_start, self.rate) = (Instant::now(), 0, Rate::default());
     }

@@ -11,10 +11,12 @@ mod beside;
 mod coordinator;
 mod partitions;
 mod place;
+mod range;
 mod rate;
 mod reader;
 mod rests;
 mod state;
+mod stored;
 mod window;
 
 pub(crate) use beside::At;
@@ -23,6 +25,7 @@ pub(crate) use place::Output;
 pub(crate) use reader::Answer;
 pub(crate) use state::{Running, State};
 pub use state::{finished_snapshots, was_given_up};
+pub(crate) use stored::Stored;
 pub(crate) use window::Difference;
 
 use crate::{
@@ -30,12 +33,12 @@ use crate::{
     connect::{self, Pulse},
     encoder::now,
     error::{ConnectorError, Doing},
-    session::Session,
+    session::{self, Session},
 };
 use boot::failpoint;
 use change::{Batch, Lsn, Position, Sink};
 use change_log::{
-    Records,
+    LastRecord, Records,
     control::{SNAPSHOT, Snapshot as SnapshotRecord},
     frame,
     header::Kind,
@@ -51,15 +54,17 @@ pub(crate) async fn begin(
     session: &Session,
     client: &Client,
     pulse: Pulse,
-    epoch: u32,
-    drop_slot: bool,
+    (epoch, drop_slot): (u32, bool),
+    decided_at: Option<LastRecord>,
 ) -> Result<bool, ConnectorError> {
     let slot = session.settings.slot();
     let (mut writer, tail) = session.open_log::<Lsn>(epoch).await?;
-    if tail.last.is_some_and(|last| last.position.epoch >= epoch) {
+    // Somebody else goes on with it: what was decided does not hold.
+    if tail.last.is_some_and(|last| last.position.epoch >= epoch) || tail.last != decided_at {
         return Err(ConnectorError::LogMoved);
     }
     if drop_slot {
+        say_what_is_dropped(client, &session.settings.name, &slot).await?;
         client.execute("select pg_drop_replication_slot($1)", &[&slot]).await.doing("dropping the old slot")?;
     }
     let mut replication = connect::replication(&session.settings, pulse, Lsn(0)).await?;
@@ -82,6 +87,7 @@ pub(crate) async fn begin(
     let mut state = State { finished: State::of(&tail).finished, ..State::default() };
     state.follow_partitions(&tables);
     let running = Running::new(session.unique_id(), true, None, &tables);
+    state.reads(&running, &tables);
     let record = SnapshotRecord {
         snapshot: running.id.clone(),
         table: None,
@@ -100,6 +106,17 @@ pub(crate) async fn begin(
     writer.durable().await?;
     failpoint::reached("snapshot.begun");
     Ok(true)
+}
+
+/// A slot that the server still holds keeps WAL that nothing else keeps.
+async fn say_what_is_dropped(client: &Client, source: &str, name: &str) -> Result<(), ConnectorError> {
+    let slot = session::slot(client, name).await?;
+    if let Some(slot) = slot.filter(|slot| slot.wal_status.as_deref() != Some("lost")) {
+        let confirmed = slot.confirmed.unwrap_or_default();
+        tracing::warn!(source, slot = name, %confirmed,
+            "the server still holds this slot: it is dropped with the WAL that it keeps, and all tables are read anew");
+    }
+    Ok(())
 }
 
 fn write_control(block: &mut Records, schema_id: u32, kind: Kind, record: &SnapshotRecord, position: Position) {

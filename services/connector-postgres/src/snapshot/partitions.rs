@@ -58,6 +58,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::Stored;
     use change::TableId;
 
     fn divided(partitions: &[&str]) -> [Member; 1] {
@@ -66,6 +67,8 @@ mod tests {
             table: TableId { schema: "lims".into(), name: "result".into() },
             since: "1.7".into(),
             partitions: Some(partitions.iter().map(condition).collect()),
+            readable: true,
+            stored: Stored::default(),
         }]
     }
 

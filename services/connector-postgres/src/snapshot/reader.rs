@@ -1,11 +1,12 @@
 //! Reads chunks of tables over connections of its own, read-only, each in a short transaction.
 
-use super::window::Visible;
+use super::{
+    range::{Range, Ranged, identifier, is_behind, last_key, ranged},
+    window::Visible,
+};
 use crate::{
     catalogue::{self, KeyColumn, Types},
     connect,
-    decode::Cell,
-    encode::CopyRow,
     error::{ConnectorError, Doing},
     settings::Settings,
     watch::Throttle,
@@ -66,15 +67,6 @@ impl std::fmt::Debug for What {
             Self::Whole => "whole",
         })
     }
-}
-
-/// As [`super::state::Segment`], with what else the rows must fulfil.
-#[derive(Clone, Default)]
-pub(crate) struct Range {
-    pub(crate) from: Option<String>,
-    pub(crate) upto: Option<String>,
-    pub(crate) after: Vec<String>,
-    pub(crate) only: Vec<String>,
 }
 
 /// What a reader found.
@@ -180,6 +172,9 @@ impl Reader {
         chunk.complete = ending == Ending::Whole && (chunk.rows.len() as u64) < rows_max;
         chunk.last = last_key(&chunk, key);
         finish(&self.settings, client, ending).await?;
+        if !chunk.complete && !advances(client, key, range, chunk.last.as_deref()).await? {
+            return Err(ConnectorError::NoProgress { table: chunk.schema.table.to_string() });
+        }
         chunk.high = flushed(client, &self.settings.slot(), chunk.high).await?;
         Ok(Found::Chunk(Box::new(chunk)))
     }
@@ -340,6 +335,20 @@ async fn plan(client: &Client, settings: &Settings, job: &Job) -> Result<Planned
     Ok(Planned::Table { oid, key: key.into(), rows_estimated: rows, rows_max, bounds })
 }
 
+/// Whether the next chunk begins behind this one, as the server orders keys. Then each row is read once and the reading
+/// ends, whatever is wrong with the key; else the same rows would be told for ever.
+async fn advances(
+    client: &Client,
+    key: &[KeyColumn],
+    range: &Range,
+    last: Option<&[String]>,
+) -> Result<bool, ConnectorError> {
+    let Some(last) = last else { return Ok(false) };
+    let Some(question) = is_behind(key, &range.after, last) else { return Ok(true) };
+    let answer = client.query_one(&question, &[]).await.doing("comparing keys")?;
+    Ok(answer.get::<_, Option<bool>>(0) == Some(true))
+}
+
 /// How the server came to the end of a `COPY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
@@ -383,93 +392,15 @@ async fn finish(settings: &Settings, client: &mut Client, ending: Ending) -> Res
     }
 }
 
-/// A range as SQL.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Ranged {
-    conditions: Vec<String>,
-    tail: String,
-}
-
-fn ranged(key: &[KeyColumn], range: &Range, rows_max: u64) -> Ranged {
-    let columns: Vec<String> = key.iter().map(|column| identifier(&column.name)).collect();
-    let columns = columns.join(", ");
-    let row = |values: &[String]| -> String {
-        let typed = key.iter().zip(values).map(|(column, value)| format!("{}::{}", literal(value), column.type_name));
-        typed.collect::<Vec<_>>().join(", ")
-    };
-    let mut conditions = Vec::new();
-    if let Some(first) = key.first() {
-        let bound = |value: &String| format!("{}::{}", literal(value), first.type_name);
-        match (&range.from, range.after.is_empty()) {
-            (Some(from), true) => conditions.push(format!("{} > {}", identifier(&first.name), bound(from))),
-            (_, false) => conditions.push(format!("({columns}) > ({})", row(&range.after))),
-            (None, true) => {}
-        }
-        conditions.extend(range.upto.iter().map(|upto| format!("{} <= {}", identifier(&first.name), bound(upto))));
-    }
-    if !range.only.is_empty() {
-        conditions.push(format!("({columns}) = ({})", row(&range.only)));
-    }
-    Ranged { conditions, tail: format!(" order by {columns} limit {rows_max}") }
-}
-
-fn last_key(chunk: &Chunk, key: &[KeyColumn]) -> Option<Vec<String>> {
-    let columns = &chunk.schema.columns;
-    let mut row = CopyRow::default();
-    if !row.parse(chunk.rows.last()?, columns.len()) {
-        return None;
-    }
-    let cells: Vec<Cell<'_>> = row.cells().collect();
-    let value = |column: &KeyColumn| match cells.get(chunk.schema.index_of(&column.name)?)? {
-        Cell::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
-        Cell::Null | Cell::Unchanged => None,
-    };
-    key.iter().map(value).collect()
-}
-
 /// Where the last record ends: at the beginning of a page the insert position lies behind its header.
 const fn end_of_record(insert: Lsn) -> Lsn {
     let into = insert.0 % PAGE_BYTES;
     if into == PAGE_HEADERS[0] || into == PAGE_HEADERS[1] { Lsn(insert.0 - into) } else { insert }
 }
 
-pub(crate) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges_are_sql() {
-        let key = [
-            KeyColumn { name: "Practice".into(), type_name: "text".into() },
-            KeyColumn { name: "id".into(), type_name: "bigint".into() },
-        ];
-        let check = |range: Range, want: &str| {
-            let ranged = ranged(&key, &range, 9);
-            assert_eq!(ranged.conditions.join(" and "), want);
-            assert_eq!(ranged.tail, " order by \"Practice\", \"id\" limit 9");
-        };
-        check(Range::default(), "");
-        check(
-            Range { from: Some("a'\\".into()), upto: Some("b".into()), ..Range::default() },
-            "\"Practice\" > E'a''\\\\'::text and \"Practice\" <= E'b'::text",
-        );
-        check(
-            Range { from: Some("a".into()), after: vec!["a".into(), "7".into()], ..Range::default() },
-            "(\"Practice\", \"id\") > (E'a'::text, E'7'::bigint)",
-        );
-        check(
-            Range { only: vec!["a".into(), "7".into()], ..Range::default() },
-            "(\"Practice\", \"id\") = (E'a'::text, E'7'::bigint)",
-        );
-    }
 
     #[test]
     fn a_record_ends_before_the_next_pages_header() {

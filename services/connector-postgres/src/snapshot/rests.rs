@@ -8,6 +8,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// … where it failed, or waits for a transaction, after so long, and twice as long each time.
 const FAILED_PAUSE: Duration = Duration::from_secs(2);
 const FAILED_PAUSE_MAX: Duration = Duration::from_secs(16);
+/// After so many times in a row it is said.
+const AGAIN_TOLD: u32 = 20;
+const AGAIN: &str = "a part of a table is read again and again: it changes faster than it is read, or its shape does";
 
 /// By their place in the running snapshot.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ struct Rest {
     until: Instant,
     /// In a row.
     times: u32,
+    /// Read again without a failure, in a row.
+    again: u32,
     why: Option<String>,
 }
 
@@ -26,11 +31,13 @@ impl Rests {
     pub(super) fn failed(&mut self, table: usize, why: String) {
         let times = self.0.get(&table).map_or(0, |rest| rest.times);
         let pause = FAILED_PAUSE.saturating_mul(1 << times.min(16)).min(FAILED_PAUSE_MAX);
-        self.0.insert(table, Rest { until: Instant::now() + pause, times: times + 1, why: Some(why) });
+        self.0.insert(table, Rest { until: Instant::now() + pause, times: times + 1, again: 0, why: Some(why) });
     }
 
     pub(super) fn again_soon(&mut self, table: usize) {
-        self.0.insert(table, Rest { until: Instant::now() + AGAIN_AFTER, times: 0, why: None });
+        let again = self.0.get(&table).map_or(0, |rest| rest.again).saturating_add(1);
+        let why = (again >= AGAIN_TOLD).then(|| AGAIN.to_owned());
+        self.0.insert(table, Rest { until: Instant::now() + AGAIN_AFTER, times: 0, again, why });
     }
 
     /// Something of the table could be told.
@@ -64,6 +71,10 @@ mod tests {
         rests.over(1);
         assert!(!is_resting(&rests, 0) && rests.why().is_none());
         rests.again_soon(1);
-        assert!(!is_resting(&rests, 1));
+        assert!(!is_resting(&rests, 1) && rests.why().is_none());
+        (1..AGAIN_TOLD).for_each(|_| rests.again_soon(1));
+        assert_eq!(rests.why().as_deref(), Some(AGAIN));
+        rests.over(1);
+        assert!(rests.why().is_none());
     }
 }

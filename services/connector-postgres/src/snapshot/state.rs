@@ -1,6 +1,7 @@
 //! What is read, what is being read and what is not: kept in the log itself, so that a killed snapshot goes on.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use super::stored::Stored;
 use crate::catalogue::Member;
 use change::TableId;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub(crate) read: BTreeSet<String>,
     /// Partitions whose rows were read with their table, or are going to be; by [`Member::since`] of the table.
     pub(crate) partitions: BTreeMap<String, BTreeSet<String>>,
+    /// How the rows of tables were kept when they were read, or when it changed none last; by [`Member::since`].
+    pub(crate) stored: BTreeMap<String, Stored>,
 }
 
 /// The requests that are done, as the end of a log tells.
@@ -300,7 +303,8 @@ mod tests {
     }
 
     fn b(since: &str) -> Member {
-        Member { table: TableId { schema: "a".into(), name: "b".into() }, since: since.into(), partitions: None }
+        let table = TableId { schema: "a".into(), name: "b".into() };
+        Member { table, since: since.into(), partitions: None, readable: true, stored: Stored::default() }
     }
 
     #[test]
