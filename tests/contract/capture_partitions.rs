@@ -135,7 +135,7 @@ async fn whole(bench: &Bench, snapshots: usize) -> anyhow::Result<Vec<Told>> {
 /// The table's rows as its last snapshot told them.
 fn read_last(log: &[Told], table: &str) -> Vec<String> {
     let rows = || log.iter().filter(|record| record.op == "r" && record.table == table);
-    let last = rows().last().and_then(|record| record.header("causeway.snapshot"));
+    let last = rows().next_back().and_then(|record| record.header("causeway.snapshot"));
     let mut last: Vec<String> =
         rows().filter(|record| record.header("causeway.snapshot") == last).map(|record| record.after.clone()).collect();
     last.sort_unstable();

@@ -192,7 +192,12 @@ async fn source_answers(source: &SourceSettings) -> Vec<Finding> {
         );
         return vec![Finding { kind: "advice", what }];
     }
-    let advice = published.iter().filter_map(|published| published.identity.advice(&published.table));
+    let identities = published.iter().filter_map(|published| published.identity.advice(&published.table));
+    // A source that has gone away since is met by the next check.
+    let others = connector_postgres::advice(&source.connector()).await.unwrap_or_default();
+    // What names old rows is said above.
+    let others = others.iter().filter(|advice| advice.sql.iter().all(|sql| !sql.contains("replica identity")));
+    let advice = identities.chain(others.map(ToString::to_string));
     advice.map(|advice| Finding { kind: "advice", what: format!("source {}: {advice}", source.name) }).collect()
 }
 

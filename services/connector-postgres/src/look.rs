@@ -5,6 +5,8 @@ use crate::{
     error::{ConnectorError, Doing},
     listed,
     settings::Settings,
+    setup::role_of,
+    upkeep::{self, Advice},
 };
 use serde::Serialize;
 
@@ -85,6 +87,13 @@ pub async fn published(settings: &Settings) -> Result<Vec<Published>, ConnectorE
     let client = connect::sql(settings).await?;
     listed::keys_published(&client, &settings.publication(), |schema, name| settings.wants(schema, name)).await?;
     identities(&client, settings).await
+}
+
+/// What the source's administrator would have to decide, as the connector says it while it runs.
+pub async fn advice(settings: &Settings) -> Result<Vec<Advice>, ConnectorError> {
+    let client = connect::sql(settings).await?;
+    let seen = upkeep::look(&client, settings).await?;
+    Ok(seen.advice(&settings.publication(), &role_of(settings)))
 }
 
 /// The registry's subjects of a table: its envelope's and its key's.

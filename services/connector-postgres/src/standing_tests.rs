@@ -36,7 +36,7 @@ const HEADER: u64 = 24;
 fn wal(records: &[(u64, Told)]) -> Vec<Written> {
     let mut end = BEGINS;
     let place = |(words, told): &(u64, Told)| {
-        let start = if end % PAGE == 0 { end + HEADER } else { end };
+        let start = if end.is_multiple_of(PAGE) { end + HEADER } else { end };
         // The smallest record has a header of 24 bytes, and all are padded to 8.
         end = start + 24 + words * 8;
         Written { start: Lsn(start), end: Lsn(end), told: told.clone() }
