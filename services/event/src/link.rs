@@ -5,11 +5,12 @@ use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkStatus {
-    /// Verified NHS number and date of birth agree with the person's others.
+    /// Verified NHS number and date of birth agree with the person's others, and nothing contradicts.
     Linked,
     /// Nothing to link by: a person of its own.
     Alone,
-    /// The number agrees but the date of birth does not: kept apart until a human decides.
+    /// The number agrees but date of birth, forename or sex does not, or two patients of one source bear it: kept apart
+    /// until a human decides.
     Held,
 }
 

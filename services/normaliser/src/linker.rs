@@ -29,6 +29,8 @@ use std::{sync::Arc, time::Duration};
 pub const BATCH_MESSAGES_MAX: usize = 1_000;
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 const LOCK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Counts what the linker takes from an event: when that grows, all of them are read again, by a new group. 2: names and sex.
+const GROUP: &str = "causeway-linker-2";
 const DEMOGRAPHICS: &[u8] = b"causeway.patient.demographics.";
 
 /// Runs until the stop signal.
@@ -107,7 +109,7 @@ impl Linker {
         let topic = self.kafka.topic(EVENTS_TOPIC);
         let mut config = self.kafka.client();
         config
-            .set("group.id", self.kafka.topic("causeway-linker"))
+            .set("group.id", self.kafka.topic(GROUP))
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "100");

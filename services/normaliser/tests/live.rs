@@ -138,14 +138,25 @@ fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
 
+/// The first has a number at both hospitals; the last two are twins with one number.
+const TWINS: [i64; 2] = [PATIENTS - 1, PATIENTS];
+
 async fn patients(log: &mut Log) -> anyhow::Result<()> {
     for patient in 1..=PATIENTS {
+        let number = match patient {
+            1 => "9434765919",
+            twin if TWINS.contains(&twin) => "9000000009",
+            _ => "no number",
+        };
         log.commit(vec![
             (
                 "pas.patient",
                 vec![
                     ("person_id", Value::Int(patient)),
-                    ("nhs_nbr_ident", text(if patient == 1 { "9434765919" } else { "no number" })),
+                    ("nhs_nbr_ident", text(number)),
+                    ("family_name", text("TWIN")),
+                    ("given_names", text(["Adam", "Beth"][usize::try_from(patient % 2)?])),
+                    ("sex_code", text(["1", "2"][usize::try_from(patient % 2)?])),
                     ("nhs_nbr_status_cd", text("01")),
                     ("birth_date", Value::Date(4_000)),
                     ("active_ind", Value::Int(1)),
@@ -354,6 +365,9 @@ async fn links(kafka: &KafkaSettings, registry: &Registry, database: &stack::Pos
     let (one, other) = (&links["stmarys/1"], &links["stpeters/1"]);
     ensure!(one.person == other.person && one.status == LinkStatus::Linked, "number and date agree: {one:?} {other:?}");
     ensure!(links["stmarys/2"].status == LinkStatus::Alone);
+    for twin in SOURCES.iter().flat_map(|source| TWINS.map(|twin| format!("{source}/{twin}"))) {
+        ensure!(links[&twin].status == LinkStatus::Held, "two of one source bear this number: {:?}", links[&twin]);
+    }
     let persons: HashSet<_> = links.values().map(|link| link.person).collect();
     ensure!(persons.len() == links.len() - 1, "nobody else is linked");
     Ok(())

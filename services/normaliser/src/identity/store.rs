@@ -1,6 +1,6 @@
 //! The linker's tables. Every change of facts and links is one transaction, with its outbox rows.
 
-use super::{Decision, Known, decide_alone, decide_group, linking_number};
+use super::{Decision, Known, decide_alone, decide_group, linking_number, names::Name};
 use event::{Action, Body, Link, LinkStatus, PatientEvent, SourcePatient};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{Client, Error, Row, Transaction};
@@ -52,12 +52,17 @@ async fn know(transaction: &Transaction<'_>, event: &PatientEvent) -> Result<Opt
     let (source, patient) = (&event.patient.source, &event.patient.id);
     let position = event.position.to_string();
     let revision = i32::try_from(event.revision).unwrap_or(i32::MAX);
+    let generation = i64::from(event.generation);
     let row = transaction
         .query_opt("select *, own::text as own_id, birth_date - date '1970-01-01' as birth_day from identity.patient where source = $1 and patient = $2", &[source, patient])
         .await?;
     let before = row.as_ref().map(known);
-    let place = row.as_ref().map(|row| (row.get::<_, String>("position"), row.get::<_, i32>("revision")));
-    if place.is_some_and(|place| place >= (position.clone(), revision)) {
+    if row.as_ref().is_some_and(|row| {
+        let place = (row.get::<_, i64>("generation"), row.get::<_, String>("position"), row.get::<_, i32>("revision"));
+        let told = (generation, position.clone(), revision);
+        // What was taken before names were is taken once more.
+        place > told || (place == told && row.get("described"))
+    }) {
         return Ok(None);
     }
     let demographics = match &event.body {
@@ -67,11 +72,13 @@ async fn know(transaction: &Transaction<'_>, event: &PatientEvent) -> Result<Opt
     let nhs_number = demographics.and_then(|d| d.nhs_number.as_ref()).map(event::NhsNumber::as_str);
     let row = transaction
         .query_one(
-            "insert into identity.patient (source, patient, own, position, revision, nhs_number, verified, birth_date, withdrawn)
-             values ($1, $2, $3::text::uuid, $4, $5, $6, $7, date '1970-01-01' + $8::int, $9)
+            "insert into identity.patient (source, patient, own, position, revision, nhs_number, verified, birth_date, withdrawn,
+               generation, given, family, gender, described)
+             values ($1, $2, $3::text::uuid, $4, $5, $6, $7, date '1970-01-01' + $8::int, $9, $10, $11, $12, $13, true)
              on conflict (source, patient) do update set position = excluded.position, revision = excluded.revision,
                nhs_number = excluded.nhs_number, verified = excluded.verified, birth_date = excluded.birth_date,
-               withdrawn = excluded.withdrawn
+               withdrawn = excluded.withdrawn, generation = excluded.generation, given = excluded.given,
+               family = excluded.family, gender = excluded.gender, described = true
              returning *, own::text as own_id, birth_date - date '1970-01-01' as birth_day",
             &[
                 source,
@@ -83,19 +90,31 @@ async fn know(transaction: &Transaction<'_>, event: &PatientEvent) -> Result<Opt
                 &demographics.is_some_and(|d| d.nhs_number_verified),
                 &demographics.and_then(|d| d.birth_date),
                 &demographics.is_none(),
+                &generation,
+                &demographics.and_then(|d| storable(d.given.as_ref())),
+                &demographics.and_then(|d| storable(d.family.as_ref())),
+                &demographics.and_then(|d| storable(d.gender.as_ref())),
             ],
         )
         .await?;
     Ok(Some((before, known(&row))))
 }
 
+/// PostgreSQL's text holds no NUL.
+fn storable(text: Option<&String>) -> Option<String> {
+    text.map(|text| text.replace('\0', ""))
+}
+
 fn known(row: &Row) -> Known {
     Known {
+        source: row.get("source"),
         seen: row.get("seen"),
         own: uuid(row, "own_id"),
         nhs_number: row.get("nhs_number"),
         verified: row.get("verified"),
         birth_date: row.get("birth_day"),
+        name: Name::new(row.get("given"), row.get("family")),
+        gender: row.get("gender"),
         withdrawn: row.get("withdrawn"),
     }
 }
