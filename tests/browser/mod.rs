@@ -7,13 +7,20 @@ use jiff::{SignedDuration, Timestamp};
 use proof::running::{Histories, Running};
 use region::story;
 use serde_json::{Map, json};
-use stack::{Lifetime, Part, Ready, Spec};
+use stack::{
+    Lifetime, Part, Proxy, Ready, Spec,
+    proxy::{Flow, Link},
+};
 use std::{path::Path, time::Duration};
 
 /// Where pictures of the pages go, if anywhere.
 const SCREENSHOTS_VARIABLE: &str = "CAUSEWAY_SCREENSHOTS";
 const APPEARS_WITHIN: Duration = Duration::from_secs(20);
 const USER: &str = "ed.stmarys";
+/// A browser opens six connections to one server.
+const TABS: usize = 8;
+/// Two heartbeats and a half, and what a busy machine takes.
+const FROZEN_TOLD_WITHIN: Duration = Duration::from_secs(50);
 
 /// One region and one browser for the whole story: each step needs the one before.
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +31,7 @@ async fn a_clinician_is_told_reads_and_acknowledges() -> anyhow::Result<()> {
     running.wait_live(|_, _| {}).await?;
     let mut driver = chromedriver(&folder).await?;
     let address = driver.address.clone();
-    let done = tokio::time::timeout(Duration::from_secs(240), visits(&running, &address, &folder)).await;
+    let done = tokio::time::timeout(Duration::from_secs(360), visits(&running, &address, &folder)).await;
     driver.part.stop().await?;
     running.stop().await?;
     done.context("the browser did not come to an end")?
@@ -40,7 +47,7 @@ async fn visits(running: &Running, driver: &str, folder: &Path) -> anyhow::Resul
     let encounter = story::ae_attendance(&hospital, now).await?;
 
     let browser = open(driver, &folder.join("chromium"), true).await?;
-    sign_in(&browser, running).await?;
+    sign_in(&browser, running, &running.gateway).await?;
     is_well_made(&browser).await?;
     live_alert(&browser, &hospital, encounter).await?;
     picture(&browser, "inbox").await?;
@@ -50,7 +57,7 @@ async fn visits(running: &Running, driver: &str, folder: &Path) -> anyhow::Resul
     browser.close().await?;
 
     let plain = open(driver, &folder.join("chromium-plain"), false).await?;
-    sign_in(&plain, running).await?;
+    sign_in(&plain, running, &running.gateway).await?;
     press(&plain, "Mark as seen").await?;
     // The form's answer is the inbox again; a page asked for before would take its place.
     let taken = Locator::XPath("//tr[contains(., '6.7')]//span[starts-with(., 'You saw it')]");
@@ -59,6 +66,37 @@ async fn visits(running: &Running, driver: &str, folder: &Path) -> anyhow::Resul
     let first = row_with(&plain, "6.7").await?;
     ensure!(first.text().await?.contains("Acknowledged"), "without JavaScript the state is not told");
     plain.close().await?;
+    a_frozen_connection_is_told(running, driver, folder).await
+}
+
+/// More tabs than a browser opens connections to one server over HTTP/1.1; and a link on which nothing arrives any more.
+async fn a_frozen_connection_is_told(running: &Running, driver: &str, folder: &Path) -> anyhow::Result<()> {
+    let proxy = Proxy::start(0, running.gateway.trim_start_matches("http://")).await?;
+    let base = format!("http://{}", proxy.address());
+    let browser = open(driver, &folder.join("chromium-proxy"), true).await?;
+    sign_in(&browser, running, &base).await?;
+    for tab in 1..=TABS {
+        let listening = browser.wait().at_most(APPEARS_WITHIN).for_element(Locator::Css("#connection.on")).await;
+        listening.with_context(|| format!("tab {tab} is not live"))?;
+        if tab < TABS {
+            let window = browser.new_window(true).await?;
+            browser.switch_to_window(window.handle).await?;
+            browser.goto(&format!("{base}/inbox")).await?;
+        }
+    }
+    proxy.set(Link::flowing(Flow::Held));
+    let off = Locator::Css("#connection.off");
+    let told = browser.wait().at_most(FROZEN_TOLD_WITHIN).for_element(off).await.context("a frozen link looks live")?;
+    let words = told.text().await?;
+    ensure!(words.contains("Not live since"), "a frozen link is told as: {words}");
+    proxy.heal();
+    browser
+        .wait()
+        .at_most(FROZEN_TOLD_WITHIN)
+        .for_element(Locator::Css("#connection.on"))
+        .await
+        .context("live again")?;
+    browser.close().await?;
     Ok(())
 }
 
@@ -139,8 +177,8 @@ async fn press(browser: &Client, words: &str) -> anyhow::Result<()> {
     Ok(button.click().await?)
 }
 
-async fn sign_in(browser: &Client, running: &Running) -> anyhow::Result<()> {
-    browser.goto(&format!("{}/sign-in", running.gateway)).await?;
+async fn sign_in(browser: &Client, running: &Running, base: &str) -> anyhow::Result<()> {
+    browser.goto(&format!("{base}/sign-in")).await?;
     is_well_made(browser).await?;
     browser.find(Locator::Id("user")).await?.send_keys(USER).await?;
     browser.find(Locator::Id("password")).await?.send_keys(&running.passwords[USER]).await?;

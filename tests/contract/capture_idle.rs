@@ -1,7 +1,8 @@
 //! A source where nothing happens, and a log that takes nothing in: neither is a broken link.
 
 use super::capture_stack::{Bench, SOURCE};
-use change_log::{ControlBody, Item};
+use change::Lsn;
+use change_log::{Control, ControlBody, Item};
 use std::time::Duration;
 
 const SCHEMA: &str = "create schema lims; create table lims.result (id bigint primary key, note text);
@@ -18,8 +19,12 @@ async fn an_idle_source_stays_connected() -> anyhow::Result<()> {
     bench.database.execute(SOURCE, "select pg_reload_conf()").await?;
     let connector = bench.connector(bench.settings());
     connector.wait_ready().await?;
-    let before = sessions(&bench.log(|items| sessions(items) > 0).await?);
+    let items = bench.log(|items| sessions(items) > 0).await?;
+    let before = sessions(&items);
     tokio::time::sleep(IDLE).await;
+    // A server where nothing happens writes no WAL: the log says all the same, later, that it holds everything.
+    let again = |items: &[Item]| progress(items).windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 < pair[1].1);
+    bench.log(again).await?;
     let client = bench.database.connect(SOURCE).await?;
     client.execute("insert into lims.request values (1, 'open')", &[]).await?;
     let items = bench.log(|items| items.iter().any(|item| matches!(item, Item::Entry(_)))).await?;
@@ -59,6 +64,15 @@ async fn the_stream_outlives_a_log_that_takes_nothing_in() -> anyhow::Result<()>
     assert_eq!((entries(&items), sessions(&items)), (BACKLOG, 2), "lost, repeated, or a session of its own");
     assert_eq!(sender(&bench).await?.0, pid, "the session was another one");
     connector.stop().await
+}
+
+/// Where the server stood when the log held everything, and when.
+fn progress(items: &[Item]) -> Vec<(Lsn, i64)> {
+    let at = |item: &Item| match item {
+        Item::Control(Control { body: ControlBody::Progress(progress), .. }) => Some((progress.lsn, progress.at)),
+        _ => None,
+    };
+    items.iter().filter_map(at).collect()
 }
 
 fn entries(items: &[Item]) -> usize {

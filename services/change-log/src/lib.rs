@@ -17,6 +17,7 @@ pub mod reader;
 pub mod records;
 pub mod registry;
 pub mod tail;
+pub mod told;
 pub mod topics;
 pub mod versions;
 pub mod whole;

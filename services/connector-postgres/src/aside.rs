@@ -16,6 +16,9 @@ use std::time::Duration;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// … or once there is so much of it.
 const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
+/// Where nothing happens at all the log still says so often that it holds everything: readers tell a quiet source from one
+/// that is not listened to.
+const STILL_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Encoder<'_> {
     /// WAL up to here has nothing more for us: say so in the log before the slot may forget it.
@@ -35,7 +38,7 @@ impl Encoder<'_> {
         self.progress(out, lsn, server_time, captured_at).await
     }
 
-    /// Says so now, if it is news.
+    /// Says so now, if it is news, or again if nothing has been for long.
     pub(crate) async fn progress(
         &mut self,
         out: &mut Records,
@@ -43,7 +46,10 @@ impl Encoder<'_> {
         server_time: i64,
         captured_at: i64,
     ) -> Result<(), ConnectorError> {
-        let Some(position) = self.standing.of_progress(lsn) else { return Ok(()) };
+        let waited = captured_at.saturating_sub(self.state.progress_at);
+        let long = u128::try_from(waited).is_ok_and(|micros| micros >= STILL_INTERVAL.as_micros());
+        let still = || self.standing.of_standstill(lsn).filter(|_| long);
+        let Some(position) = self.standing.of_progress(lsn).or_else(still) else { return Ok(()) };
         let id = self.registry.register(PROGRESS.name, PROGRESS.text).await?;
         let at = server_time.saturating_add(decode::POSTGRES_EPOCH_MICROS);
         out.buffer().extend_from_slice(Kind::Progress.name().as_bytes());

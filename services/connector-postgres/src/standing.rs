@@ -63,6 +63,11 @@ impl Standing {
         (lsn > self.upto.max(self.unfinished)).then(|| self.last.between(self.epoch, lsn))
     }
 
+    /// Where it belongs that nothing has happened since this place, and all before it is told.
+    pub(crate) fn of_standstill(&self, lsn: Lsn) -> Option<Position> {
+        (lsn == self.upto && !self.is_inside()).then(|| self.beside())
+    }
+
     /// It is among the records made so far.
     #[inline]
     pub(crate) fn told(&mut self, position: Position) {

@@ -258,3 +258,27 @@ fn a_message_takes_no_place_of_the_transaction_behind_it() {
     assert_eq!(standing.of_change(end, 1), Some(Position::new(EPOCH, end, 1)));
     assert!(!standing.is_inside() && standing.beside() > Position::at_end(EPOCH, end));
 }
+
+#[test]
+fn a_standstill_is_told_behind_everything_and_before_whatever_comes() {
+    let part = Position::new(EPOCH, Lsn(100), 2);
+    let mut standing = Standing::resume(part, Lsn(80));
+    assert_eq!(standing.of_standstill(Lsn(80)), None, "inside a transaction");
+    standing.pass(Lsn(148));
+    assert_eq!(standing.of_standstill(Lsn(148)), None, "that is news");
+    let mut last = standing.of_progress(Lsn(148)).expect("news");
+    standing.complete(Lsn(148));
+    standing.told(last);
+    for _ in 0..3 {
+        assert_eq!(standing.of_progress(Lsn(148)), None, "no news");
+        let again = standing.of_standstill(Lsn(148)).expect("a standstill");
+        assert!(again > last);
+        standing.told(again);
+        last = again;
+    }
+    assert_eq!(standing.of_standstill(Lsn(147)), None, "a server that went back");
+    // The next record begins where the standstill is.
+    assert_eq!(standing.of_change(Lsn(148), 1), Some(Position::new(EPOCH, Lsn(148), 1)));
+    let resumed = Standing::resume(last, Lsn(148));
+    assert!(!resumed.is_inside() && resumed.of_change(Lsn(148), 1).is_some() && resumed.of_message(Lsn(148)).is_none());
+}

@@ -3,19 +3,25 @@
 use crate::{
     GatewayError, Settings, Site,
     access::{self, Action, Decision, PatientContext, Team},
+    address,
+    freshness::{self, Sources},
+    page::format,
     record::Person,
     session::{self, Actor},
     sse::Live,
 };
 use axum::{
     extract::{FromRequestParts, Request},
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use deadpool_postgres::Pool;
 use event::Micros;
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 pub const COOKIE: &str = "causeway_session";
@@ -26,6 +32,7 @@ pub struct App {
     pub site: Site,
     pub settings: Settings,
     pub live: Live,
+    pub sources: Sources,
     pub stop: boot::Stop,
 }
 
@@ -58,6 +65,32 @@ impl App {
             encounter_grace_hours: self.settings.encounter_grace_hours,
             now: now(),
         }
+    }
+
+    /// The sources whose newest changes may be missing…
+    pub fn sources_behind(&self) -> Vec<freshness::Behind> {
+        self.sources.behind(now(), self.settings.behind_after())
+    }
+
+    /// …in words.
+    pub fn behind(&self) -> Option<String> {
+        let name = |behind: &freshness::Behind| match &behind.organisation {
+            Some(code) => format!("{}, {}", self.organisation_name(code), behind.source),
+            None => behind.source.clone(),
+        };
+        freshness::words(&self.sources_behind(), name, format::when)
+    }
+
+    /// Where a request came from, behind the site's own proxies.
+    pub fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+        let forwarded: Vec<&str> = forwarded.collect();
+        address::client(peer.ip(), &forwarded, &self.settings.trusted_proxies)
+    }
+
+    /// Whether the newest changes of this source may be missing.
+    pub fn is_behind(&self, source: &str) -> bool {
+        self.sources_behind().iter().any(|behind| behind.source == source)
     }
 
     /// The words that an organisation's teams share (`St Mary's`), or its code.
@@ -180,10 +213,16 @@ impl FromRequestParts<Shared> for Signed {
         let (token, bearer) = token(parts).ok_or(Problem::NotSignedIn)?;
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         let client = app.pool.get().await?;
-        let actor = session::actor(&client, &session::hash_token(&token), &request_id, true).await?;
+        let touch = !by_itself(&parts.method, parts.uri.path());
+        let actor = session::actor(&client, &session::hash_token(&token), &request_id, touch).await?;
         let csrf_header = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         actor.map(|actor| Self { actor, bearer, csrf_header }).ok_or(Problem::NotSignedIn)
     }
+}
+
+/// What an open page asks without its reader: the stream and the rows that it names. It keeps no session alive.
+fn by_itself(method: &Method, path: &str) -> bool {
+    *method == Method::GET && (path == "/events" || path.starts_with("/inbox/"))
 }
 
 /// The session's token and whether it came as a bearer token.
@@ -241,4 +280,22 @@ pub async fn guard(mut request: Request, next: Next) -> Response {
         headers.insert("x-request-id", id);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_readers_keep_a_session_alive() {
+        for (method, path, alone) in [
+            (Method::GET, "/events", true),
+            (Method::GET, "/inbox/0197f2a0-0000-7000-8000-0000000000a1", true),
+            (Method::GET, "/inbox", false),
+            (Method::GET, "/patients", false),
+            (Method::POST, "/alerts/0197f2a0-0000-7000-8000-0000000000a1/seen", false),
+        ] {
+            assert_eq!(by_itself(&method, path), alone, "{method} {path}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //! sessions are read from the database each time something is shown, so an open stream learns of a revocation in seconds.
 
 pub mod access;
+pub mod address;
 mod alerts;
 mod api;
 mod app;
@@ -15,6 +16,7 @@ mod database;
 mod deliver;
 mod error;
 mod fhir;
+mod freshness;
 pub mod operator;
 mod page;
 mod record;
@@ -52,6 +54,12 @@ pub struct Settings {
     /// How long after an encounter ended its team still sees the patient.
     #[serde(default = "default_grace")]
     pub encounter_grace_hours: u32,
+    /// A source whose newest changes are older than this, or of which nobody says how new they are, is said to be behind.
+    #[serde(default = "default_behind")]
+    pub source_behind_seconds: u32,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses or networks, as `10.0.0.0/8`.
+    #[serde(default)]
+    pub trusted_proxies: Vec<address::Network>,
 }
 
 fn default_listen() -> SocketAddr {
@@ -62,13 +70,27 @@ const fn default_grace() -> u32 {
     access::ENCOUNTER_GRACE_HOURS_DEFAULT
 }
 
+const fn default_behind() -> u32 {
+    120
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { listen: default_listen(), secure_cookies: None, encounter_grace_hours: default_grace() }
+        Self {
+            listen: default_listen(),
+            secure_cookies: None,
+            encounter_grace_hours: default_grace(),
+            source_behind_seconds: default_behind(),
+            trusted_proxies: Vec::new(),
+        }
     }
 }
 
 impl Settings {
+    fn behind_after(&self) -> event::Micros {
+        i64::from(self.source_behind_seconds) * 1_000_000
+    }
+
     fn secure(&self) -> bool {
         self.secure_cookies.unwrap_or(!self.listen.ip().is_loopback())
     }
@@ -109,8 +131,10 @@ pub async fn serve(
     let _ends = stop.clone().drop_guard();
     let alerts = health.part("gateway alerts");
     tokio::spawn(sse::consume::run(kafka.clone(), registry.clone(), live.clone(), stop.clone(), alerts));
+    let sources = freshness::Sources::default();
+    tokio::spawn(freshness::run(kafka.clone(), pool.clone(), sources.clone(), stop.clone()));
     tokio::spawn(deliver::run(kafka, registry, pool.clone(), stop.clone(), health.part("gateway audit")));
-    let app = Arc::new(app::App { pool, site, settings, live, stop: stop.clone() });
+    let app = Arc::new(app::App { pool, site, settings, live, sources, stop: stop.clone() });
     let router = router(app);
     let address = listener.local_addr().map_err(GatewayError::Serve)?;
     tracing::info!(%address, "the gateway listens");

@@ -4,13 +4,13 @@
 //! A session is made from an identity, however that was proved. Today the only [`Proof`] is a password; an OIDC token will
 //! be another variant, and nothing behind [`identify`] changes.
 
-use crate::{GatewayError, access::Role, users};
+use crate::{GatewayError, access::Role, address, users};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use deadpool_postgres::GenericClient;
 use deadpool_postgres::Pool;
 use rand::TryRngCore;
 use sha2::{Digest, Sha256};
-use std::sync::LazyLock;
+use std::{net::IpAddr, sync::LazyLock};
 use tokio::sync::Semaphore;
 
 /// A session ends after so long without a request…
@@ -20,10 +20,14 @@ pub const ABSOLUTE_HOURS: i32 = 12;
 /// The last use of a session is written down at most so often.
 const TOUCH_SECONDS: i32 = 30;
 const TOKEN_BYTES: usize = 32;
-/// Sign-ins fail so often per account before it waits…
-pub const FAILURES_PER_ACCOUNT_MAX: i32 = 5;
-/// …and per address.
+/// Sign-ins fail so often for an account from one address before they wait…
+pub const FAILURES_PER_PAIR_MAX: i32 = 5;
+/// …from one address, whatever the account…
 pub const FAILURES_PER_ADDRESS_MAX: i32 = 50;
+/// …and for an account from all addresses together; where it has signed in before lately it still can.
+pub const FAILURES_PER_ACCOUNT_MAX: i32 = 200;
+/// So long an address is known for an account.
+const KNOWN_DAYS: i32 = 30;
 const THROTTLE_MINUTES: i32 = 15;
 /// Password hashes take 19 MiB and tens of milliseconds each: so many at once.
 const HASHES_AT_ONCE_MAX: usize = 2;
@@ -82,13 +86,43 @@ pub enum Identified {
     Throttled,
 }
 
+/// What failures are counted by. Hashed: what people type into the wrong box is not kept.
+struct Keys {
+    /// Account and address together: nobody closes an account for others who ask from elsewhere.
+    pair: String,
+    address: String,
+    account: String,
+}
+
+impl Keys {
+    fn new(user: &str, address: IpAddr) -> Self {
+        let address = address::site(address);
+        Self {
+            pair: digest(&format!("pair:{address}:{user}")),
+            address: digest(&format!("address:{address}")),
+            account: digest(&format!("account:{user}")),
+        }
+    }
+
+    /// Whether this attempt has to wait, with how often each key has failed, this attempt included.
+    fn wait(&self, failures: &[(String, i32)], known: bool) -> bool {
+        failures.iter().any(|(key, failures)| {
+            let max = match key {
+                key if *key == self.pair => FAILURES_PER_PAIR_MAX,
+                key if *key == self.address => FAILURES_PER_ADDRESS_MAX,
+                _ if known => return false,
+                _ => FAILURES_PER_ACCOUNT_MAX,
+            };
+            *failures > max
+        })
+    }
+}
+
 /// Checks the proof. `address` is where it came from.
-pub async fn identify(pool: &Pool, proof: &Proof<'_>, address: &str) -> Result<Identified, GatewayError> {
+pub async fn identify(pool: &Pool, proof: &Proof<'_>, address: IpAddr) -> Result<Identified, GatewayError> {
     let Proof::Password { user, password } = proof;
     let client = pool.get().await?;
-    // Keys are hashed: what people type into the wrong box is not kept.
-    let account = digest(&format!("account:{user}"));
-    let address = digest(&format!("address:{address}"));
+    let keys = Keys::new(user, address);
     // Counted before the check, so that a burst of guesses cannot outrun the count.
     let counted = client
         .query(
@@ -98,29 +132,32 @@ pub async fn identify(pool: &Pool, proof: &Proof<'_>, address: &str) -> Result<I
                 failures = case when t.window_ends_at > now() then t.failures + 1 else 1 end,
                 window_ends_at = case when t.window_ends_at > now() then t.window_ends_at else excluded.window_ends_at end
              returning key, failures",
-            &[&vec![&account, &address], &THROTTLE_MINUTES],
+            &[&vec![&keys.pair, &keys.address, &keys.account], &THROTTLE_MINUTES],
         )
         .await?;
-    let over = counted.iter().any(|row| {
-        let max = if row.get::<_, &str>(0) == account { FAILURES_PER_ACCOUNT_MAX } else { FAILURES_PER_ADDRESS_MAX };
-        row.get::<_, i32>(1) > max
-    });
-    if over {
+    let counted: Vec<(String, i32)> = counted.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let known =
+        "select exists (select from access.known_address where key = $1 and at > now() - make_interval(days => $2))";
+    let known: bool = client.query_one(known, &[&keys.pair, &KNOWN_DAYS]).await?.get(0);
+    if keys.wait(&counted, known) {
         return Ok(Identified::Throttled);
     }
     let stored: Option<String> = client
         .query_opt("select password_hash from access.user where id = $1 and not disabled", &[user])
         .await?
         .and_then(|row| row.get(0));
-    let (known, password) = (stored.is_some(), (*password).to_owned());
+    let (is_user, password) = (stored.is_some(), (*password).to_owned());
     let permit = HASHING.acquire().await.map_err(|_| GatewayError::Hash)?;
     let hash = stored.unwrap_or_else(|| NOBODYS_HASH.clone());
     let right =
         tokio::task::spawn_blocking(move || users::verify(&password, &hash)).await.map_err(|_| GatewayError::Hash)?;
     drop(permit);
-    if known && right {
-        client.execute("delete from access.throttle where key = $1", &[&account]).await?;
-        client.execute("update access.throttle set failures = failures - 1 where key = $1", &[&address]).await?;
+    if is_user && right {
+        client.execute("delete from access.throttle where key = $1", &[&keys.pair]).await?;
+        let others = vec![&keys.address, &keys.account];
+        client.execute("update access.throttle set failures = failures - 1 where key = any($1)", &[&others]).await?;
+        let knows = "insert into access.known_address (key, user_id) values ($1, $2) on conflict (key) do update set at = now()";
+        client.execute(knows, &[&keys.pair, user]).await?;
         return Ok(Identified::User((*user).to_owned()));
     }
     Ok(Identified::Refused)
@@ -198,6 +235,26 @@ fn random_token() -> Result<String, GatewayError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_closes_anothers_account() {
+        let keys = |address: &str| Keys::new("ed.stmarys", address.parse().expect("an address"));
+        let (here, there) = (keys("192.0.2.7"), keys("198.51.100.9"));
+        assert!(here.pair != there.pair && here.address != there.address && here.account == there.account);
+        let counted = |pair, address, account| {
+            [(here.pair.clone(), pair), (here.address.clone(), address), (here.account.clone(), account)]
+        };
+        for (pair, address, account, known, waits) in [
+            (FAILURES_PER_PAIR_MAX, FAILURES_PER_ADDRESS_MAX, FAILURES_PER_ACCOUNT_MAX, false, false),
+            (FAILURES_PER_PAIR_MAX + 1, 1, 1, true, true),
+            (1, FAILURES_PER_ADDRESS_MAX + 1, 1, true, true),
+            // Guesses from everywhere close the account to strangers, not to where its user sits.
+            (1, 1, FAILURES_PER_ACCOUNT_MAX + 1, false, true),
+            (1, 1, FAILURES_PER_ACCOUNT_MAX + 1, true, false),
+        ] {
+            assert_eq!(here.wait(&counted(pair, address, account), known), waits, "{pair} {address} {account} {known}");
+        }
+    }
 
     #[test]
     fn tokens_are_256_bits_and_never_repeat() {

@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 pub mod run;
 pub mod settings;
+mod telling;
 
 pub use error::NormaliserError;
 pub use run::run;

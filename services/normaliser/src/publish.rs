@@ -92,6 +92,10 @@ impl Publisher {
         })
     }
 
+    pub fn producer(&self) -> FutureProducer {
+        self.producer.clone()
+    }
+
     pub fn idle(&self) -> bool {
         self.waiting.is_empty()
     }

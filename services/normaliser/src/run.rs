@@ -7,6 +7,7 @@ use crate::{
     progress::Progress,
     publish::{EVENTS_TOPIC, LINKS_TOPIC, Publisher, QUARANTINE_TOPIC, Schemas},
     settings::{Settings, SourceSettings},
+    telling::Telling,
 };
 use boot::{
     Stop,
@@ -81,6 +82,7 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
             TopicSpec::new(EVENTS_TOPIC, context.settings.events_partitions, Kept::Forever),
             TopicSpec::new(LINKS_TOPIC, 1, Kept::Compacted),
             TopicSpec::new(QUARANTINE_TOPIC, 1, Kept::Forever),
+            change_log::told::topic(),
         ];
         ensure(kafka, &specs).await?;
         let schemas = Schemas {
@@ -102,7 +104,9 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
     };
     tracing::info!(source = source.name, told_before, end, "folds the log from its start");
     let fold = Fold::new(context.mapping.clone(), &source.name, &source.organisation);
-    let mut session = Session { context, progress, publisher, fold, told_before, unsettled: 0, committed: told_before };
+    let telling = Telling::new(publisher.producer(), kafka, &source.name, &source.organisation);
+    let mut session =
+        Session { context, progress, publisher, fold, telling, told_before, unsettled: 0, committed: told_before };
     session.follow(reader, end).await
 }
 
@@ -111,6 +115,7 @@ struct Session<'a> {
     progress: Progress,
     publisher: Publisher,
     fold: Fold,
+    telling: Telling,
     /// Outputs of the log before this offset were told by an earlier run.
     told_before: i64,
     /// Entries applied since the last settlement.
@@ -137,7 +142,10 @@ impl Session<'_> {
                     return Ok(());
                 }
                 reaped = self.publisher.reap(), if !self.publisher.idle() => reaped?,
-                _ = commit.tick() => self.commit().await,
+                _ = commit.tick() => {
+                    self.commit().await;
+                    self.telling.say(self.publisher.durable);
+                }
                 _ = lag.tick() => measure(&reader, &name).await,
                 batch = reader.read() => match batch {
                     Ok(batch) => {
@@ -179,6 +187,9 @@ impl Session<'_> {
                 self.unsettled += 1;
                 if self.fold.apply(&entry) {
                     self.settle(entry.offset + 1).await?;
+                    if !matches!(entry.change, change::Change::Snapshot { .. }) {
+                        self.reached(entry.offset + 1, entry.committed_at);
+                    }
                 }
                 Ok(())
             }
@@ -198,13 +209,23 @@ impl Session<'_> {
                 self.settle(control.offset + 1).await?;
             }
             // Nothing of a transaction is open between transactions.
-            ControlBody::Progress(_) if self.unsettled == 0 => self.publisher.mark(control.offset + 1).await?,
+            ControlBody::Progress(progress) if self.unsettled == 0 => {
+                self.publisher.mark(control.offset + 1).await?;
+                self.reached(control.offset + 1, progress.at);
+            }
             ControlBody::Progress(_)
             | ControlBody::Session(_)
             | ControlBody::SnapshotBegin(_)
             | ControlBody::SnapshotChunk(_) => {}
         }
         Ok(())
+    }
+
+    /// Everything before the offset is settled; an earlier run has said so of what it told.
+    fn reached(&mut self, offset: i64, at: i64) {
+        if offset > self.told_before {
+            self.telling.settled(offset, at);
+        }
     }
 
     /// A message that cannot be read goes to quarantine as it is. If it was a transaction's last, the rest of it

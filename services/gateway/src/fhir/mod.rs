@@ -5,7 +5,7 @@ pub mod resources;
 
 use crate::{
     access::{Action, Why},
-    app::{Problem, Shared, Signed, now},
+    app::{Problem, Shared, Signed},
     audit::{self, Subject},
     database,
     page::patient::decide_and_audit,
@@ -267,7 +267,8 @@ pub async fn observations(
     let rows = transaction.query(&sql, &[&sources, &patients, &organisations, &own, &code, &count, &offset]).await?;
     // Nothing found is not evidence of absence: why there is nothing is said as the page says it.
     let absence = if total == 0 && code.is_none() {
-        let coverage = record::coverage(&transaction, &person, &decision, &app.site.teams, now()).await?;
+        let coverage =
+            record::coverage(&transaction, &person, &decision, &app.site.teams, &app.sources_behind()).await?;
         Some(coverage.absence(Kind::Observation, false).concept(Kind::Observation, |code| app.organisation_name(code)))
     } else {
         None

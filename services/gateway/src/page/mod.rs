@@ -29,6 +29,8 @@ pub struct Frame {
     pub user: Option<Viewer>,
     /// The current place in the navigation.
     pub place: &'static str,
+    /// The sources whose newest changes may be missing, in words.
+    pub behind: Option<String>,
 }
 
 pub struct Viewer {
@@ -49,11 +51,11 @@ impl Frame {
             clinician: actor.role == Some(Role::Clinician),
             engineer: actor.role == Some(Role::DataEngineer),
         };
-        Self { title: title.into(), user: Some(user), place }
+        Self { title: title.into(), user: Some(user), place, behind: app.behind() }
     }
 
     pub fn for_nobody(title: impl Into<String>) -> Self {
-        Self { title: title.into(), user: None, place: "" }
+        Self { title: title.into(), user: None, place: "", behind: None }
     }
 }
 
@@ -83,6 +85,10 @@ pub fn router() -> Router<Shared> {
         .route("/status", get(status::status))
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", include_str!("../../assets/style.css"))))
         .route("/assets/live.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../../assets/live.js"))))
+        .route(
+            "/assets/live-worker.js",
+            get(|| asset("text/javascript; charset=utf-8", include_str!("../../assets/live-worker.js"))),
+        )
         .route("/assets/icon.svg", get(|| asset("image/svg+xml", include_str!("../../assets/icon.svg"))))
         .fallback(async || Problem::NotFound)
         .layer(middleware::from_fn(problems_as_pages))

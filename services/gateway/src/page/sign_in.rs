@@ -10,11 +10,11 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::{ConnectInfo, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -43,12 +43,12 @@ pub async fn form() -> Result<Response, Problem> {
 pub async fn open(
     app: &Shared,
     credentials: &Credentials,
-    address: SocketAddr,
+    address: IpAddr,
     request_id: &str,
 ) -> Result<Result<String, Problem>, Problem> {
     let user = credentials.user.trim();
     let proof = Proof::Password { user, password: &credentials.password };
-    let identified = session::identify(&app.pool, &proof, &address.ip().to_string()).await?;
+    let identified = session::identify(&app.pool, &proof, address).await?;
     let client = app.pool.get().await?;
     let (allow, why) = match &identified {
         Identified::User(_) => (true, "password"),
@@ -72,9 +72,10 @@ pub async fn sign_in(
     State(app): State<Shared>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     Extension(RequestId(id)): Extension<RequestId>,
+    headers: HeaderMap,
     Form(credentials): Form<Credentials>,
 ) -> Result<Response, Problem> {
-    let problem = match open(&app, &credentials, address, &id).await? {
+    let problem = match open(&app, &credentials, app.client_address(address, &headers), &id).await? {
         Ok(token) => {
             let cookie = cookie(&token, app.settings.secure());
             return Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response());

@@ -28,6 +28,9 @@ struct Source {
     committed: String,
     applied: String,
     ago: String,
+    /// Everything that it committed by then is in the record.
+    upto: String,
+    behind: bool,
 }
 
 struct Group {
@@ -71,6 +74,12 @@ pub async fn status(State(app): State<Shared>, signed: Signed) -> Result<Respons
                 committed: format::when(row.get(2)),
                 applied: format::when(row.get(3)),
                 ago: format::ago(row.get(3), now),
+                upto: app
+                    .sources
+                    .of(row.get(0))
+                    .and_then(|standing| standing.at)
+                    .map_or_else(|| "nobody has said".into(), format::when),
+                behind: app.is_behind(row.get(0)),
             })
             .collect(),
         quarantine: groups

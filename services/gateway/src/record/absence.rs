@@ -8,7 +8,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use super::{Person, clinical::Freshness};
-use crate::{access::Decision, page::format};
+use crate::{access::Decision, freshness::Behind, page::format};
 use event::{Kind, Micros, teams::Teams};
 use serde_json::{Value, json};
 
@@ -35,15 +35,20 @@ impl Coverage {
         freshness: &[Freshness],
         held: bool,
         teams: &Teams,
-        now: Micros,
+        late: &[Behind],
     ) -> Self {
         let is_practice = |organisation: &str| teams.practices(organisation).next().is_some();
         let organisation_of = |source: &str| {
             person.identities.iter().find(|identity| identity.source == source).map(|of| of.organisation.clone())
         };
-        let behind = freshness.iter().filter(|source| source.behind(now)).map(|source| {
-            let upto = source.known().then_some(source.committed_at);
-            (organisation_of(&source.source).unwrap_or_else(|| source.source.clone()), upto)
+        let behind = freshness.iter().filter_map(|source| {
+            let late = late.iter().find(|late| late.source == source.source);
+            let upto = match late {
+                Some(late) => late.since,
+                None if !source.known() => None,
+                None => return None,
+            };
+            Some((organisation_of(&source.source).unwrap_or_else(|| source.source.clone()), upto))
         });
         Self {
             partial: decision.limited || held || freshness.iter().any(|source| source.quarantined > 0),
@@ -255,12 +260,19 @@ mod tests {
             .map(|organisation| Freshness {
                 source: organisation.to_lowercase(),
                 committed_at: NOW - 5 * 3_600_000_000,
-                applied_at: if case.behind == Some(*organisation) { NOW - 5 * 3_600_000_000 } else { NOW },
+                applied_at: NOW,
                 quarantined: i64::from(case.quarantined),
                 ..Freshness::default()
             })
             .collect();
-        Coverage::of(&person, &decision, &freshness, case.held, &teams, NOW)
+        let late: Vec<Behind> = (case.behind.iter())
+            .map(|organisation| Behind {
+                source: organisation.to_lowercase(),
+                organisation: None,
+                since: Some(NOW - 5 * 3_600_000_000),
+            })
+            .collect();
+        Coverage::of(&person, &decision, &freshness, case.held, &teams, &late)
     }
 
     fn words(case: &Case, kind: Kind, asked: bool) -> String {

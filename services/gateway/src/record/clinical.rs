@@ -11,8 +11,6 @@ use tokio_postgres::{Row, types::ToSql};
 pub const RESULTS_PER_TEST_MAX: i64 = 8;
 pub const RESULTS_MAX: i64 = 600;
 pub const ROWS_PER_KIND_MAX: i64 = 300;
-/// A source without a change for so long is said to be perhaps behind.
-const FRESH_MAX: Micros = 3_600_000_000;
 
 /// Where a row comes from.
 #[derive(Clone, Default)]
@@ -144,11 +142,6 @@ impl Freshness {
     /// Something of it has been read.
     pub const fn known(&self) -> bool {
         self.applied_at > 0
-    }
-
-    /// Newer changes may be missing.
-    pub const fn behind(&self, now: Micros) -> bool {
-        !self.known() || now - self.applied_at > FRESH_MAX
     }
 }
 

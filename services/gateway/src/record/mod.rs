@@ -9,6 +9,7 @@ pub mod summary;
 use crate::{
     GatewayError,
     access::{Contact, Decision, Grant, Holding, PatientContext},
+    freshness::Behind,
 };
 use absence::Coverage;
 use deadpool_postgres::GenericClient;
@@ -250,11 +251,11 @@ pub async fn coverage(
     person: &Person,
     decision: &Decision,
     teams: &Teams,
-    now: Micros,
+    late: &[Behind],
 ) -> Result<Coverage, GatewayError> {
     let held = person.held || held_elsewhere(client, person, decision).await?;
     let freshness = clinical::freshness(client, person).await?;
-    Ok(Coverage::of(person, decision, &freshness, held, teams, now))
+    Ok(Coverage::of(person, decision, &freshness, held, teams, late))
 }
 
 /// Whether a source patient with one of the NHS numbers that the decision shows is held apart from this person.

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 /// Revocations reach a stream at least so often.
 pub const RECHECK: Duration = Duration::from_secs(4);
 const _: () = assert!(RECHECK.as_secs() <= 5, "revocation reaches an open stream within five seconds");
-/// A client that heard nothing for longer than this knows that the connection is dead.
+/// Heartbeats come so often, whatever else does: a client that missed two knows that the connection is dead.
 pub const HEARTBEAT: Duration = Duration::from_secs(12);
 /// How long a browser waits before it connects again.
 const RETRY_MS: u32 = 1_000;
@@ -164,6 +164,12 @@ impl Reader {
                 Err(_) => return self.failed(),
             }
         }
+        if self.spoke.elapsed() >= HEARTBEAT {
+            self.spoke = Instant::now();
+            let at = jiff::Timestamp::now().to_string();
+            // With an id, so that the place to resume from moves on when nothing is for this reader.
+            return Step::Say(event("heartbeat", self.after, &json!({"at": at, "behind": self.app.behind()})));
+        }
         let next = match self.live.next(self.after) {
             Ok(next) => next,
             // Too slow: it connects again and is told to reload.
@@ -174,19 +180,10 @@ impl Reader {
                 Ok(told) => {
                     self.after = entry.offset;
                     self.failures = 0;
-                    told.map_or(Step::Skip, |bytes| {
-                        self.spoke = Instant::now();
-                        Step::Say(bytes)
-                    })
+                    told.map_or(Step::Skip, Step::Say)
                 }
                 Err(_) => self.failed(),
             };
-        }
-        if self.spoke.elapsed() >= HEARTBEAT {
-            self.spoke = Instant::now();
-            let at = jiff::Timestamp::now().to_string();
-            // With an id, so that the place to resume from moves on when nothing is for this reader.
-            return Step::Say(event("heartbeat", self.after, &json!({"at": at})));
         }
         Step::Wait((self.checked + RECHECK).min(self.spoke + HEARTBEAT))
     }

@@ -193,7 +193,7 @@ impl RecordPage {
 impl Facts<'_> {
     fn coverage(&self) -> Coverage {
         let (teams, freshness) = (&self.app.site.teams, &self.clinical.freshness);
-        Coverage::of(self.person, self.decision, freshness, self.held, teams, self.now)
+        Coverage::of(self.person, self.decision, freshness, self.held, teams, &self.app.sources_behind())
     }
 
     fn absent(&self, coverage: &Coverage, asked: bool) -> Absent {
@@ -365,7 +365,7 @@ impl Facts<'_> {
             source: freshness.source.clone(),
             latest: if known { format::when(freshness.committed_at) } else { "nothing received".into() },
             ago: if known { format::ago(freshness.applied_at, self.now) } else { String::new() },
-            behind: freshness.behind(self.now),
+            behind: !known || self.app.is_behind(&freshness.source),
             quarantined: freshness.quarantined,
             unattributed: freshness.unattributed,
         })
