@@ -8,7 +8,7 @@ use crate::{
 use axum::{
     Extension, Json, Router,
     extract::{ConnectInfo, Request, State, rejection::JsonRejection},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -39,7 +39,8 @@ pub struct Session {
     info(title = "Causeway gateway", description = "Records, alerts and FHIR R4 of a region. Every read and every refusal is audited.", version = "1"),
     paths(
         open_session, close_session, inbox::seen_api, inbox::acknowledge_api, sse::stream::events,
-        crate::fhir::metadata, crate::fhir::patient, crate::fhir::patients, crate::fhir::observation, crate::fhir::observations
+        crate::fhir::metadata, crate::fhir::patient, crate::fhir::patients, crate::fhir::patients_posted,
+        crate::fhir::observation, crate::fhir::observations, crate::fhir::observations_posted
     ),
     components(schemas(Credentials, Session)),
     modifiers(&Bearer)
@@ -80,11 +81,12 @@ async fn open_session(
     State(app): State<Shared>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     Extension(RequestId(id)): Extension<RequestId>,
+    headers: HeaderMap,
     credentials: Result<Json<Credentials>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(credentials) = credentials.map_err(|_| Problem::Bad("send {\"user\": …, \"password\": …} as JSON"))?;
     let credentials = sign_in::Credentials { user: credentials.user, password: credentials.password };
-    let token = sign_in::open(&app, &credentials, address, &id).await??;
+    let token = sign_in::open(&app, &credentials, app.client_address(address, &headers), &id).await??;
     let session = Session {
         token,
         token_type: "Bearer",
@@ -133,6 +135,7 @@ mod tests {
             "/fhir/metadata",
             "/fhir/Patient/{id}",
             "/fhir/Observation",
+            "/fhir/Observation/_search",
         ] {
             assert!(document["paths"].get(path).is_some(), "{path}");
         }

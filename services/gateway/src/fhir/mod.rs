@@ -2,44 +2,124 @@
 
 mod capability;
 pub mod resources;
+pub mod search;
 
 use crate::{
+    GatewayError,
     access::{Action, Why},
-    app::{Problem, Shared, Signed},
+    app::{App, Problem, Shared, Signed},
     audit::{self, Subject},
     database,
     page::patient::decide_and_audit,
-    record::{self, Person, clinical},
+    record::{self, PERSONS_MAX, Person, clinical},
 };
 use axum::{
     Router,
-    extract::{Path, Query, RawQuery, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{Path, RawQuery, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use deadpool_postgres::Transaction;
 use event::{Kind, NhsNumber};
-use serde::Deserialize;
+use search::{Page, Refused, Search, Token};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 pub const NHS_NUMBER_SYSTEM: &str = "https://fhir.nhs.uk/Id/nhs-number";
-pub const COUNT_DEFAULT: i64 = 50;
-pub const COUNT_MAX: i64 = 200;
-/// Further than this nobody pages.
-const OFFSET_MAX: i64 = 100_000;
+/// Where FHIR is, on this server.
+const PATH: &str = "/fhir";
 
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/metadata", get(metadata))
         .route("/Patient", get(patients))
+        .route("/Patient/_search", post(patients_posted))
         .route("/Patient/{id}", get(patient))
         .route("/Observation", get(observations))
+        .route("/Observation/_search", post(observations_posted))
         .route("/Observation/{id}", get(observation))
         .fallback(async || Problem::NotFound)
         .layer(middleware::from_fn(problems_as_outcomes))
+}
+
+/// Why there is no answer.
+pub enum Stop {
+    Problem(Problem),
+    Refused(Refused),
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<GatewayError> for Stop {
+    fn from(error: GatewayError) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl From<tokio_postgres::Error> for Stop {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for Stop {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl IntoResponse for Stop {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Problem(problem) => problem.into_response(),
+            Self::Refused(refused) => fhir(StatusCode::BAD_REQUEST, &resources::refused(&refused)),
+        }
+    }
+}
+
+/// A search as a client sent it, in its address and in a form.
+struct Asked<'a> {
+    app: &'a App,
+    headers: &'a HeaderMap,
+    query: String,
+}
+
+impl Asked<'_> {
+    fn search(&self, supported: &[&str]) -> Result<Search, Refused> {
+        let prefer = self.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        let lenient = prefer.flat_map(|line| line.split([',', ';'])).any(|one| one.trim() == "handling=lenient");
+        Search::new(search::parameters(&self.query)?, supported, lenient, &self.base())
+    }
+
+    /// The absolute address of FHIR on this server, as the client knows it.
+    fn base(&self) -> String {
+        let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let plain = |host: &&str| host.chars().all(|c| c.is_ascii_alphanumeric() || ".:-_[]".contains(c));
+        let host = host.filter(plain).map_or_else(|| self.app.settings.listen.to_string(), str::to_owned);
+        format!("{}://{host}{PATH}", if self.app.settings.secure() { "https" } else { "http" })
+    }
+}
+
+/// The parameters of a form that was posted to `_search` are those of the address and of the form.
+fn posted(raw: Option<String>, headers: &HeaderMap, form: &str) -> Result<String, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("application/x-www-form-urlencoded") {
+        return Err(Problem::Bad("a search is posted as application/x-www-form-urlencoded"));
+    }
+    Ok(format!("{}&{form}", raw.unwrap_or_default()))
 }
 
 fn fhir(status: StatusCode, resource: &Value) -> Response {
@@ -48,6 +128,15 @@ fn fhir(status: StatusCode, resource: &Value) -> Response {
 }
 
 async fn problems_as_outcomes(request: Request, next: Next) -> Response {
+    let format = search::parameters(request.uri().query().unwrap_or_default())
+        .ok()
+        .and_then(|all| all.into_iter().find(|one| one.name == "_format"))
+        .map(|format| format.value);
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if !search::takes_json(format.as_deref(), accept) {
+        let refused = Refused { code: "not-supported", words: "only application/fhir+json is written".into() };
+        return fhir(StatusCode::NOT_ACCEPTABLE, &resources::refused(&refused));
+    }
     let response = next.run(request).await;
     let outcome = match response.extensions().get::<Problem>() {
         Some(problem) => resources::outcome(problem),
@@ -112,48 +201,66 @@ pub async fn patient(State(app): State<Shared>, signed: Signed, Path(id): Path<S
     Ok(fhir(StatusCode::OK, &resources::patient(&person, &decision)))
 }
 
-#[derive(Deserialize)]
-pub struct PatientSearch {
-    identifier: Option<String>,
-    _id: Option<String>,
-}
-
 /// Persons by NHS number, among those whom the reader's teams look after.
 #[utoipa::path(get, path = "/fhir/Patient", tag = "fhir",
-    params(("identifier" = Option<String>, Query, description = "`https://fhir.nhs.uk/Id/nhs-number|9434765919`"), ("_id" = Option<String>, Query)),
-    responses((status = 200, description = "Bundle; empty when nobody of the reader's teams matches"), (status = 400), (status = 401)))]
+    params(("identifier" = Option<String>, Query, description = "`https://fhir.nhs.uk/Id/nhs-number|9434765919`; a comma is OR"), ("_id" = Option<String>, Query),
+           ("_count" = Option<i64>, Query), ("_offset" = Option<i64>, Query)),
+    responses((status = 200, description = "Bundle; empty when nobody of the reader's teams matches"), (status = 400), (status = 401), (status = 406)))]
 pub async fn patients(
     State(app): State<Shared>,
     signed: Signed,
-    Query(search): Query<PatientSearch>,
-) -> Result<Response, Problem> {
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Stop> {
+    search_patients(&app, &signed, &Asked { app: &app, headers: &headers, query: raw.unwrap_or_default() }).await
+}
+
+/// The same, by a form.
+#[utoipa::path(post, path = "/fhir/Patient/_search", tag = "fhir",
+    request_body(content = String, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "Bundle"), (status = 400), (status = 401), (status = 406)))]
+pub async fn patients_posted(
+    State(app): State<Shared>,
+    signed: Signed,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+    form: String,
+) -> Result<Response, Stop> {
+    let query = posted(raw, &headers, &form)?;
+    search_patients(&app, &signed, &Asked { app: &app, headers: &headers, query }).await
+}
+
+async fn search_patients(app: &Shared, signed: &Signed, asked: &Asked<'_>) -> Result<Response, Stop> {
+    let search = asked.search(&["identifier", "_id"])?;
+    let page = search.page()?;
+    let named = search.all_of("_id")?;
+    let mut numbers = Vec::new();
+    for alternatives in search.all_of("identifier")? {
+        numbers.push(nhs_numbers(&alternatives)?);
+    }
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
-    let mut number = None;
-    let ids: Vec<Uuid> = match (&search._id, &search.identifier) {
-        (Some(id), _) => id.parse().into_iter().collect(),
-        (None, Some(identifier)) => {
-            let asked = match identifier.split_once('|') {
-                Some((NHS_NUMBER_SYSTEM, asked)) => asked,
-                Some(_) => return Err(Problem::Bad("the only identifier system is https://fhir.nhs.uk/Id/nhs-number")),
-                None => identifier,
-            };
-            let asked = NhsNumber::parse(asked).ok_or(Problem::Bad("that is not an NHS number"))?;
-            let sql = "select distinct l.person::text from record.patient p join record.link l using (source, patient)
-                where p.nhs_number = $1 and not p.retracted limit 20";
-            let number = number.insert(asked);
-            let rows = transaction.query(sql, &[&number.as_str()]).await?;
-            rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect()
-        }
-        (None, None) => return Err(Problem::Bad("search by identifier or _id")),
+    // Each parameter narrows what the others found.
+    let mut found: Option<BTreeSet<Uuid>> = None;
+    let mut narrow =
+        |ids: BTreeSet<Uuid>| found = Some(found.take().map_or_else(|| ids.clone(), |found| &found & &ids));
+    for alternatives in &named {
+        narrow(alternatives.iter().filter_map(|token| token.code.as_ref()?.parse().ok()).collect());
+    }
+    for numbers in &numbers {
+        narrow(bearers(&transaction, numbers).await?);
+    }
+    let Some(ids) = found else {
+        return Err(Problem::Bad("search by identifier or _id").into());
     };
+    let ids: Vec<Uuid> = ids.into_iter().collect();
     let persons = record::persons(&transaction, &ids, &signed.actor.user).await?;
     let mut entries = Vec::new();
     for person in persons.values() {
-        let decision = decide_and_audit(&app, &transaction, &signed.actor, person, "fhir-search-patient").await?;
+        let decision = decide_and_audit(app, &transaction, &signed.actor, person, "fhir-search-patient").await?;
         // A number that only a withheld identity has finds nobody.
-        let matches = |number: &NhsNumber| person.shows_number(&decision, number);
-        if decision.allow && number.as_ref().is_none_or(matches) {
+        let shown = |numbers: &Vec<NhsNumber>| numbers.iter().any(|number| person.shows_number(&decision, number));
+        if decision.allow && numbers.iter().all(shown) {
             entries.push(resources::patient(person, &decision));
         }
     }
@@ -169,8 +276,45 @@ pub async fn patients(
         audit::write(&transaction, &signed.actor, &entry, &[]).await?;
     }
     transaction.commit().await?;
-    let total = entries.len() as i64;
-    Ok(fhir(StatusCode::OK, &resources::bundle(total, entries, &[])))
+    let total = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+    let skipped = entries.into_iter().skip(usize::try_from(page.offset).unwrap_or(usize::MAX));
+    let entries = skipped.take(usize::try_from(page.count).unwrap_or_default()).collect();
+    let bundle = resources::bundle(&asked.base(), total, entries, &links(&search, "Patient", page, total));
+    Ok(fhir(StatusCode::OK, &bundle))
+}
+
+fn nhs_numbers(alternatives: &[Token]) -> Result<Vec<NhsNumber>, Problem> {
+    let number = |token: &Token| {
+        if token.system.as_deref().is_some_and(|system| system != NHS_NUMBER_SYSTEM) {
+            return Err(Problem::Bad("the only identifier system is https://fhir.nhs.uk/Id/nhs-number"));
+        }
+        let number = token.code.as_deref().and_then(NhsNumber::parse);
+        number.ok_or(Problem::Bad("that is not an NHS number"))
+    };
+    alternatives.iter().map(number).collect()
+}
+
+/// The persons who bear one of these NHS numbers.
+async fn bearers(transaction: &Transaction<'_>, numbers: &[NhsNumber]) -> Result<BTreeSet<Uuid>, Stop> {
+    let numbers: Vec<&str> = numbers.iter().map(NhsNumber::as_str).collect();
+    let sql = "select distinct l.person::text from record.patient p join record.link l using (source, patient)
+        where p.nhs_number = any($1) and not p.retracted limit $2";
+    let most = i64::try_from(PERSONS_MAX).unwrap_or(i64::MAX);
+    let rows = transaction.query(sql, &[&numbers, &(most + 1)]).await?;
+    if rows.len() > PERSONS_MAX {
+        return Err(Problem::Bad("more people than one answer holds: narrow the search").into());
+    }
+    Ok(rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect())
+}
+
+/// `self` says what was answered; `next` is there while there is more.
+fn links(search: &Search, resource: &str, page: Page, total: i64) -> Vec<(&'static str, String)> {
+    let mut links = vec![("self", search.link(resource, page))];
+    let next = Page { offset: page.offset + page.count, ..page };
+    if page.count > 0 && next.offset < total {
+        links.push(("next", search.link(resource, next)));
+    }
+    links
 }
 
 /// One result.
@@ -218,83 +362,112 @@ pub async fn observation(
     Ok(fhir(StatusCode::OK, &resources::observation(person.id, &clinical::observation(&row))))
 }
 
-#[derive(Deserialize)]
-pub struct ObservationSearch {
-    patient: Option<String>,
-    subject: Option<String>,
-    code: Option<String>,
-    _count: Option<i64>,
-    _offset: Option<i64>,
-}
-
 /// A person's results, newest first.
 #[utoipa::path(get, path = "/fhir/Observation", tag = "fhir",
-    params(("patient" = String, Query, description = "The person's uuid, or `Patient/…`"), ("code" = Option<String>, Query, description = "SNOMED CT or LOINC, as `system|code` or `code`"),
-           ("_count" = Option<i64>, Query), ("_offset" = Option<i64>, Query)),
-    responses((status = 200, description = "Bundle with `next` while there is more"), (status = 400), (status = 401), (status = 403), (status = 404)))]
+    params(("patient" = String, Query, description = "The person's uuid, `Patient/…`, or that as an absolute address; also as `subject`"),
+           ("code" = Option<String>, Query, description = "`system|code`, `code`, `system|` or `|code`; a comma is OR, said again is AND"),
+           ("_count" = Option<i64>, Query), ("_offset" = Option<i64>, Query),
+           ("Prefer" = Option<String>, Header, description = "`handling=lenient`: leave out parameters that are not supported, in `self` too")),
+    responses((status = 200, description = "Bundle with `next` while there is more"), (status = 400, description = "A parameter or modifier that is not supported, or malformed"),
+              (status = 401), (status = 403), (status = 404), (status = 406)))]
 pub async fn observations(
     State(app): State<Shared>,
     signed: Signed,
-    Query(search): Query<ObservationSearch>,
+    headers: HeaderMap,
     RawQuery(raw): RawQuery,
-) -> Result<Response, Problem> {
-    let reference = search.patient.as_deref().or(search.subject.as_deref()).ok_or(Problem::Bad("search by patient"))?;
-    let id = reference.strip_prefix("Patient/").unwrap_or(reference);
-    let id: Uuid = id.parse().map_err(|_| Problem::Bad("patient is not a person's id"))?;
-    let count = search._count.unwrap_or(COUNT_DEFAULT).clamp(0, COUNT_MAX);
-    let offset = search._offset.unwrap_or(0).clamp(0, OFFSET_MAX);
+) -> Result<Response, Stop> {
+    search_observations(&app, &signed, &Asked { app: &app, headers: &headers, query: raw.unwrap_or_default() }).await
+}
+
+/// The same, by a form.
+#[utoipa::path(post, path = "/fhir/Observation/_search", tag = "fhir",
+    request_body(content = String, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "Bundle"), (status = 400), (status = 401), (status = 403), (status = 404), (status = 406)))]
+pub async fn observations_posted(
+    State(app): State<Shared>,
+    signed: Signed,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+    form: String,
+) -> Result<Response, Stop> {
+    let query = posted(raw, &headers, &form)?;
+    search_observations(&app, &signed, &Asked { app: &app, headers: &headers, query }).await
+}
+
+/// Every parameter `code` ($5 of them) is met by one of its alternatives; a coding is matched with its own system.
+const CODED: &str = "not exists (select from generate_series(1, $5::int) as p(n) where not exists (
+        select from unnest($6::int[], $7::text[], $8::text[]) as w(n, system, code)
+        join (values ($9::text, t.snomed), ($10::text, t.loinc), (coalesce(t.code_system, ''), t.code)) as c(system, code)
+          on c.code is not null and (w.system is null or w.system = c.system) and (w.code is null or w.code = c.code)
+        where w.n = p.n))";
+
+async fn search_observations(app: &Shared, signed: &Signed, asked: &Asked<'_>) -> Result<Response, Stop> {
+    let search = asked.search(&["patient", "subject", "code"])?;
+    let (page, id) = (search.page()?, search.patient()?);
+    let id = id.ok_or(Problem::Bad("search by patient"))?;
+    let wanted = search.all_of("code")?;
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
-    let (transaction, person, decision) = opened(&app, &signed, transaction, id, "fhir-search-observation").await?;
+    let (transaction, person, decision) = opened(app, signed, transaction, id, "fhir-search-observation").await?;
     let (sources, patients) = person.names();
-    let organisations = clinical::organisations(&decision, Kind::Observation);
-    let code = search.code.as_deref().map(|code| code.rsplit_once('|').map_or(code, |(_, code)| code));
-    let own = clinical::own(&decision);
+    let (organisations, own) = (clinical::organisations(&decision, Kind::Observation), clinical::own(&decision));
+    let tokens: Vec<(i32, &Token)> =
+        (1..).zip(&wanted).flat_map(|(group, tokens)| tokens.iter().map(move |token| (group, token))).collect();
+    let groups = i32::try_from(wanted.len()).unwrap_or(i32::MAX);
+    let of: Vec<i32> = tokens.iter().map(|(group, _)| *group).collect();
+    let systems: Vec<Option<&str>> = tokens.iter().map(|(_, token)| token.system.as_deref()).collect();
+    let codes: Vec<Option<&str>> = tokens.iter().map(|(_, token)| token.code.as_deref()).collect();
     let condition = format!(
         "from record.observation t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
-        where not t.retracted and {} and ($5::text is null or $5 in (t.snomed, t.loinc, t.code))",
+         where not t.retracted and {} and {CODED}",
         record::released(3, 4)
     );
-    let total: i64 = transaction
-        .query_one(&format!("select count(*) {condition}"), &[&sources, &patients, &organisations, &own, &code])
-        .await?
-        .get(0);
+    let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![
+        &sources,
+        &patients,
+        &organisations,
+        &own,
+        &groups,
+        &of,
+        &systems,
+        &codes,
+        &resources::SNOMED,
+        &resources::LOINC,
+    ];
+    let total: i64 = transaction.query_one(&format!("select count(*) {condition}"), &parameters).await?.get(0);
     let sql = format!(
         "select {} {condition} order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record
-         limit $6 offset $7",
+         limit $11 offset $12",
         clinical::observation_columns()
     );
-    let rows = transaction.query(&sql, &[&sources, &patients, &organisations, &own, &code, &count, &offset]).await?;
+    parameters.extend([&page.count as &(dyn tokio_postgres::types::ToSql + Sync), &page.offset]);
+    let rows = transaction.query(&sql, &parameters).await?;
+    let held = person.held || record::held_elsewhere(&transaction, &person, &decision).await?;
     // Nothing found is not evidence of absence: why there is nothing is said as the page says it.
-    let absence = if total == 0 && code.is_none() {
-        let coverage =
-            record::coverage(&transaction, &person, &decision, &app.site.teams, &app.sources_behind()).await?;
+    let absence = if total == 0 && wanted.is_empty() {
+        let late = app.sources_behind();
+        let coverage = record::coverage(&transaction, &person, &decision, &app.site.teams, &late).await?;
         Some(coverage.absence(Kind::Observation, false).concept(Kind::Observation, |code| app.organisation_name(code)))
     } else {
         None
     };
     transaction.commit().await?;
     let entries = rows.iter().map(|row| resources::observation(id, &clinical::observation(row))).collect();
-    let mut links = vec![("self", format!("Observation?{}", raw.unwrap_or_default()))];
-    if count > 0 && offset + count < total {
-        let code = code.map(|code| format!("&code={}", resources::escaped(code))).unwrap_or_default();
-        links.push(("next", format!("Observation?patient={id}{code}&_count={count}&_offset={}", offset + count)));
-    }
-    let mut bundle = resources::bundle(total, entries, &links);
-    let issue = match absence {
-        Some(absence) => Some(json!({"severity": "information", "code": "informational", "details": absence})),
-        // What and how much is not said.
+    let mut bundle = resources::bundle(&asked.base(), total, entries, &links(&search, "Observation", page, total));
+    // What and how much is not said.
+    match absence {
+        Some(absence) => resources::note(&mut bundle, "informational", json!({"details": absence})),
         None if decision.limited => {
-            Some(json!({"severity": "information", "code": "suppressed", "diagnostics": "the result is incomplete"}))
+            resources::note(&mut bundle, "suppressed", json!({"diagnostics": "the result is incomplete"}));
         }
-        None => None,
-    };
-    if let Some(issue) = issue {
-        let outcome =
-            json!({"resource": {"resourceType": "OperationOutcome", "issue": [issue]}, "search": {"mode": "outcome"}});
-        if let Some(entries) = bundle["entry"].as_array_mut() {
-            entries.push(outcome);
-        }
+        None => {}
+    }
+    if held {
+        resources::note(&mut bundle, "informational", json!({"diagnostics": "another record is held, not shown"}));
+    }
+    if let Some(sources) = app.behind() {
+        let words = format!("new results may be missing from {sources}");
+        resources::note(&mut bundle, "incomplete", json!({"diagnostics": words}));
     }
     Ok(fhir(StatusCode::OK, &bundle))
 }

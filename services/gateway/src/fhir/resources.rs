@@ -1,7 +1,7 @@
 //! The shapes of FHIR R4 resources, made from rows that may be shown.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use super::NHS_NUMBER_SYSTEM;
+use super::{NHS_NUMBER_SYSTEM, search::Refused};
 use crate::{
     access::Decision,
     app::Problem,
@@ -16,12 +16,15 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-const SNOMED: &str = "http://snomed.info/sct";
-const LOINC: &str = "http://loinc.org";
+pub const SNOMED: &str = "http://snomed.info/sct";
+pub const LOINC: &str = "http://loinc.org";
 const UCUM: &str = "http://unitsofmeasure.org";
 const VERIFICATION: &str = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-NHSNumberVerificationStatus";
 const VERIFICATION_STATUS: &str = "https://fhir.hl7.org.uk/CodeSystem/UKCore-NHSNumberVerificationStatusEngland";
 const ABSENT: &str = "http://terminology.hl7.org/CodeSystem/data-absent-reason";
+const ABSENT_EXTENSION: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+/// The value set `administrative-gender`.
+const GENDERS: [&str; 4] = ["male", "female", "other", "unknown"];
 /// Characters of the digest in an Observation's id: with a uuid and a dot within FHIR's 64.
 const DIGEST_CHARS: usize = 26;
 
@@ -54,38 +57,59 @@ pub fn outcome(problem: &Problem) -> Value {
     json!({"resourceType": "OperationOutcome", "issue": issue})
 }
 
-pub fn bundle(total: i64, resources: Vec<Value>, links: &[(&str, String)]) -> Value {
+pub fn refused(refused: &Refused) -> Value {
+    json!({"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": refused.code, "diagnostics": refused.words}]})
+}
+
+/// A searchset of resources at `base`. FHIR knows no empty arrays.
+pub fn bundle(base: &str, total: i64, resources: Vec<Value>, links: &[(&str, String)]) -> Value {
     let entries: Vec<Value> = resources
         .into_iter()
         .map(|resource| {
-            let url = format!("{}/{}", text(&resource["resourceType"]), text(&resource["id"]));
+            let url = format!("{base}/{}/{}", text(&resource["resourceType"]), text(&resource["id"]));
             json!({"fullUrl": url, "resource": resource, "search": {"mode": "match"}})
         })
         .collect();
     let links: Vec<Value> = links.iter().map(|(relation, url)| json!({"relation": relation, "url": url})).collect();
     let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": total});
-    if !links.is_empty() {
-        bundle["link"] = Value::Array(links);
+    for (key, list) in [("link", links), ("entry", entries)] {
+        if !list.is_empty() {
+            bundle[key] = Value::Array(list);
+        }
     }
-    bundle["entry"] = Value::Array(entries);
     bundle
+}
+
+/// Adds what the answer lacks, in words that do not say what it is.
+pub fn note(bundle: &mut Value, code: &str, what: Value) {
+    let mut issue = json!({"severity": "information", "code": code});
+    if let (Some(issue), Value::Object(what)) = (issue.as_object_mut(), what) {
+        issue.extend(what);
+    }
+    let outcome =
+        json!({"resource": {"resourceType": "OperationOutcome", "issue": [issue]}, "search": {"mode": "outcome"}});
+    match bundle["entry"].as_array_mut() {
+        Some(entries) => entries.push(outcome),
+        None => bundle["entry"] = json!([outcome]),
+    }
+}
+
+/// A time out of range is left out: FHIR knows no empty ones.
+fn at(resource: &mut Value, key: &str, micros: event::Micros) {
+    let time = format::machine(micros);
+    if !time.is_empty() {
+        resource[key] = time.into();
+    }
+}
+
+fn meta(source: &str, event_id: &str, committed_at: event::Micros) -> Value {
+    let mut meta = json!({"source": format!("{}#{event_id}", source_uri(source))});
+    at(&mut meta, "lastUpdated", committed_at);
+    meta
 }
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-/// A value as part of a query.
-pub fn escaped(text: &str) -> String {
-    text.bytes()
-        .map(|byte| {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
 }
 
 pub fn patient(person: &Person, decision: &Decision) -> Value {
@@ -110,11 +134,7 @@ pub fn patient(person: &Person, decision: &Decision) -> Value {
             .push(json!({"use": "secondary", "system": source_uri(&identity.source), "value": identity.patient}));
     }
     if let Some(identity) = main_identity(person, decision) {
-        resource.insert(
-            "meta".into(),
-            json!({"source": format!("{}#{}", source_uri(&identity.source), identity.event_id),
-            "lastUpdated": format::machine(identity.committed_at)}),
-        );
+        resource.insert("meta".into(), meta(&identity.source, &identity.event_id, identity.committed_at));
         let mut name = Map::from_iter([("use".to_owned(), Value::from("official"))]);
         if let Some(family) = &identity.family {
             name.insert("family".into(), family.clone().into());
@@ -124,10 +144,12 @@ pub fn patient(person: &Person, decision: &Decision) -> Value {
         }
         resource.insert("identifier".into(), identifiers.into());
         resource.insert("name".into(), json!([name]));
-        for (key, value) in [("gender", &identity.gender), ("birthDate", &identity.birth_date)] {
-            if let Some(value) = value {
-                resource.insert(key.into(), value.clone().into());
-            }
+        if let Some(gender) = &identity.gender {
+            let (key, value) = gender_of(gender);
+            resource.insert(key.into(), value);
+        }
+        if let Some(birth) = &identity.birth_date {
+            resource.insert("birthDate".into(), birth.clone().into());
         }
         if let Some(death) = &identity.death_date {
             resource.insert("deceasedDateTime".into(), death.clone().into());
@@ -141,6 +163,15 @@ pub fn patient(person: &Person, decision: &Decision) -> Value {
         }
     }
     Value::Object(resource)
+}
+
+/// FHIR's code, or that there is one which FHIR does not know.
+fn gender_of(gender: &str) -> (&'static str, Value) {
+    if GENDERS.contains(&gender) {
+        return ("gender", gender.into());
+    }
+    let extension = json!([{"url": ABSENT_EXTENSION, "valueCode": "unsupported"}]);
+    ("_gender", json!({"extension": extension}))
 }
 
 fn source_uri(source: &str) -> String {
@@ -158,7 +189,7 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
     let mut resource = json!({
         "resourceType": "Observation",
         "id": observation_id(person, &from.source, &from.patient, &from.record),
-        "meta": {"lastUpdated": format::machine(from.committed_at), "source": format!("{}#{}", source_uri(&from.source), from.event_id)},
+        "meta": meta(&from.source, &from.event_id, from.committed_at),
         "identifier": [{"system": source_uri(&from.source), "value": from.record}],
         "status": status,
         "code": code(&row.code),
@@ -169,11 +200,10 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
         let system = "http://terminology.hl7.org/CodeSystem/observation-category";
         resource["category"] = json!([{"coding": [{"system": system, "code": "laboratory"}]}]);
     }
-    if let Some(at) = from.effective_at {
-        resource["effectiveDateTime"] = format::machine(at).into();
-    }
-    if let Some(at) = row.authorised_at {
-        resource["issued"] = format::machine(at).into();
+    for (key, time) in [("effectiveDateTime", from.effective_at), ("issued", row.authorised_at)] {
+        if let Some(time) = time {
+            at(&mut resource, key, time);
+        }
     }
     if let Some(specimen) = &row.specimen {
         resource["specimen"] = json!({"identifier": {"value": specimen}});
@@ -243,7 +273,7 @@ fn quantity(row: &Observation, number: Decimal, unit: Option<(&String, bool)>) -
     if let Some(comparator) = &row.comparator {
         quantity["comparator"] = comparator.clone().into();
     }
-    if let Some((unit, ucum)) = unit {
+    if let Some((unit, ucum)) = unit.filter(|(unit, _)| !unit.trim().is_empty()) {
         quantity["unit"] = unit.clone().into();
         if ucum {
             quantity["system"] = UCUM.into();
@@ -289,19 +319,53 @@ fn interpretation(row: &Observation, resource: &mut Value) {
         }
         resource["interpretation"] = json!([concept]);
     }
-    // The range is in the unit that the source wrote: given as words where the value was converted.
-    let (low, high) = (row.range_low.map(json_number), row.range_high.map(json_number));
-    if low.is_none() && high.is_none() {
-        return;
+    if let Some(range) = range(row) {
+        resource["referenceRange"] = json!([range]);
     }
-    let unit = row.unit.clone().unwrap_or_default();
+}
+
+/// In the unit of the value, or in words with the source's own: bounds in another unit than the value's would be compared
+/// with it.
+fn range(row: &Observation) -> Option<Value> {
+    if row.range_low.is_none() && row.range_high.is_none() {
+        return None;
+    }
+    let written = row.unit.as_deref().filter(|unit| !unit.trim().is_empty());
+    let (unit, ucum) = match (&row.canonical_number, row.canonical_unit.as_deref()) {
+        (Some(number), Some(unit)) if Some(unit) == written || same_scale(*number, row.number) => (Some(unit), true),
+        (Some(_), Some(_)) => return Some(json!({"text": range_words(row, written)})),
+        _ => (written, false),
+    };
     let mut range = Map::new();
-    for (key, bound) in [("low", low), ("high", high)] {
-        if let Some(bound) = bound {
-            range.insert(key.into(), json!({"value": bound, "unit": unit}));
+    for (key, bound) in [("low", row.range_low), ("high", row.range_high)] {
+        let Some(bound) = bound.map(json_number) else { continue };
+        let mut quantity = json!({"value": bound});
+        if let Some(unit) = unit {
+            quantity["unit"] = unit.into();
+            if ucum {
+                quantity["system"] = UCUM.into();
+                quantity["code"] = unit.into();
+            }
         }
+        range.insert(key.into(), quantity);
     }
-    resource["referenceRange"] = json!([range]);
+    Some(Value::Object(range))
+}
+
+/// One unit by two names, as mEq/L and mmol/L of potassium: the number stayed.
+fn same_scale(canonical: Decimal, number: Option<Decimal>) -> bool {
+    number == Some(canonical) && !canonical.is_zero()
+}
+
+fn range_words(row: &Observation, unit: Option<&str>) -> String {
+    let bound = |bound: Option<Decimal>| bound.map(|bound| bound.to_string());
+    let numbers = match (bound(row.range_low), bound(row.range_high)) {
+        (Some(low), Some(high)) => format!("{low} to {high}"),
+        (Some(low), None) => format!("from {low}"),
+        (None, Some(high)) => format!("up to {high}"),
+        (None, None) => String::new(),
+    };
+    format!("As written by the source: {numbers} {}", unit.unwrap_or("(no unit)"))
 }
 
 /// What a reader must know before they take the value for one that was looked at.

@@ -191,9 +191,18 @@ fn a_patient_shows_only_what_the_decision_shows() {
 
 #[test]
 fn bundles_page_and_outcomes_say_why() {
-    let bundle = bundle(3, vec![json!({"resourceType": "Patient", "id": "a"})], &[("next", "Patient?x".into())]);
-    assert_eq!(bundle["entry"][0]["fullUrl"], "Patient/a");
-    assert_eq!(bundle["link"], json!([{"relation": "next", "url": "Patient?x"}]));
+    let base = "https://h/fhir";
+    let mut one =
+        bundle(base, 3, vec![json!({"resourceType": "Patient", "id": "a"})], &[("next", "https://h/x".into())]);
+    assert_eq!(one["entry"][0]["fullUrl"], "https://h/fhir/Patient/a");
+    assert_eq!(one["link"], json!([{"relation": "next", "url": "https://h/x"}]));
+    note(&mut one, "suppressed", json!({"diagnostics": "the result is incomplete"}));
+    assert_eq!(one["entry"][1]["search"]["mode"], "outcome");
+    // FHIR knows no empty arrays.
+    let mut nothing = bundle(base, 0, Vec::new(), &[]);
+    assert_eq!(nothing, json!({"resourceType": "Bundle", "type": "searchset", "total": 0}));
+    note(&mut nothing, "suppressed", json!({"diagnostics": "the result is incomplete"}));
+    assert_eq!(nothing["entry"][0]["resource"]["issue"][0]["code"], "suppressed");
     for (problem, code) in [
         (Problem::NotSignedIn, "login"),
         (Problem::forbidden("no relation"), "forbidden"),
@@ -202,5 +211,71 @@ fn bundles_page_and_outcomes_say_why() {
     ] {
         assert_eq!(outcome(&problem)["issue"][0]["code"], code);
     }
-    assert_eq!(escaped("a b&c"), "a%20b%26c");
+}
+
+#[test]
+fn bounds_are_in_the_unit_of_the_value_or_in_words() {
+    let ranged = |unit: &str, number: &str, canonical: Option<(&str, &str)>| Observation {
+        unit: Some(unit.into()),
+        number: number.parse().ok(),
+        canonical_number: canonical.and_then(|(number, _)| number.parse().ok()),
+        canonical_unit: canonical.map(|(_, unit)| unit.into()),
+        range_low: "70".parse().ok(),
+        range_high: "110".parse().ok(),
+        ..Observation::default()
+    };
+    let bounds = |unit: Value| {
+        let bound = |value: i64| {
+            let mut bound = json!({"value": value});
+            bound.as_object_mut().expect("an object").extend(unit.as_object().cloned().unwrap_or_default());
+            bound
+        };
+        json!([{"low": bound(70), "high": bound(110)}])
+    };
+    for (row, want) in [
+        // Glucose in mg/dL shown in mmol/L: 70 to 110 beside 6.99 would be another question.
+        (
+            ranged("mg/dL", "126", Some(("6.993882", "mmol/L"))),
+            json!([{"text": "As written by the source: 70 to 110 mg/dL"}]),
+        ),
+        (
+            ranged("", "126", Some(("6.993882", "mmol/L"))),
+            json!([{"text": "As written by the source: 70 to 110 (no unit)"}]),
+        ),
+        (
+            ranged("mmol/L", "80", Some(("80", "mmol/L"))),
+            bounds(json!({"unit": "mmol/L", "system": UCUM, "code": "mmol/L"})),
+        ),
+        // The same unit by another name.
+        (
+            ranged("mEq/L", "80", Some(("80", "mmol/L"))),
+            bounds(json!({"unit": "mmol/L", "system": UCUM, "code": "mmol/L"})),
+        ),
+        (ranged("mmHg", "80", None), bounds(json!({"unit": "mmHg"}))),
+        (ranged(" ", "80", None), bounds(json!({}))),
+    ] {
+        let got = observation(Uuid::nil(), &row);
+        assert_eq!(got["referenceRange"], want, "{:?}", row.unit);
+        assert!(got["valueQuantity"].get("unit").is_none_or(|unit| !text(unit).trim().is_empty()), "no unit is empty");
+    }
+}
+
+#[test]
+fn what_fhir_has_no_word_for_is_left_out_and_never_empty() {
+    let mut row = potassium();
+    (row.from.effective_at, row.authorised_at) = (Some(i64::MAX), Some(i64::MIN));
+    row.from.committed_at = i64::MAX;
+    let got = observation(Uuid::nil(), &row);
+    for key in ["effectiveDateTime", "issued"] {
+        assert!(got.get(key).is_none(), "{key}: {}", got[key]);
+    }
+    assert_eq!(got["meta"], json!({"source": "urn:causeway:source:stmarys#e7"}));
+    for (gender, key, want) in [
+        ("male", "gender", json!("male")),
+        ("unknown", "gender", json!("unknown")),
+        ("X", "_gender", json!({"extension": [{"url": ABSENT_EXTENSION, "valueCode": "unsupported"}]})),
+        ("", "_gender", json!({"extension": [{"url": ABSENT_EXTENSION, "valueCode": "unsupported"}]})),
+    ] {
+        assert_eq!(gender_of(gender), (key, want), "{gender}");
+    }
 }

@@ -2,6 +2,8 @@
 //! and what a live stream tells.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
+mod fhir;
+mod live;
 mod region;
 
 use anyhow::{Context, ensure};
@@ -31,13 +33,17 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     let folder = std::env::temp_dir().join(format!("gateway-doors-{}", std::process::id()));
     let region = Region::start(&folder, "127.0.0.1:0".parse()?).await?;
     let doors = Doors { region: &region, client: Client::new() };
+    live::fresh(&doors, "riverside", "R1V01", -3_600).await?;
+    live::fresh(&doors, "stmarys", "RSM01", -3_600).await?;
     who_sees_whom(&doors).await?;
     the_record_page(&doors).await?;
     objection_withholds_without_saying_what(&doors).await?;
     what_a_source_keeps_back_stays_there(&doors).await?;
     glass_opens_with_a_reason(&doors).await?;
-    fhir_pages_and_refuses(&doors).await?;
+    fhir::pages_and_refuses(&doors).await?;
     the_stream_tells_its_teams(&doors).await?;
+    live::a_source_behind_is_told(&doors).await?;
+    live::an_open_page_keeps_no_session_alive(&doors).await?;
     revocation_reaches_an_open_stream(&doors).await?;
     guesses_are_throttled(&doors).await?;
     the_audit_reaches_kafka(&doors).await?;
@@ -151,7 +157,6 @@ async fn the_record_page(doors: &Doors<'_>) -> anyhow::Result<()> {
         "1.05 mg/dL",
         "Riverside Practice and St Mary&#39;s",
         "Could not be checked: unknown unit",
-        "may be behind",
         "Not on the hospital&#39;s list",
         "Different names, the same ingredient",
         "suspended: not being given: INR 8.1",
@@ -267,40 +272,6 @@ async fn glass_opens_with_a_reason(doors: &Doors<'_>) -> anyhow::Result<()> {
     ensure!(doors.count(sql).await? == 4, "one row for each source patient, of the redirect and of the page");
     doors.region.pool.get().await?.execute("update access.break_glass set until_at = now()", &[]).await?;
     ensure!(doors.get(&token, &format!("/patients/{DAVID}")).await?.0 == StatusCode::FORBIDDEN, "after its time");
-    Ok(())
-}
-
-async fn fhir_pages_and_refuses(doors: &Doors<'_>) -> anyhow::Result<()> {
-    let token = doors.token("endo.stmarys").await?;
-    let mut next = Some(format!("Observation?patient=Patient/{DAVID}&_count=3"));
-    let mut ids = Vec::new();
-    while let Some(path) = next {
-        let bundle = doors.json(&token, &format!("/fhir/{path}")).await?;
-        ensure!(bundle["total"] == 10, "{}", bundle["total"]);
-        let entries = bundle["entry"].as_array().context("entries")?;
-        ids.extend(entries.iter().filter_map(|entry| entry["resource"]["id"].as_str().map(str::to_owned)));
-        let links = bundle["link"].as_array().context("links")?;
-        next = links
-            .iter()
-            .find(|link| link["relation"] == "next")
-            .and_then(|link| link["url"].as_str().map(str::to_owned));
-    }
-    ensure!(ids.len() == 10 && ids.iter().collect::<std::collections::HashSet<_>>().len() == 10, "{ids:?}");
-    let one = doors.json(&token, &format!("/fhir/Observation/{}", ids[0])).await?;
-    ensure!(one["id"] == *ids[0] && one["subject"]["reference"] == format!("Patient/{DAVID}"));
-    let coded =
-        doors.json(&token, &format!("/fhir/Observation?patient={DAVID}&code=http://loinc.org%7C2823-3")).await?;
-    ensure!(coded["total"] == 4, "{}", coded["total"]);
-    let by_number = "/fhir/Patient?identifier=https://fhir.nhs.uk/Id/nhs-number%7C";
-    ensure!(doors.json(&token, &format!("{by_number}9434765919")).await?["total"] == 1);
-    ensure!(doors.json(&token, &format!("{by_number}9000000025")).await?["total"] == 0, "Mary is nobody's here");
-    for path in ["/fhir/Observation", "/fhir/Observation?patient=x", "/fhir/Patient", "/fhir/Patient?identifier=x%7C1"]
-    {
-        let (status, text) = doors.get(&token, path).await?;
-        let outcome: Value = serde_json::from_str(&text)?;
-        ensure!(status == StatusCode::BAD_REQUEST && outcome["resourceType"] == "OperationOutcome", "{path}: {status}");
-    }
-    ensure!(doors.get(&token, "/fhir/Nothing").await?.0 == StatusCode::NOT_FOUND);
     Ok(())
 }
 
