@@ -7,6 +7,8 @@
 (() => {
   // Heartbeats come every 12 seconds: two are missed before the connection counts as dead.
   const SILENCE_MS = 30000;
+  // A new connection that says nothing for so long is tried again.
+  const OPENING_MS = 10000;
   const TICK_MS = 2000;
   const CLOSED_AGAIN_MS = 5000;
   const PAGE_GONE_MS = 300000;
@@ -74,7 +76,7 @@
     const now = Date.now();
     ports.forEach((seen, port) => { if (now - seen > PAGE_GONE_MS) ports.delete(port); });
     if (!source) return;
-    if (again ? now > again : now - heard > SILENCE_MS) {
+    if (again ? now > again : now - heard > (on ? SILENCE_MS : OPENING_MS)) {
       if (on) { on = false; since = heard; }
       send(status());
       open();
