@@ -80,7 +80,8 @@ fn sql(condition: &str, order: &str) -> String {
             p.family, p.given, p.birth_date::text, p.nhs_number, l.person::text,
             {},
             (select array_agg(r.team) from alert.recipient r where r.alert = a.id),
-            exists (select from record.patient c where c.source = a.source and c.patient = a.patient and c.confidential)
+            exists (select from record.patient c where c.source = a.source and c.patient = a.patient
+                and (c.confidential or c.retracted))
                 or exists (select from record.observation o
                     where o.source = a.source and o.patient = a.patient and o.record = a.record and o.confidential),
             coalesce(p.objection, false) or exists (

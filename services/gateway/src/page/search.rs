@@ -1,6 +1,7 @@
 //! Finding a patient: by NHS number or name, among those that the reader's teams look after.
 //!
-//! The search is a POST, so that no NHS number or name ends up in an address, a log or a history. Who is refused, a number
+//! The search is a POST, so that no NHS number or name ends up in an address, a log or a history; its answer has an address
+//! of its own with an id, so that going back to it sends nothing again. Who is refused, a number
 //! that nobody has and every attempt to break the glass are in the audit.
 
 mod query;
@@ -16,7 +17,7 @@ use crate::{
 use askama::Template;
 use axum::{
     Form,
-    extract::State,
+    extract::{Query as Parameters, State},
     response::{IntoResponse, Redirect, Response},
 };
 use deadpool_postgres::GenericClient;
@@ -27,6 +28,8 @@ use uuid::Uuid;
 
 /// Patients shown.
 const FOUND_MAX: usize = 50;
+/// How long one can go back to what was found.
+const SEARCH_MINUTES: i32 = 30;
 
 #[derive(Template)]
 #[template(path = "patients.html")]
@@ -59,21 +62,46 @@ pub struct Asked {
 }
 
 #[derive(Deserialize)]
+pub struct Again {
+    search: Option<Uuid>,
+}
+
+#[derive(Deserialize)]
 pub struct GlassForm {
     csrf: String,
     nhs_number: String,
     reason: String,
 }
 
-pub async fn form(State(app): State<Shared>, signed: Signed) -> Result<Response, Problem> {
-    let decision = app.decide_on(&signed.actor, Action::BreakGlass, None);
-    if !decision.allow {
-        let client = app.pool.get().await?;
-        let entry = audit::Entry::of(Action::FindPatient.as_str(), &decision);
-        audit::write(&client, &signed.actor, &entry, &[]).await?;
-        return Err(Problem::forbidden(decision.why.as_str()));
+pub async fn form(
+    State(app): State<Shared>,
+    signed: Signed,
+    Parameters(again): Parameters<Again>,
+) -> Result<Response, Problem> {
+    may_search(&app, &signed).await?;
+    let Some(id) = again.search else { return page(&app, &signed, String::new(), None, None) };
+    let client = app.pool.get().await?;
+    let sql = "select query from access.search
+        where id = $1::text::uuid and user_id = $2 and at > now() - make_interval(mins => $3)";
+    let kept = client.query_opt(sql, &[&id.to_string(), &signed.actor.user, &SEARCH_MINUTES]).await?;
+    drop(client);
+    let text: String = kept.map(|row| row.get(0)).unwrap_or_default();
+    match query::parse(&text) {
+        Ok(query) => answer(&app, &signed, text, &query).await,
+        // Too long ago, or somebody else's: the empty form.
+        Err(_) => page(&app, &signed, String::new(), None, None),
     }
-    page(&app, &signed, String::new(), None, None)
+}
+
+async fn may_search(app: &Shared, signed: &Signed) -> Result<(), Problem> {
+    let decision = app.decide_on(&signed.actor, Action::BreakGlass, None);
+    if decision.allow {
+        return Ok(());
+    }
+    let client = app.pool.get().await?;
+    let entry = audit::Entry::of(Action::FindPatient.as_str(), &decision);
+    audit::write(&client, &signed.actor, &entry, &[]).await?;
+    Err(Problem::forbidden(decision.why.as_str()))
 }
 
 fn page(
@@ -105,14 +133,24 @@ fn page(
 pub async fn search(State(app): State<Shared>, signed: Signed, Form(asked): Form<Asked>) -> Result<Response, Problem> {
     signed.check_csrf(Some(&asked.csrf))?;
     let text = asked.query.trim().to_owned();
-    let query = match query::parse(&text) {
-        Ok(query) => query,
-        Err(told) => return page(&app, &signed, text, None, Some(told)),
-    };
+    if let Err(told) = query::parse(&text) {
+        return page(&app, &signed, text, None, Some(told));
+    }
+    may_search(&app, &signed).await?;
+    let id = Uuid::now_v7().to_string();
+    let client = app.pool.get().await?;
+    let old = "delete from access.search where at < now() - make_interval(mins => $1)";
+    client.execute(old, &[&SEARCH_MINUTES]).await?;
+    let keep = "insert into access.search (id, user_id, query) values ($1::text::uuid, $2, $3)";
+    client.execute(keep, &[&id, &signed.actor.user, &text]).await?;
+    Ok(Redirect::to(&format!("/patients?search={id}")).into_response())
+}
+
+async fn answer(app: &Shared, signed: &Signed, text: String, query: &Query) -> Result<Response, Problem> {
     let actor = &signed.actor;
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
-    let ids = candidates(&transaction, &app, &signed, &query).await?;
+    let ids = candidates(&transaction, app, signed, query).await?;
     let cut = ids.len() >= record::PERSONS_MAX;
     let persons = record::persons(&transaction, &ids, &actor.user).await?;
     let (mut found, mut subjects) = (Vec::new(), Vec::new());
@@ -125,7 +163,7 @@ pub async fn search(State(app): State<Shared>, signed: Signed, Form(asked): Form
         };
         // By what may be shown of them: a name or a number that only a withheld identity has finds nobody.
         if decision.allow && person.identities.iter().any(|identity| matches(&identity)) {
-            found.push((found_of(&app, person, &decision), self::subjects(person)));
+            found.push((found_of(app, person, &decision), self::subjects(person)));
         } else if !decision.allow {
             audit::write(
                 &transaction,
@@ -147,20 +185,10 @@ pub async fn search(State(app): State<Shared>, signed: Signed, Form(asked): Form
         })
         .collect();
     let why = if subjects.is_empty() { "nobody found" } else { "relation to the user's teams" };
-    let role_allows = app.decide_on(actor, Action::BreakGlass, None);
-    let entry = audit::Entry {
-        action: Action::FindPatient.as_str(),
-        allow: role_allows.allow,
-        why: if role_allows.allow { why } else { role_allows.why.as_str() },
-        reason: None,
-        withheld: false,
-    };
+    let entry = audit::Entry { action: Action::FindPatient.as_str(), allow: true, why, reason: None, withheld: false };
     audit::write(&transaction, actor, &entry, &subjects).await?;
     transaction.commit().await?;
-    if !role_allows.allow {
-        return Err(Problem::forbidden(role_allows.why.as_str()));
-    }
-    page(&app, &signed, text, Some((found, more)), None)
+    page(app, signed, text, Some((found, more)), None)
 }
 
 pub fn subjects(person: &Person) -> Vec<Subject> {

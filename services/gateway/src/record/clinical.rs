@@ -24,6 +24,14 @@ pub struct Provenance {
     pub effective_at: Option<Micros>,
     pub corrected: bool,
     pub event_id: String,
+    /// What it lacks because a table that it is joined to is still being read.
+    pub incomplete: Option<String>,
+}
+
+impl Provenance {
+    pub fn lacks(&self) -> Option<String> {
+        self.incomplete.as_ref().map(|lacks| format!("Incomplete, still being read: {lacks}"))
+    }
 }
 
 #[derive(Clone, Default)]
@@ -82,6 +90,12 @@ impl Observation {
             (Some("unknown") | None, _) => "not told".to_owned(),
             (Some(status), _) => status.to_owned(),
         }
+    }
+
+    /// What is not understood of it, or not there yet, beside the value: it is shown whatever its status.
+    pub fn doubts(&self) -> Vec<String> {
+        let status = (self.status.as_deref() == Some("unknown")).then(|| format!("Status {}", self.status_words()));
+        status.into_iter().chain(self.from.lacks()).collect()
     }
 
     /// When the sample was taken, else what comes nearest.
@@ -156,13 +170,13 @@ pub struct Clinical {
     pub cut: bool,
 }
 
-const ORIGIN: usize = 9;
+const ORIGIN: usize = 10;
 const CODED: usize = ORIGIN + 5;
 
 fn common() -> String {
     format!(
         "t.source, t.patient, t.record, t.organisation, {}, {}, {}, t.corrected, t.event_id,
-         t.code_text, t.code_system, t.code, t.snomed, t.loinc",
+         t.incomplete, t.code_text, t.code_system, t.code, t.snomed, t.loinc",
         micros("t.committed_at"),
         micros("t.entered_at"),
         micros("t.effective_at")
@@ -180,6 +194,7 @@ fn from(row: &Row) -> Provenance {
         effective_at: row.get(6),
         corrected: row.get(7),
         event_id: row.get(8),
+        incomplete: row.get(9),
     }
 }
 

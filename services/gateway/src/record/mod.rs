@@ -216,9 +216,10 @@ fn identity(row: &Row) -> Identity {
     }
 }
 
-/// Whether the source of the row `t` marks it, or its whole patient, as confidential.
+/// Whether the source of the row `t` marks it, or its whole patient, as confidential. Of a patient who was taken back
+/// nobody can say any more, so what is left of them stays where it is.
 pub(crate) const CONFIDENTIAL: &str = "(t.confidential or exists (select from record.patient c
-    where c.source = t.source and c.patient = t.patient and c.confidential))";
+    where c.source = t.source and c.patient = t.patient and (c.confidential or c.retracted)))";
 
 /// Whether the row `t` may leave: one of the organisations in `$shown` holds it, and where it is confidential, one of
 /// those in `$own` (see [`Decision::own`]). Every read of clinical rows has this condition.

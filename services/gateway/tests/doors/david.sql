@@ -122,6 +122,8 @@ from (values
     ('43', 7, interval '1 day', 'Potassium', 'K', '1107761000000109', '2823-3', 'potassium', null, 4.0, 'mmol/L', null, 4.0, 'mmol/L', 3.5, 5.3, null, 'L-9', null)
 ) as t(patient, n, age, name, read, snomed, loinc, analyte, comparator, number, unit, text, canonical_number, canonical, low, high, flag, specimen, unchecked);
 
+update record.observation set status = 'unknown', status_text = 'Biologist?', incomplete = 'lims.sample' where record = 'result/3';
+
 insert into record.freshness (source, position, committed_at, applied_at) values
     ('riverside', pg_temp.pos(90), now() - interval '4 hours', now() - interval '4 hours'),
     ('stmarys', pg_temp.pos(91), now() - interval '1 minute', now());
@@ -139,9 +141,12 @@ values
     ('0197f2a0-0000-7000-8000-0000000000a3', '\x03', 'unchecked', 'warning', 'stmarys', '42', 'result/5', pg_temp.pos(45), 'er5',
         'glucose', 'Glucose >7 Banana could not be checked: unknown unit', '{}', 'late', 'new', now() - interval '1 day', now()),
     ('0197f2a0-0000-7000-8000-0000000000a4', '\x04', 'critical-limit', 'critical', 'stmarys', '43', 'result/7', pg_temp.pos(47), 'er7',
-        'potassium', 'Potassium of Olive', '{}', 'paged', 'new', now(), now());
+        'potassium', 'Potassium of Olive', '{}', 'paged', 'new', now(), now()),
+    ('0197f2a0-0000-7000-8000-0000000000a5', '\x05', 'critical-limit', 'critical', 'stmarys', '45', 'result/9', pg_temp.pos(65), 'e65',
+        'potassium', 'Kept back potassium', '{}', 'paged', 'new', now(), now());
 
 insert into alert.recipient (alert, team, why)
 select id, team, 'test' from alert.alert, unnest(array['stmarys-ed', 'stmarys-endocrinology']) as team where patient = '42'
 union all select '0197f2a0-0000-7000-8000-0000000000a1', 'riverside', 'registered'
-union all select '0197f2a0-0000-7000-8000-0000000000a4', 'riverside', 'registered';
+union all select '0197f2a0-0000-7000-8000-0000000000a4', 'riverside', 'registered'
+union all select '0197f2a0-0000-7000-8000-0000000000a5', unnest(array['riverside', 'stmarys-ed']), 'test';

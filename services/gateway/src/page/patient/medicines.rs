@@ -71,7 +71,8 @@ fn item(facts: &Facts<'_>, medication: &Medication) -> Item {
         (_, _, Some(status)) => Some(format!("status not understood: {status}")),
         (None, ..) => None,
     };
-    Item { state, ..facts.item(&medication.code, &medication.from, detail.join(", ")) }
+    let item = facts.item(&medication.code, &medication.from, detail.join(", "));
+    Item { state: state.or_else(|| item.state.clone()), ..item }
 }
 
 /// The banner above everything.

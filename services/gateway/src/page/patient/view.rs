@@ -112,6 +112,7 @@ struct Value {
     flag: Option<String>,
     unchecked: Option<String>,
     not_watched: bool,
+    doubts: Vec<String>,
     at: (String, String),
     from: String,
 }
@@ -271,7 +272,7 @@ impl Facts<'_> {
     pub fn item(&self, code: &Coded, from: &Provenance, detail: String) -> Item {
         Item {
             text: if code.text.is_empty() { "(no words in the source)".into() } else { code.text.clone() },
-            state: None,
+            state: from.lacks(),
             detail,
             uncoded: code.uncoded(),
             corrected: from.corrected,
@@ -288,6 +289,7 @@ impl Facts<'_> {
             flag: None,
             unchecked: None,
             not_watched: false,
+            doubts: Vec::new(),
             at: (String::new(), String::new()),
             from: String::new(),
         });
@@ -310,6 +312,7 @@ impl Facts<'_> {
             flag: row.flag.as_deref().map(flag_words),
             unchecked: row.unusable().cloned(),
             not_watched: row.not_watched(),
+            doubts: row.doubts(),
             at: (format::machine(row.at()), at),
             from: from.join(" and "),
         }
