@@ -140,6 +140,7 @@ impl Region {
                     world: sink_views::World { kafka, registry, pool },
                     database: self.settings.database.clone(),
                     teams: self.settings.site.read_teams()?,
+                    organisations: self.settings.organisations(),
                     limits: self.settings.site.read_limits()?,
                 };
                 let (settings, views) = (self.settings.alerts.clone(), self.settings.views.clone());
@@ -192,6 +193,8 @@ impl Region {
         let site = &self.settings.site;
         Ok(gateway::Site {
             teams: site.read_teams()?,
+            organisations: self.settings.organisations(),
+            limits: site.read_limits()?,
             agreements: gateway::agreements(&site.agreements)?,
             ingredients: gateway::medicines(site.medicines.as_deref())?,
         })

@@ -10,7 +10,10 @@ use boot::{
 };
 use change_log::{KafkaSettings, RegistrySettings};
 use serde::Deserialize;
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 /// A region has hundreds of sources; one process should not have more.
 pub const SOURCES_MAX: usize = 500;
@@ -136,17 +139,52 @@ impl SiteSettings {
     pub fn read_teams(&self) -> anyhow::Result<event::teams::Teams> {
         let path = self.teams.display();
         let text = std::fs::read_to_string(&self.teams).with_context(|| format!("cannot read {path}"))?;
-        event::teams::Teams::parse(&text).map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))
+        let teams = event::teams::Teams::parse(&text);
+        let teams = teams.map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))?;
+        anyhow::ensure!(
+            teams.catch_all().is_some(),
+            "{path}: catch_all names no team; an alert that belongs to no team here would go to nobody"
+        );
+        Ok(teams)
     }
 
     pub fn read_limits(&self) -> anyhow::Result<sink_alerts::Limits> {
         let path = self.alerts.display();
         let text = std::fs::read_to_string(&self.alerts).with_context(|| format!("cannot read {path}"))?;
-        sink_alerts::Limits::parse(&text).map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))
+        let limits = sink_alerts::Limits::parse(&text);
+        let limits = limits.map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))?;
+        let unknown = unknown_analytes(&limits);
+        anyhow::ensure!(unknown.is_empty(), "{path}: {}", unknown.join("; "));
+        Ok(limits)
     }
 }
 
+/// What the file names and no result can ever have: it would never alert.
+fn unknown_analytes(limits: &sink_alerts::Limits) -> Vec<String> {
+    let known = normaliser::coding::lab::analytes();
+    let mut mistakes: Vec<String> = limits
+        .named()
+        .filter_map(|(key, analyte, unit)| match known.iter().find(|known| known.key == analyte) {
+            None => {
+                let all: Vec<&str> = known.iter().map(|known| known.key).collect();
+                Some(format!("{key}: no results are known as `{analyte}`; there are {}", all.join(", ")))
+            }
+            Some(known) if known.unit != unit => {
+                Some(format!("{key}: {analyte} is in {}, never in `{unit}`", known.unit))
+            }
+            Some(_) => None,
+        })
+        .collect();
+    mistakes.dedup();
+    mistakes
+}
+
 impl Settings {
+    /// The organisation whose database each source is.
+    pub fn organisations(&self) -> BTreeMap<String, String> {
+        self.sources.iter().map(|source| (source.name.clone(), source.organisation.clone())).collect()
+    }
+
     /// Reads the file and checks all that can be checked without connecting.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         let path = config.config.display();
@@ -242,6 +280,18 @@ mod tests {
         assert_eq!(settings.sources.len(), 2);
         let first = settings.sources[0].connector();
         assert_eq!((first.linger_ms, first.snapshot.workers, first.snapshot.rows_per_s_max), (20, 4, 5_000));
+    }
+
+    #[test]
+    fn an_analyte_or_unit_that_no_result_has_is_a_mistake() {
+        let told = |text: &str| unknown_analytes(&sink_alerts::Limits::parse(text).unwrap());
+        let site = include_str!("../../../site/alerts.toml");
+        assert_eq!(told(site), [""; 0]);
+        let mistyped = site.replacen("\"potassium\"", "\"pottasium\"", 1).replacen("\"mmol/L\"", "\"mg/dL\"", 1);
+        let told = told(&mistyped);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0], "limit: sodium is in mmol/L, never in `mg/dL`");
+        assert!(told[1].starts_with("limit: no results are known as `pottasium`; there are "), "{told:?}");
     }
 
     #[test]

@@ -25,13 +25,22 @@ pub struct Team {
     pub source: Option<String>,
 }
 
-/// Invariant: ids are not empty and differ. Made only by `parse`.
+/// Invariant: ids are not empty and differ; the catch-all and the teams on duty are among them. Made only by `parse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Teams(Vec<Team>);
+pub struct Teams {
+    teams: Vec<Team>,
+    catch_all: Option<String>,
+    duty: Vec<String>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
+    /// The team that receives what no other team receives.
+    catch_all: Option<String>,
+    /// Teams that receive their organisation's own results when nobody else of it does.
+    #[serde(default)]
+    duty: Vec<String>,
     #[serde(default)]
     team: Vec<Team>,
 }
@@ -54,15 +63,26 @@ impl Teams {
                 mistakes.push(format!("team {number}: `{}` is used twice", team.id));
             }
         }
-        if mistakes.is_empty() { Ok(Self(document.team)) } else { Err(mistakes) }
+        for (key, id) in
+            document.catch_all.iter().map(|id| ("catch_all", id)).chain(document.duty.iter().map(|id| ("duty", id)))
+        {
+            if !seen.contains(id) {
+                mistakes.push(format!("{key}: there is no team `{id}`"));
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(Self { teams: document.team, catch_all: document.catch_all, duty: document.duty })
+        } else {
+            Err(mistakes)
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Team> {
-        self.0.iter()
+        self.teams.iter()
     }
 
     pub fn get(&self, id: &str) -> Option<&Team> {
-        self.0.iter().find(|team| team.id == id)
+        self.teams.iter().find(|team| team.id == id)
     }
 
     /// The practices that are this organisation.
@@ -70,9 +90,21 @@ impl Teams {
         self.of(organisation).filter(|team| team.kind == TeamKind::Practice)
     }
 
+    /// Who receives what nobody else receives. A site that alerts has one.
+    pub fn catch_all(&self) -> Option<&Team> {
+        self.get(self.catch_all.as_deref()?)
+    }
+
+    /// Who is told of an organisation's own results when nobody else of it is: its teams on duty, else all of it.
+    pub fn answering(&self, organisation: &str) -> Vec<&Team> {
+        let all: Vec<&Team> = self.teams.iter().filter(|team| team.organisation == organisation).collect();
+        let on_duty: Vec<&Team> = all.iter().copied().filter(|team| self.duty.contains(&team.id)).collect();
+        if on_duty.is_empty() { all } else { on_duty }
+    }
+
     /// All teams of an organisation.
     pub fn of<'a>(&'a self, organisation: &'a str) -> impl Iterator<Item = &'a Team> {
-        self.0.iter().filter(move |team| team.organisation == organisation)
+        self.teams.iter().filter(move |team| team.organisation == organisation)
     }
 }
 
@@ -86,6 +118,12 @@ mod tests {
         assert_eq!(teams.get("stmarys-ed").map(|team| team.kind), Some(TeamKind::Department));
         assert_eq!(teams.practices("R1V01").map(|team| team.id.as_str()).collect::<Vec<_>>(), ["riverside"]);
         assert_eq!(teams.practices("RSM01").count(), 0, "a hospital is no practice");
+        assert!(teams.catch_all().is_some(), "nothing goes to nobody");
+        let answering =
+            |organisation| teams.answering(organisation).iter().map(|team| team.id.as_str()).collect::<Vec<_>>();
+        assert_eq!(answering("RSM01"), ["stmarys-amu"], "its team on duty");
+        assert_eq!(answering("R1V01"), ["riverside"], "nobody is on duty: all of it");
+        assert!(answering("Y0001").is_empty());
     }
 
     #[test]
@@ -93,6 +131,9 @@ mod tests {
         let team = |id: &str| format!("[[team]]\nid = '{id}'\nname = 'A'\norganisation = 'X'\nkind = 'practice'\n");
         let told = Teams::parse(&[team("a"), team(""), team("a")].concat()).expect_err("two mistakes");
         assert_eq!(told, ["team 2: id and organisation must not be empty", "team 3: `a` is used twice"]);
+        let told =
+            Teams::parse(&["catch_all = 'x'\nduty = ['a', 'y']\n", &team("a")].concat()).expect_err("two mistakes");
+        assert_eq!(told, ["catch_all: there is no team `x`", "duty: there is no team `y`"]);
         let told = Teams::parse("[[team]]\nid = 'a'\nkind = 'ward'\n").expect_err("not a kind");
         assert!(told[0].contains("line 3"), "{told:?}");
     }

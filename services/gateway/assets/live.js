@@ -103,7 +103,7 @@
   const announce = (alert) => {
     const words = { raised: "New alert", routed: "New alert", withdrawn: "Alert withdrawn" }[alert.change];
     if (!words) return;
-    const critical = alert.severity === "critical" && alert.urgency === "paged";
+    const critical = alert.severity === "critical" && alert.interrupts;
     const where = document.getElementById(critical ? "announce-critical" : "announce");
     where.textContent = `${words}: ${alert.patient}, ${alert.headline}`;
   };

@@ -1,9 +1,12 @@
 //! Reading alerts, with the facts that decide who may see them, and changing their state through the functions that
 //! the alert schema offers.
 
+mod facts;
+mod reader;
+
 use crate::{
     GatewayError,
-    access::{Action, Decision, Holding, PatientContext},
+    access::{Action, Decision, Holding, PatientContext, Why},
     app::App,
     audit::{self, Subject},
     record::micros,
@@ -16,6 +19,8 @@ use uuid::Uuid;
 
 /// Alerts on one page of the inbox.
 pub const INBOX_MAX: i64 = 100;
+/// Alerts that are looked at for one page of it.
+const SCANNED_MAX: i64 = 20_000;
 
 #[derive(Clone)]
 pub struct Alert {
@@ -28,6 +33,12 @@ pub struct Alert {
     pub withdrawn_reason: Option<String>,
     pub source: String,
     pub patient: String,
+    pub record: String,
+    pub version: String,
+    /// What an adrenal signal was told from, as JSON.
+    pub detail: Option<String>,
+    /// Why the reader's team receives it.
+    pub why: Option<String>,
     pub authorised_at: Option<Micros>,
     pub committed_at: Micros,
     pub raised_at: Micros,
@@ -68,15 +79,17 @@ pub enum Which {
         skip: i64,
     },
     /// Withdrawn since the reader saw them, and not told of it yet.
-    WithdrawnUntold,
+    WithdrawnUntold {
+        skip: i64,
+    },
 }
 
 fn sql(condition: &str, order: &str) -> String {
     format!(
         "select a.id::text, a.rule, a.severity, a.urgency, a.state, a.headline, a.withdrawn_reason, a.source, a.patient,
             {}, {}, {}, {}, a.acknowledged_by,
-            coalesce(p.organisation, (select o.organisation from record.observation o
-                where o.source = a.source and o.patient = a.patient and o.record = a.record)),
+            coalesce((select o.organisation from record.observation o
+                where o.source = a.source and o.patient = a.patient and o.record = a.record), p.organisation),
             p.family, p.given, p.birth_date::text, p.nhs_number, l.person::text,
             {},
             (select array_agg(r.team) from alert.recipient r where r.alert = a.id),
@@ -86,7 +99,9 @@ fn sql(condition: &str, order: &str) -> String {
                     where o.source = a.source and o.patient = a.patient and o.record = a.record and o.confidential),
             coalesce(p.objection, false) or exists (
                 select from record.link m join record.patient q on q.source = m.source and q.patient = m.patient
-                where m.person = l.person and m.status <> 'held' and l.status <> 'held' and q.objection)
+                where m.person = l.person and m.status <> 'held' and l.status <> 'held' and q.objection),
+            a.record, a.version, case when a.rule = 'adrenal-crisis' then a.detail::text end,
+            (select min(r.why) from alert.recipient r where r.alert = a.id and r.team = any($1))
          from alert.alert a
          left join record.patient p on p.source = a.source and p.patient = a.patient and not p.retracted
          left join record.link l on l.source = a.source and l.patient = a.patient
@@ -106,16 +121,16 @@ pub async fn read(client: &impl GenericClient, actor: &Actor, which: &Which) -> 
     let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&actor.teams, &actor.user];
     let (id, sql) = match which {
         Which::One(id) => (id.to_string(), sql("a.id = $3::text::uuid", "a.id")),
-        Which::States { .. } => (String::new(), sql("a.state = any($3)", &format!("{newest} offset $4"))),
-        Which::WithdrawnUntold => (
-            String::new(),
-            sql("a.state = 'withdrawn' and s.user_id is not null and s.told_withdrawn_at is null", &newest),
-        ),
+        Which::States { .. } => (String::new(), sql("a.state = any($4)", &format!("{newest} offset $3"))),
+        Which::WithdrawnUntold { .. } => {
+            let untold = "a.state = 'withdrawn' and s.user_id is not null and s.told_withdrawn_at is null";
+            (String::new(), sql(untold, &format!("{newest} offset $3")))
+        }
     };
     match which {
         Which::One(_) => parameters.push(&id),
-        Which::States { states, skip } => parameters.extend([states as &(dyn ToSql + Sync), skip]),
-        Which::WithdrawnUntold => {}
+        Which::States { states, skip } => parameters.extend([skip as &(dyn ToSql + Sync), states]),
+        Which::WithdrawnUntold { skip } => parameters.push(skip),
     }
     let rows = client.query(&sql, &parameters).await?;
     Ok(rows.iter().filter_map(alert).collect())
@@ -142,6 +157,10 @@ fn alert(row: &Row) -> Option<Alert> {
         withdrawn_reason: row.get(6),
         source: row.get(7),
         patient: row.get(8),
+        record: row.get(24),
+        version: row.get(25),
+        detail: row.get(26),
+        why: row.get(27),
         authorised_at: row.get(9),
         committed_at: row.get(10),
         raised_at: row.get(11),
@@ -163,30 +182,110 @@ fn alert(row: &Row) -> Option<Alert> {
     })
 }
 
-/// Splits what may be shown from what may not, and audits both. Says whether anything was withheld.
+/// Alerts with what was decided on each.
+struct Sifted {
+    shown: Vec<(Alert, Decision)>,
+    withheld: Vec<(Alert, Decision)>,
+}
+
+/// Splits what may be told from what may not; each as its reader may be told of it.
+async fn sift(
+    app: &App,
+    client: &impl GenericClient,
+    actor: &Actor,
+    action: Action,
+    alerts: Vec<Alert>,
+) -> Result<Sifted, GatewayError> {
+    let decided = alerts.into_iter().map(|mut alert| {
+        answer_for(app, &mut alert);
+        let decision = app.decide_on(actor, action, Some(&alert.context));
+        (alert, decision)
+    });
+    let (allowed, mut withheld): (Vec<_>, Vec<_>) = decided.partition(|(_, decision)| decision.allow);
+    let readable: Vec<&Alert> = allowed.iter().map(|(alert, _)| alert).collect();
+    let facts = facts::read(client, &readable, &app.site.limits).await?;
+    let mut shown = Vec::with_capacity(allowed.len());
+    for (alert, decision) in allowed {
+        let shows = |organisation: &str, kind: Kind, confidential: bool| {
+            let kinds = vec![kind];
+            let holding = Holding { organisation: organisation.to_owned(), kinds, ..Holding::default() };
+            let context = PatientContext { holdings: vec![holding], ..alert.context.clone() };
+            app.decide_on(actor, action, Some(&context)).shows(organisation, kind, confidential)
+        };
+        match reader::told(alert.clone(), &facts, &app.site.limits, shows) {
+            Some(told) => shown.push((told, decision)),
+            None => withheld.push((alert, Decision { allow: false, why: Why::NoAgreement, ..decision })),
+        }
+    }
+    Ok(Sifted { shown, withheld })
+}
+
+/// A result of an organisation that has no team here (a hub, a practice that closed) is answered for as it was routed.
+fn answer_for(app: &App, alert: &mut Alert) {
+    let source = app.site.organisations.get(&alert.source).map(String::as_str);
+    for holding in &mut alert.context.holdings {
+        let answering = alert::routing::answers(&holding.organisation, source, &app.site.teams).0;
+        holding.organisation = answering.unwrap_or(&holding.organisation).to_owned();
+    }
+}
+
+async fn audit(
+    client: &impl GenericClient,
+    actor: &Actor,
+    action: Action,
+    decided: &[(Alert, Decision)],
+) -> Result<(), GatewayError> {
+    let Some((_, decision)) = decided.first() else { return Ok(()) };
+    let subjects: Vec<Subject> = decided.iter().map(|(alert, _)| alert.subject()).collect();
+    audit::write(client, actor, &audit::Entry::of(action.as_str(), decision), &subjects).await
+}
+
+/// What of these alerts may be told to this reader, and as what. Both what is told and what is not is in the audit;
+/// the reader learns nothing of what is not.
 pub async fn disclose(
     app: &App,
     client: &impl GenericClient,
     actor: &Actor,
     action: Action,
     alerts: Vec<Alert>,
+) -> Result<Vec<Alert>, GatewayError> {
+    let Sifted { shown, withheld } = sift(app, client, actor, action, alerts).await?;
+    audit(client, actor, action, &shown).await?;
+    audit(client, actor, action, &withheld).await?;
+    Ok(shown.into_iter().map(|(alert, _)| alert).collect())
+}
+
+/// One page of what the reader may be told, and whether there is more of it. Counted after the decisions: how much lies
+/// between is no one's to see.
+pub async fn page(
+    app: &App,
+    client: &impl GenericClient,
+    actor: &Actor,
+    which: impl Fn(i64) -> Which,
+    page: i64,
 ) -> Result<(Vec<Alert>, bool), GatewayError> {
-    let decided: Vec<(Alert, Decision)> = alerts
-        .into_iter()
-        .map(|alert| {
-            let decision = app.decide_on(actor, action, Some(&alert.context));
-            (alert, decision)
-        })
-        .collect();
-    for allow in [true, false] {
-        let of: Vec<&(Alert, Decision)> = decided.iter().filter(|(_, decision)| decision.allow == allow).collect();
-        if let Some((_, decision)) = of.first() {
-            let subjects: Vec<Subject> = of.iter().map(|(alert, _)| alert.subject()).collect();
-            audit::write(client, actor, &audit::Entry::of(action.as_str(), decision), &subjects).await?;
+    let size = usize::try_from(INBOX_MAX).unwrap_or_default();
+    let mut to_pass = usize::try_from(page).unwrap_or_default() * size;
+    let (mut shown, mut withheld) = (Vec::new(), Vec::new());
+    let mut scanned = 0;
+    while scanned < SCANNED_MAX && shown.len() <= size {
+        let chunk = read(client, actor, &which(scanned)).await?;
+        let count = i64::try_from(chunk.len()).unwrap_or(i64::MAX);
+        let sifted = sift(app, client, actor, Action::ViewAlerts, chunk).await?;
+        let passed = to_pass.min(sifted.shown.len());
+        to_pass -= passed;
+        shown.extend(sifted.shown.into_iter().skip(passed));
+        withheld.extend(sifted.withheld);
+        if count <= INBOX_MAX {
+            break;
         }
+        scanned += count;
     }
-    let withheld = decided.iter().any(|(_, decision)| !decision.allow);
-    Ok((decided.into_iter().filter(|(_, decision)| decision.allow).map(|(alert, _)| alert).collect(), withheld))
+    let more = shown.len() > size;
+    shown.truncate(size);
+    audit(client, actor, Action::ViewAlerts, &shown).await?;
+    audit(client, actor, Action::ViewAlerts, &withheld).await?;
+    Ok((shown.into_iter().map(|(alert, _)| alert).collect(), more))
 }
 
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use crate::{
     record::ingredients::Ingredients,
 };
 use event::teams::Teams;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 /// Agreement files of a site.
 pub const AGREEMENTS_MAX: usize = 1_000;
@@ -17,6 +17,10 @@ pub const AGREEMENTS_MAX: usize = 1_000;
 #[derive(Clone, Debug, Default)]
 pub struct Site {
     pub teams: Teams,
+    /// The organisation whose database each source is, by its ODS code.
+    pub organisations: BTreeMap<String, String>,
+    /// What alerts, and how the record is judged.
+    pub limits: alert::Limits,
     pub agreements: Vec<Agreement>,
     pub ingredients: Ingredients,
 }

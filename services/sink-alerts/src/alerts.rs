@@ -1,21 +1,26 @@
 //! The hook in the views' transaction: what was written is judged, and alerts are raised and withdrawn with it.
 
 use crate::{
-    limits::Limits,
-    read::{self, Keys, Patient},
-    reconcile::{Evaluated, Key, reconcile},
-    routing::recipients,
-    rules::{self, Context, Finding, urgency::Times},
+    read::{self, Keys, Open, Patient},
+    reconcile::{Evaluated, Existing, Key, reconcile},
     write::{self, Routes},
 };
+use alert::{
+    Limits,
+    routing::{self, Reached},
+    rules::{self, Context, Finding, urgency::Times},
+};
+use boot::database::DatabaseFault;
 use deadpool_postgres::Transaction;
-use event::{Body, Micros, PatientEvent, Teams};
+use event::{Body, Micros, PatientEvent, SourcePatient, Teams};
 use sink_views::{Applied, Hook, plan::ObservationRow};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Error;
 
 /// Results that are judged at once after a rebuild.
 const PAGE_ROWS: i64 = 2_000;
+/// ODS codes are shorter.
+const ODS_MAX: usize = 12;
 const HOUR: Micros = 3_600_000_000;
 
 /// The rules of the site, called in each transaction that writes the views.
@@ -23,7 +28,10 @@ const HOUR: Micros = 3_600_000_000;
 pub struct Alerts {
     pub limits: Limits,
     pub teams: Teams,
+    /// The organisation whose database each source is, by its ODS code.
+    pub organisations: BTreeMap<String, String>,
     pub encounter_grace_hours: u32,
+    pub clock: fn() -> Micros,
 }
 
 impl Hook for Alerts {
@@ -73,10 +81,51 @@ impl Alerts {
         if judged.is_empty() {
             return Ok(());
         }
-        let findings = read::findings(transaction, &Keys::of(judged)).await?;
-        let patients: BTreeSet<Patient> =
-            findings.keys().map(|(source, patient, _)| (source.clone(), patient.clone())).collect();
-        let contexts = read::contexts(transaction, &patients, &self.limits).await?;
+        let refused = match self.guarded(transaction, &judged, &existing).await? {
+            None => return Ok(()),
+            Some(refused) => refused,
+        };
+        // One of them is what the database refuses: alone it stands aside, and the others are judged.
+        if let [only] = judged.iter().copied().collect::<Vec<_>>()[..] {
+            return write::refuse(transaction, only, &refused).await;
+        }
+        for key in judged {
+            let own: Vec<Existing> = existing.iter().filter(|alert| alert.key == *key).cloned().collect();
+            if let Some(refused) = self.guarded(transaction, &BTreeSet::from([key]), &own).await? {
+                write::refuse(transaction, key, &refused).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges and writes, or leaves everything as it was if the database refuses something for what it says: then tells
+    /// its fault. Any other error is one.
+    async fn guarded(
+        &self,
+        transaction: &Transaction<'_>,
+        judged: &BTreeSet<&Key>,
+        existing: &[Existing],
+    ) -> Result<Option<DatabaseFault>, Error> {
+        transaction.batch_execute("savepoint alerts").await?;
+        let Err(error) = self.judge(transaction, judged, existing).await else {
+            transaction.batch_execute("release savepoint alerts").await?;
+            return Ok(None);
+        };
+        if !DatabaseFault::is_about_the_data(&error) {
+            return Err(error);
+        }
+        transaction.batch_execute("rollback to savepoint alerts; release savepoint alerts").await?;
+        Ok(Some(error.into()))
+    }
+
+    async fn judge(
+        &self,
+        transaction: &Transaction<'_>,
+        judged: &BTreeSet<&Key>,
+        existing: &[Existing],
+    ) -> Result<(), Error> {
+        let findings = read::findings(transaction, &Keys::of(judged.iter().copied())).await?;
+        let contexts = read::contexts(transaction, &findings, &self.limits, (self.clock)()).await?;
         let nothing = Context::default();
         let results: BTreeMap<Key, Evaluated> = findings
             .into_iter()
@@ -86,7 +135,7 @@ impl Alerts {
                 (key, Evaluated { finding, demands })
             })
             .collect();
-        let changes = reconcile(&results, &existing);
+        let changes = reconcile(&results, existing);
         let mut at: BTreeMap<Patient, Micros> = BTreeMap::new();
         for raise in &changes.raise {
             let patient = &raise.finding.patient;
@@ -98,13 +147,76 @@ impl Alerts {
             let placements = read::placements(transaction, &at, self.grace()).await?;
             for raise in &changes.raise {
                 let Finding { patient, organisation, requester, .. } = raise.finding;
-                let placed =
-                    placements.get(&(patient.source.clone(), patient.id.clone())).map_or(&[][..], Vec::as_slice);
-                let teams = recipients(patient, organisation, requester.as_deref(), placed, &self.teams);
-                routes.insert(raise.id.to_string(), teams);
+                let placed = placements.get(&(patient.source.clone(), patient.id.clone()));
+                let placed = placed.map_or(&[][..], Vec::as_slice);
+                routes.insert(raise.id.to_string(), self.route(patient, organisation, requester.as_deref(), placed));
             }
+            let undated = changes.raise.iter().filter(|raise| raise.finding.times.undated(&self.limits)).count();
+            metrics::counter!("causeway_alerts_undated_total").increment(undated as u64);
         }
         write::changes(transaction, &changes, &routes).await
+    }
+
+    /// Never to nobody; how far it had to look is counted, and said where no team is known.
+    fn route(
+        &self,
+        patient: &SourcePatient,
+        organisation: &str,
+        requester: Option<&str>,
+        placed: &[routing::Placement],
+    ) -> BTreeMap<String, routing::Recipient> {
+        let source = &patient.source;
+        let source_organisation = self.organisations.get(source).map(String::as_str);
+        let from = routing::From { patient, organisation, source_organisation, requester };
+        let (recipients, reached) = routing::recipients(&from, placed, &self.teams);
+        if reached != Reached::Holder {
+            metrics::counter!("causeway_alerts_without_own_team_total", "source" => source.clone(), "to" => reached.as_str())
+                .increment(1);
+        }
+        // An ODS code is neither long nor odd; whatever else stands in its column is not for a log.
+        let code =
+            Some(organisation).filter(|code| code.len() <= ODS_MAX && code.chars().all(|c| c.is_ascii_alphanumeric()));
+        match reached {
+            Reached::Holder | Reached::Source => {}
+            Reached::CatchAll => tracing::warn!(
+                source,
+                organisation = code.unwrap_or("not an ODS code"),
+                "no team is known for an alert's organisation: the site's catch-all answers for it"
+            ),
+            Reached::Nobody => tracing::warn!(
+                source,
+                organisation = code.unwrap_or("not an ODS code"),
+                recipients = recipients.len(),
+                "nobody answers for an alert: site/teams.toml names no catch_all"
+            ),
+        }
+        recipients
+    }
+
+    /// Alerts that stand and went to nobody, as an older version could leave them, are routed now. Tells how many it
+    /// found and how many are left.
+    pub async fn route_forgotten(&self, transaction: &Transaction<'_>) -> Result<(usize, usize), Error> {
+        let forgotten = read::unrouted(transaction, PAGE_ROWS).await?;
+        let now = (self.clock)();
+        let found = forgotten.len();
+        self.route_open(transaction, forgotten, now).await?;
+        let left = if found == 0 { 0 } else { read::unrouted(transaction, PAGE_ROWS).await?.len() };
+        Ok((found, left))
+    }
+
+    async fn route_open(&self, transaction: &Transaction<'_>, open: Vec<Open>, now: Micros) -> Result<(), Error> {
+        if open.is_empty() {
+            return Ok(());
+        }
+        let at: BTreeMap<Patient, Micros> = open.iter().map(|open| (open.patient.clone(), now)).collect();
+        let placements = read::placements(transaction, &at, self.grace()).await?;
+        let mut routes = Routes::new();
+        for Open { alert, patient, organisation, requester } in open {
+            let placed = placements.get(&patient).map_or(&[][..], Vec::as_slice);
+            let patient = SourcePatient { source: patient.0, id: patient.1 };
+            routes.insert(alert, self.route(&patient, &organisation, requester.as_deref(), placed));
+        }
+        write::route(transaction, &routes).await
     }
 
     /// A patient who moves on takes open alerts along: the team they are with now receives them too.
@@ -119,21 +231,9 @@ impl Alerts {
         }
         let moved = read::touched(transaction, &moved, &[]).await?;
         let open = read::open(transaction, &moved).await?;
-        if open.is_empty() {
-            return Ok(());
-        }
         let decided = applied.relinked.iter().map(|relinked| relinked.link.decided_at);
         let now = applied.committed_at.into_iter().chain(decided).max().unwrap_or_default();
-        let at: BTreeMap<Patient, Micros> = open.iter().map(|(_, patient)| (patient.clone(), now)).collect();
-        let placements = read::placements(transaction, &at, self.grace()).await?;
-        let mut routes = Routes::new();
-        for (alert, patient) in open {
-            let Some(placed) = placements.get(&patient) else { continue };
-            let patient = event::SourcePatient { source: patient.0, id: patient.1 };
-            // No organisation: teams that were told for want of others are not told again.
-            routes.insert(alert, recipients(&patient, "", None, placed, &self.teams));
-        }
-        write::route(transaction, &routes).await
+        self.route_open(transaction, open, now).await
     }
 
     /// Patients about whom something changed that their results are judged by.
@@ -153,27 +253,17 @@ impl Alerts {
     fn may_alert(&self, row: &ObservationRow) -> bool {
         let Body::Observation(it) = &row.event.body else { return false };
         let finding = Finding {
-            patient: row.event.patient.clone(),
-            record: String::new(),
-            organisation: String::new(),
-            event_id: String::new(),
-            version: String::new(),
             times: Times { committed_at: row.event.committed_at, ..Times::default() },
             effective_at: row.event.effective_at,
-            code_text: String::new(),
             analyte: it.analyte.clone(),
             comparator: it.value.comparator,
             number: it.value.number,
-            unit: None,
-            text: None,
             canonical: it.value.canonical.as_ref().map(|canonical| (canonical.number, canonical.unit.clone())),
             range_low: it.range_low,
             range_high: it.range_high,
             flag: it.flag.clone(),
             unchecked: it.unchecked.clone(),
-            requester: None,
-            unknown_status: None,
-            birth_date: None,
+            ..Finding::of(row.event.patient.clone(), String::new())
         };
         rules::may_alert(&finding, &self.limits)
     }

@@ -6,7 +6,7 @@
 //! its own connection. When it takes over it first reads the end of the topic: what the one before
 //! delivered but could not delete any more is deleted now, not delivered again.
 
-use crate::{Alerting, AlertsError};
+use crate::{Alerting, Alerts, AlertsError};
 use boot::{Stop, database, health::Part};
 use change_log::{Kept, TopicSpec, Versions, frame};
 use event::{AlertChange, PatientAlert, SourcePatient, avro};
@@ -16,7 +16,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     producer::{FutureProducer, FutureRecord},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, Row};
 
@@ -27,6 +27,8 @@ pub const BATCH_ROWS_MAX: i64 = 500;
 const TAIL_RECORDS: i64 = 4 * BATCH_ROWS_MAX;
 /// How long to sleep without a notification: one may be lost with its connection.
 const POLL: Duration = Duration::from_secs(1);
+/// How often to look for open alerts that went to nobody.
+const FORGOTTEN_EVERY: Duration = Duration::from_secs(60);
 const LOCK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,7 +43,7 @@ const OUTBOX: &str = "select o.id, o.alert::text, o.change, a.source, a.patient,
     from (select * from alert.outbox order by id limit $1) o join alert.alert a on a.id = o.alert order by o.id";
 
 /// One attempt: until the stop signal or an error.
-pub async fn attempt(alerting: &Alerting, part: &Part, stop: &Stop) -> Result<(), AlertsError> {
+pub async fn attempt(alerting: &Alerting, hook: &Alerts, part: &Part, stop: &Stop) -> Result<(), AlertsError> {
     let world = &alerting.world;
     change_log::topics::ensure(&world.kafka, &[TopicSpec::new(TOPIC, 1, Kept::Forever)]).await?;
     let topic = world.kafka.topic(TOPIC);
@@ -65,7 +67,12 @@ pub async fn attempt(alerting: &Alerting, part: &Part, stop: &Stop) -> Result<()
     let deliverer = Deliverer { client, producer, topic, schema };
     deliverer.forget_delivered(alerting).await?;
     part.ready();
+    let mut looked: Option<Instant> = None;
     loop {
+        if looked.is_none_or(|at| at.elapsed() >= FORGOTTEN_EVERY) {
+            forgotten(alerting, hook).await?;
+            looked = Some(Instant::now());
+        }
         while deliverer.deliver().await? > 0 {}
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -73,6 +80,19 @@ pub async fn attempt(alerting: &Alerting, part: &Part, stop: &Stop) -> Result<()
             () = tokio::time::sleep(POLL) => {}
         }
     }
+}
+
+/// Looks for open alerts that went to nobody: none may be.
+async fn forgotten(alerting: &Alerting, hook: &Alerts) -> Result<(), AlertsError> {
+    let mut client = alerting.world.pool.get().await.map_err(sink_views::ViewsError::from)?;
+    let transaction = client.transaction().await?;
+    let (found, left) = hook.route_forgotten(&transaction).await?;
+    transaction.commit().await?;
+    metrics::gauge!("causeway_alerts_without_recipient").set(f64::from(u32::try_from(left).unwrap_or(u32::MAX)));
+    if found > 0 {
+        tracing::warn!(found, left, "open alerts went to no team; they have been routed again");
+    }
+    Ok(())
 }
 
 async fn lead(client: &Client) -> Result<bool, AlertsError> {
@@ -122,7 +142,10 @@ impl Deliverer {
             metrics::gauge!("causeway_alerts_outbox_rows").set(0.0);
             return Ok(0);
         }
-        let alerts = rows.iter().map(alert).collect::<Result<Vec<PatientAlert>, AlertsError>>()?;
+        let (alerts, foreign) = told(&rows);
+        if !foreign.is_empty() {
+            self.refuse(&foreign).await?;
+        }
         let depth = u32::try_from(alerts.len()).unwrap_or(u32::MAX);
         metrics::gauge!("causeway_alerts_outbox_rows").set(f64::from(depth));
         let mut sent = Vec::with_capacity(alerts.len());
@@ -143,7 +166,20 @@ impl Deliverer {
         let ids: Vec<i64> = alerts.iter().map(|alert| alert.id).collect();
         self.client.execute("delete from alert.outbox where id = any($1)", &[&ids]).await?;
         metrics::counter!("causeway_alert_changes_delivered_total").increment(ids.len() as u64);
-        Ok(ids.len())
+        Ok(rows.len())
+    }
+
+    /// Changes that this version does not know stand aside, and the rest goes on.
+    async fn refuse(&self, ids: &[i64]) -> Result<(), AlertsError> {
+        let sql = "with gone as (delete from alert.outbox where id = any($1) returning alert, change) \
+            insert into alert.refused (alert, change, reason) select alert, change, 'a change that is not known' from gone";
+        self.client.execute(sql, &[&ids]).await?;
+        metrics::counter!("causeway_alerts_refused_total", "what" => "change").increment(ids.len() as u64);
+        tracing::error!(
+            changes = ids.len(),
+            "changes of alerts are not known to this version; they stand in alert.refused"
+        );
+        Ok(())
     }
 
     /// Deletes what the end of the topic shows to be delivered.
@@ -194,18 +230,29 @@ fn tail(kafka: &rdkafka::ClientConfig, topic: &str) -> Result<Vec<Vec<u8>>, Aler
     }
 }
 
-fn alert(row: &Row) -> Result<PatientAlert, AlertsError> {
-    let change: &str = row.get(2);
-    let change = AlertChange::parse(change).ok_or_else(|| AlertsError::UnknownChange(change.to_owned()))?;
+/// What the rows tell, and the ids of those that tell nothing we know.
+fn told(rows: &[Row]) -> (Vec<PatientAlert>, Vec<i64>) {
+    let (mut alerts, mut foreign) = (Vec::new(), Vec::new());
+    for row in rows {
+        match alert(row) {
+            Some(alert) => alerts.push(alert),
+            None => foreign.push(row.get(0)),
+        }
+    }
+    (alerts, foreign)
+}
+
+fn alert(row: &Row) -> Option<PatientAlert> {
+    let change = AlertChange::parse(row.get(2))?;
     // The alert may have gone further since.
     let state = match change {
         AlertChange::Raised => "new".to_owned(),
         AlertChange::Seen | AlertChange::Acknowledged | AlertChange::Withdrawn => change.as_str().to_owned(),
         AlertChange::Routed => row.get(8),
     };
-    Ok(PatientAlert {
+    Some(PatientAlert {
         id: row.get(0),
-        alert: row.get::<_, &str>(1).parse().unwrap_or_default(),
+        alert: row.get::<_, &str>(1).parse().ok()?,
         change,
         patient: SourcePatient { source: row.get(3), id: row.get(4) },
         teams: row.get(10),

@@ -20,8 +20,6 @@ pub enum AlertsError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Topic(#[from] TopicError),
-    #[error("an outbox row names the change `{0}`, which this version does not know")]
-    UnknownChange(String),
     #[error("the deliverer lost its connection")]
     Disconnected,
     #[error("a background task ended early")]
@@ -38,7 +36,7 @@ impl AlertsError {
     pub fn worth_retrying(&self) -> bool {
         match self {
             Self::Views(error) => error.worth_retrying(),
-            Self::Database(_) | Self::Kafka(_) | Self::Disconnected | Self::Background | Self::UnknownChange(_) => true,
+            Self::Database(_) | Self::Kafka(_) | Self::Disconnected | Self::Background => true,
             Self::Connect(_) => false,
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),

@@ -11,24 +11,22 @@ mod alerts;
 mod database;
 mod deliver;
 mod error;
-pub mod limits;
 mod read;
 pub mod reconcile;
-pub mod routing;
-pub mod rules;
 mod settings;
 mod write;
 
+pub use alert::Limits;
 pub use alerts::Alerts;
 pub use database::migrate;
 pub use deliver::TOPIC;
 pub use error::AlertsError;
-pub use limits::Limits;
 pub use settings::Settings;
 
 use boot::{Stop, database::DatabaseSettings, health::Health, restart::until_stopped};
 use event::Teams;
 use sink_views::World;
+use std::collections::BTreeMap;
 
 /// What the alerts work with.
 #[derive(Clone)]
@@ -37,6 +35,8 @@ pub struct Alerting {
     /// For a connection that listens, which a pool cannot.
     pub database: DatabaseSettings,
     pub teams: Teams,
+    /// The organisation whose database each source is, by its ODS code.
+    pub organisations: BTreeMap<String, String>,
     pub limits: Limits,
 }
 
@@ -54,12 +54,16 @@ pub async fn run(
     let hook = Alerts {
         limits: alerting.limits.clone(),
         teams: alerting.teams.clone(),
+        organisations: alerting.organisations.clone(),
         encounter_grace_hours: settings.encounter_grace_hours,
+        clock: || jiff::Timestamp::now().as_microsecond(),
     };
     let writing = async {
-        sink_views::run(views, alerting.world.clone(), hook, &health, stop.clone()).await.map_err(AlertsError::from)
+        sink_views::run(views, alerting.world.clone(), hook.clone(), &health, stop.clone())
+            .await
+            .map_err(AlertsError::from)
     };
-    let attempt = || deliver::attempt(&alerting, &part, &stop);
+    let attempt = || deliver::attempt(&alerting, &hook, &part, &stop);
     let delivering = until_stopped(&part, &stop, AlertsError::worth_retrying, attempt);
     tokio::try_join!(writing, delivering).map(|((), ())| ())
 }

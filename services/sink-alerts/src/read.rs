@@ -1,14 +1,20 @@
 //! What the rules need to see of the record: set by set, in the transaction that has just written it.
 
-use crate::{
-    limits::Limits,
-    reconcile::{Existing, Key},
+use crate::reconcile::{Existing, Key};
+use alert::{
+    Limits,
     routing::{Placement, Whereabouts},
-    rules::{Companion, Context, Finding, Known, urgency::Times},
+    rules::{
+        Context, Finding, Known,
+        urgency::{self, Learned, Times, Urgency},
+    },
 };
 use deadpool_postgres::Transaction;
 use event::{Comparator, Micros, SourcePatient};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 use tokio_postgres::{Error, Row};
 
 /// Results of one analyte that are read of one person's history.
@@ -40,27 +46,35 @@ fn unzip<'a>(patients: impl IntoIterator<Item = &'a Patient>) -> (Vec<&'a str>, 
     patients.into_iter().map(|(source, patient)| (source.as_str(), patient.as_str())).unzip()
 }
 
-const FINDINGS: &str = "select o.source, o.patient, o.record, o.organisation, o.event_id, o.version, o.snapshot, \
+/// What a finding is made of: `o` is the result, `p` its patient.
+const COLUMNS: &str = "o.source, o.patient, o.record, o.organisation, o.event_id, o.version, o.snapshot, o.reread, \
         (extract(epoch from o.committed_at) * 1000000)::int8, (extract(epoch from o.entered_at) * 1000000)::int8, \
         (extract(epoch from o.authorised_at) * 1000000)::int8, (extract(epoch from o.effective_at) * 1000000)::int8, \
         o.code_text, o.analyte, o.comparator, o.number::text, o.unit, o.value_text, o.canonical_number::text, \
-        o.canonical_unit, o.range_low::text, o.range_high::text, o.flag, o.unchecked, o.requester, \
-        p.birth_date - date '1970-01-01', case o.status when 'unknown' then coalesce(o.status_text, '') end \
-    from unnest($1::text[], $2::text[], $3::text[]) as k (source, patient, record) \
-    join record.observation o using (source, patient, record) \
-    left join record.patient p on p.source = o.source and p.patient = o.patient \
-    where not o.retracted";
+        o.canonical_unit, o.range_low::text, o.range_high::text, o.flag, o.unchecked, o.comment, o.status, o.requester, \
+        p.birth_date - date '1970-01-01', o.confidential or coalesce(p.confidential or p.retracted, false), \
+        case o.status when 'unknown' then coalesce(o.status_text, '') end";
+/// How many those are.
+const COLUMNS_COUNT: usize = 30;
+
+static FINDINGS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "select {COLUMNS} from unnest($1::text[], $2::text[], $3::text[]) as k (source, patient, record) \
+         join record.observation o using (source, patient, record) \
+         left join record.patient p on p.source = o.source and p.patient = o.patient \
+         where not o.retracted"
+    )
+});
 
 /// The results that are not retracted.
 pub async fn findings(transaction: &Transaction<'_>, keys: &Keys<'_>) -> Result<BTreeMap<Key, Finding>, Error> {
-    let statement = transaction.prepare_cached(FINDINGS).await?;
+    let statement = transaction.prepare_cached(&FINDINGS).await?;
     let rows = transaction.query(&statement, &[&keys.sources, &keys.patients, &keys.records]).await?;
     Ok(rows.iter().map(|row| ((row.get(0), row.get(1), row.get(2)), finding(row))).collect())
 }
 
 fn finding(row: &Row) -> Finding {
     let number = |column: usize| row.get::<_, Option<&str>>(column).and_then(|text| text.parse().ok());
-    let unit: Option<String> = row.get(18);
     Finding {
         patient: SourcePatient { source: row.get(0), id: row.get(1) },
         record: row.get(2),
@@ -69,77 +83,97 @@ fn finding(row: &Row) -> Finding {
         version: row.get(5),
         times: Times {
             snapshot: row.get(6),
-            committed_at: row.get(7),
-            entered_at: row.get(8),
-            authorised_at: row.get(9),
+            reread: row.get(7),
+            committed_at: row.get(8),
+            entered_at: row.get(9),
+            authorised_at: row.get(10),
         },
-        effective_at: row.get(10),
-        code_text: row.get::<_, Option<String>>(11).unwrap_or_default(),
-        analyte: row.get(12),
-        comparator: row.get::<_, Option<&str>>(13).and_then(Comparator::parse),
-        number: number(14),
-        unit: row.get(15),
-        text: row.get(16),
-        canonical: number(17).zip(unit),
-        range_low: number(19),
-        range_high: number(20),
-        flag: row.get(21),
-        unchecked: row.get(22),
-        requester: row.get(23),
-        birth_date: row.get(24),
-        unknown_status: row.get(25),
+        effective_at: row.get(11),
+        code_text: row.get::<_, Option<String>>(12).unwrap_or_default(),
+        analyte: row.get(13),
+        comparator: row.get::<_, Option<&str>>(14).and_then(Comparator::parse),
+        number: number(15),
+        unit: row.get(16),
+        text: row.get(17),
+        canonical: number(18).zip(row.get(19)),
+        range_low: number(20),
+        range_high: number(21),
+        flag: row.get(22),
+        unchecked: row.get(23),
+        comment: row.get(24),
+        status: row.get(25),
+        requester: row.get(26),
+        birth_date: row.get(27),
+        confidential: row.get(28),
+        unknown_status: row.get(29),
     }
 }
 
-const KNOWN: &str = "select distinct on (g.source, g.patient) g.source, g.patient, c.source, \
+const KNOWN: &str = "select distinct on (g.source, g.patient) g.source, g.patient, c.source, c.organisation, \
+        c.confidential or coalesce(p.confidential or p.retracted, false), \
         (extract(epoch from greatest(c.committed_at, g.linked_at)) * 1000000)::int8 \
     from alert.linked($1, $2) g \
     join record.condition c on c.source = g.via_source and c.patient = g.via_patient \
+    left join record.patient p on p.source = c.source and p.patient = c.patient \
     where c.snomed = any($3) and c.active and not c.retracted \
     order by g.source, g.patient, greatest(c.committed_at, g.linked_at), c.source";
 
-const HISTORY: &str = "select source, patient, via_source, record, analyte, comparator, canonical_number::text, \
-        canonical_unit, (extract(epoch from taken_at) * 1000000)::int8 \
-    from (select g.source, g.patient, g.via_source, o.record, o.analyte, o.comparator, o.canonical_number, \
-            o.canonical_unit, coalesce(o.effective_at, o.committed_at) as taken_at, \
-            row_number() over (partition by g.source, g.patient, o.analyte \
-                order by coalesce(o.effective_at, o.committed_at) desc, g.via_source, o.record) as nth \
-        from alert.linked($1, $2) g \
-        join record.observation o on o.source = g.via_source and o.patient = g.via_patient \
-        where o.analyte = any($3) and not o.retracted and o.canonical_number is not null) results \
-    where nth <= $4 order by source, patient, taken_at desc, record";
+static HISTORY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "select {COLUMNS}, o.for_source, o.for_patient \
+         from (select g.source as for_source, g.patient as for_patient, o.*, \
+                 coalesce(o.effective_at, o.committed_at) as taken_at, \
+                 row_number() over (partition by g.source, g.patient, o.analyte \
+                     order by coalesce(o.effective_at, o.committed_at) desc, g.via_source, o.record) as nth \
+             from alert.linked($1, $2) g \
+             join record.observation o on o.source = g.via_source and o.patient = g.via_patient \
+             where o.analyte = any($3) and not o.retracted and o.canonical_number is not null) o \
+         left join record.patient p on p.source = o.source and p.patient = o.patient \
+         where o.nth <= $4 order by o.for_source, o.for_patient, o.taken_at desc, o.record"
+    )
+});
 
-/// What is known of each patient's person. Patients of whom nothing is known are left out.
+/// What is known of the person of each patient with a finding.
 pub async fn contexts(
     transaction: &Transaction<'_>,
-    patients: &BTreeSet<Patient>,
+    findings: &BTreeMap<Key, Finding>,
     limits: &Limits,
+    now: Micros,
 ) -> Result<BTreeMap<Patient, Context>, Error> {
-    let (sources, ids) = unzip(patients);
+    let patient = |key: &Key| (key.0.clone(), key.1.clone());
+    let mut contexts: BTreeMap<Patient, Context> =
+        findings.keys().map(|key| (patient(key), Context { now, ..Context::default() })).collect();
+    let (sources, ids) = unzip(contexts.keys());
     let statement = transaction.prepare_cached(KNOWN).await?;
-    let rows = transaction.query(&statement, &[&sources, &ids, &limits.addisons.snomed]).await?;
-    let mut contexts: BTreeMap<Patient, Context> = BTreeMap::new();
-    for row in rows {
-        let known = Known { source: row.get(2), known_at: row.get(3) };
-        contexts.insert((row.get(0), row.get(1)), Context { addisons: Some(known), history: Vec::new() });
+    for row in transaction.query(&statement, &[&sources, &ids, &limits.addisons.snomed]).await? {
+        if let Some(context) = contexts.get_mut(&(row.get(0), row.get(1))) {
+            context.addisons = Some(Known {
+                source: row.get(2),
+                organisation: row.get(3),
+                confidential: row.get(4),
+                known_at: row.get(5),
+            });
+        }
     }
-    if contexts.is_empty() {
+    // Others are read only where they bear on something: signs beside signs, and what may have overtaken a late result.
+    let is_late = |finding: &Finding| {
+        let learned = Learned { known_at: finding.times.committed_at, at: now, overtaken: false };
+        urgency::of(&finding.times, &learned, limits) == Some(Urgency::Late)
+    };
+    let late = findings.iter().filter(|(_, finding)| is_late(finding)).map(|(key, _)| patient(key));
+    let known = contexts.iter().filter(|(_, context)| context.addisons.is_some()).map(|(patient, _)| patient.clone());
+    let wanted: BTreeSet<Patient> = known.chain(late).collect();
+    if wanted.is_empty() {
         return Ok(contexts);
     }
-    let (sources, ids) = unzip(contexts.keys());
-    let statement = transaction.prepare_cached(HISTORY).await?;
-    let rows = transaction.query(&statement, &[&sources, &ids, &limits.signals(), &HISTORY_MAX]).await?;
-    for row in rows {
-        let number = row.get::<_, &str>(6).parse().ok();
-        if let (Some(context), Some(number)) = (contexts.get_mut(&(row.get(0), row.get(1))), number) {
-            context.history.push(Companion {
-                source: row.get(2),
-                record: row.get(3),
-                analyte: row.get(4),
-                comparator: row.get::<_, Option<&str>>(5).and_then(Comparator::parse),
-                canonical: (number, row.get::<_, Option<String>>(7).unwrap_or_default()),
-                taken_at: row.get(8),
-            });
+    let mut analytes: BTreeSet<&str> = limits.signals().into_iter().collect();
+    analytes.extend(findings.values().filter_map(|finding| finding.analyte.as_deref()));
+    let analytes: Vec<&str> = analytes.into_iter().collect();
+    let (sources, ids) = unzip(&wanted);
+    let statement = transaction.prepare_cached(&HISTORY).await?;
+    for row in transaction.query(&statement, &[&sources, &ids, &analytes, &HISTORY_MAX]).await? {
+        if let Some(context) = contexts.get_mut(&(row.get(COLUMNS_COUNT), row.get(COLUMNS_COUNT + 1))) {
+            context.history.push(finding(&row));
         }
     }
     Ok(contexts)
@@ -248,19 +282,44 @@ pub async fn placements(
     Ok(found)
 }
 
-/// Alerts that somebody still has to take notice of.
-const OPEN: &str = "select a.id::text, a.source, a.patient \
-    from unnest($1::text[], $2::text[]) as p (source, patient) \
-    join alert.alert a using (source, patient) where a.state in ('new', 'seen')";
+/// An alert that somebody still has to take notice of, with what says where it belongs.
+pub struct Open {
+    pub alert: String,
+    pub patient: Patient,
+    pub organisation: String,
+    pub requester: Option<String>,
+}
 
-pub async fn open(
-    transaction: &Transaction<'_>,
-    patients: &BTreeSet<Patient>,
-) -> Result<Vec<(String, Patient)>, Error> {
+fn open_alert(row: &Row) -> Open {
+    Open {
+        alert: row.get(0),
+        patient: (row.get(1), row.get(2)),
+        organisation: row.get::<_, Option<String>>(3).unwrap_or_default(),
+        requester: row.get(4),
+    }
+}
+
+const OPEN: &str = "select a.id::text, a.source, a.patient, o.organisation, o.requester \
+    from unnest($1::text[], $2::text[]) as p (source, patient) \
+    join alert.alert a using (source, patient) \
+    left join record.observation o using (source, patient, record) where a.state in ('new', 'seen')";
+
+pub async fn open(transaction: &Transaction<'_>, patients: &BTreeSet<Patient>) -> Result<Vec<Open>, Error> {
     let (sources, ids) = unzip(patients);
     let statement = transaction.prepare_cached(OPEN).await?;
     let rows = transaction.query(&statement, &[&sources, &ids]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
+    Ok(rows.iter().map(open_alert).collect())
+}
+
+const UNROUTED: &str = "select a.id::text, a.source, a.patient, o.organisation, o.requester from alert.alert a \
+    left join record.observation o using (source, patient, record) \
+    where a.state in ('new', 'seen') and not exists (select from alert.recipient r where r.alert = a.id) \
+    order by a.id limit $1";
+
+/// Open alerts that went to nobody.
+pub async fn unrouted(transaction: &Transaction<'_>, rows_max: i64) -> Result<Vec<Open>, Error> {
+    let rows = transaction.query(UNROUTED, &[&rows_max]).await?;
+    Ok(rows.iter().map(open_alert).collect())
 }
 
 const PAGE: &str = "select o.source, o.patient, o.record from record.observation o \

@@ -1,7 +1,7 @@
 //! What has to change so that the alerts that stand are those that the record asks for.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use crate::rules::{Demand, Finding, Rule, urgency::Urgency};
+use alert::rules::{Demand, Finding, Rule, urgency::Urgency};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
@@ -143,7 +143,6 @@ pub fn fingerprint(rule: Rule, (source, patient, record): &Key, version: &str, r
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::urgency::Times;
     use event::SourcePatient;
     use serde_json::Value;
 
@@ -154,29 +153,8 @@ mod tests {
     /// A result of version `v2` that asks for these rules.
     fn result(rules: &[Rule], urgency: Option<Urgency>) -> BTreeMap<Key, Evaluated> {
         let demand = |rule: &Rule| Demand { rule: *rule, urgency, headline: "new words".into(), detail: Value::Null };
-        let finding = Finding {
-            patient: SourcePatient { source: "stmarys".into(), id: "1".into() },
-            record: "result/1".into(),
-            version: "v2".into(),
-            organisation: String::new(),
-            event_id: String::new(),
-            times: Times::default(),
-            effective_at: None,
-            code_text: String::new(),
-            analyte: None,
-            comparator: None,
-            number: None,
-            unit: None,
-            text: None,
-            canonical: None,
-            range_low: None,
-            range_high: None,
-            flag: None,
-            unchecked: None,
-            requester: None,
-            unknown_status: None,
-            birth_date: None,
-        };
+        let patient = SourcePatient { source: "stmarys".into(), id: "1".into() };
+        let finding = Finding { version: "v2".into(), ..Finding::of(patient, "result/1".into()) };
         BTreeMap::from([(key(), Evaluated { finding, demands: rules.iter().map(demand).collect() })])
     }
 

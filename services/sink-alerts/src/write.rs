@@ -1,9 +1,8 @@
 //! Raises and withdraws, set by set. Each change of an alert goes into the outbox with it.
 
-use crate::{
-    reconcile::{Changes, Raise, Reason},
-    routing::Recipient,
-};
+use crate::reconcile::{Changes, Key, Raise, Reason};
+use alert::routing::Recipient;
+use boot::database::DatabaseFault;
 use deadpool_postgres::Transaction;
 use event::Micros;
 use std::{
@@ -143,6 +142,22 @@ pub async fn route(transaction: &Transaction<'_>, routes: &Routes) -> Result<(),
         let statement = transaction.prepare_cached(sql).await?;
         transaction.execute(&statement, &[&told]).await?;
     }
+    Ok(())
+}
+
+/// A result that could not be judged. The reason is the fault's code, never a value.
+pub async fn refuse(
+    transaction: &Transaction<'_>,
+    (source, patient, record): &Key,
+    fault: &DatabaseFault,
+) -> Result<(), Error> {
+    let reason = fault.code().map_or("unknown", |code| code.code());
+    let sql = "insert into alert.refused (source, patient, record, reason) values ($1, $2, $3, $4) \
+        on conflict (source, patient, record) where record is not null \
+        do update set reason = excluded.reason, refused_at = clock_timestamp()";
+    transaction.execute(sql, &[source, patient, record, &reason]).await?;
+    metrics::counter!("causeway_alerts_refused_total", "what" => "result").increment(1);
+    tracing::error!(source, sqlstate = reason, "a result could not be judged for alerts; it stands in alert.refused");
     Ok(())
 }
 

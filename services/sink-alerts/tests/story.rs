@@ -51,7 +51,9 @@ impl Site {
         let hook = Alerts {
             limits: Limits::parse(include_str!("../../../site/alerts.toml")).expect("limits"),
             teams: Teams::parse(include_str!("../../../site/teams.toml")).expect("teams"),
+            organisations: organisations(),
             encounter_grace_hours: 72,
+            clock: || NOW,
         };
         Self { pool, hook, log: Vec::new(), _server: server, folder }
     }
@@ -107,6 +109,10 @@ impl Site {
         let client = self.pool.get().await.expect("a connection");
         client.query_one(sql, &[]).await.expect("one row").get(0)
     }
+}
+
+fn organisations() -> std::collections::BTreeMap<String, String> {
+    [("riverside", "R1V01"), ("stmarys", "RSM01")].map(|(source, code)| (source.to_owned(), code.to_owned())).into()
 }
 
 fn david_at(source: &str) -> SourcePatient {
@@ -300,6 +306,7 @@ async fn old_results_and_the_go_live_do_not_page_and_a_move_takes_alerts_along()
         site.alerts().await.iter().map(|alert| alert.split(' ').take(4).collect::<Vec<_>>().join(" ")).collect();
     let want = ["1 new paged", "2 new late", "4 new listed"].map(|told| format!("critical-limit result/{told}"));
     assert_eq!(urgencies, want);
+    late_by_whatever_path(&mut site, at).await;
 
     site.one::<Option<String>>(
         "select alert.acknowledge(id, 'amy', 'stmarys-ed') from alert.alert where record = 'result/1'",
@@ -309,6 +316,77 @@ async fn old_results_and_the_go_live_do_not_page_and_a_move_takes_alerts_along()
     let told = site.alerts().await;
     assert!(told[1].contains("stmarys-endocrinology"), "open alerts go along: {told:?}");
     assert!(!told[0].contains("stmarys-endocrinology"), "acknowledged ones do not: {told:?}");
+    an_alert_never_goes_to_nobody(&mut site).await;
+    what_the_database_refuses_stands_aside(&mut site).await;
+}
+
+/// First seen by a snapshot that reads a table again, or overtaken, or without a time of its own.
+async fn late_by_whatever_path(site: &mut Site, at: impl Fn(i64, u64, &str) -> PatientEvent) {
+    let reread = |event| PatientEvent { snapshot: true, reread: true, ..event };
+    let undated = |mut event: PatientEvent| {
+        if let Body::Observation(it) = &mut event.body {
+            it.authorised_at = None;
+        }
+        event
+    };
+    let taken = |hours: i64, event| PatientEvent { effective_at: Some(NOW - hours * HOUR), ..event };
+    site.events(vec![
+        reread(at(1, 30, "result/a")),
+        reread(at(3, 31, "result/b")),
+        reread(at(73, 32, "result/c")),
+        reread(undated(at(1, 33, "result/d"))),
+    ])
+    .await;
+    site.events(vec![taken(2, event("stmarys", 34, "result/e", result("glucose", "5.0")))]).await;
+    site.events(vec![taken(1, at(3, 35, "result/f")), taken(3, at(3, 36, "result/g"))]).await;
+    let urgencies = "select string_agg(right(record, 1) || ' ' || urgency, ', ' order by record) \
+        from alert.alert where record ~ '[a-z]$'";
+    let want = "a paged, b late, d listed, f late, g listed";
+    assert_eq!(site.one::<String>(urgencies).await, want);
+}
+
+/// A hub's result, that of a source nobody knows, and an alert that an older version left to nobody.
+async fn an_alert_never_goes_to_nobody(site: &mut Site) {
+    let of = |source: &str, record: &str, commit| {
+        let mut event = event(source, commit, record, result("glucose", "1.9"));
+        event.patient.id = "left".into();
+        event.organisation = "Y0001".into();
+        if let Body::Observation(it) = &mut event.body {
+            it.requester = None;
+        }
+        event
+    };
+    site.events(vec![of("riverside", "hub/1", 40), of("elsewhere", "hub/2", 41)]).await;
+    let teams = "select string_agg(a.record || ' ' || r.team, ', ' order by a.record, r.team) \
+        from alert.alert a join alert.recipient r on r.alert = a.id where a.record like 'hub/%'";
+    let want = "hub/1 riverside, hub/2 stmarys-amu";
+    assert_eq!(site.one::<String>(teams).await, want);
+    let mut client = site.pool.get().await.expect("a connection");
+    client.execute("delete from alert.recipient", &[]).await.expect("deleted");
+    let open: i64 = site.one("select count(*) from alert.alert where state in ('new', 'seen')").await;
+    let transaction = client.transaction().await.expect("begun");
+    let (found, left) = site.hook.route_forgotten(&transaction).await.expect("routed");
+    transaction.commit().await.expect("committed");
+    assert_eq!((i64::try_from(found).expect("few"), left), (open, 0));
+    assert_eq!(site.one::<String>(teams).await, want);
+}
+
+/// One result that cannot be judged keeps neither the record nor the alerts beside it.
+async fn what_the_database_refuses_stands_aside(site: &mut Site) {
+    let client = site.pool.get().await.expect("a connection");
+    let poison = "create function alert.poison() returns trigger language plpgsql as $$ begin
+            if new.record = 'result/poison' then raise exception 'no' using errcode = '22023'; end if;
+            return new;
+        end $$;
+        create trigger poison before insert on alert.alert for each row execute function alert.poison()";
+    client.batch_execute(poison).await.expect("a trigger");
+    let critical = |commit, record: &str| event("stmarys", commit, record, result("glucose", "1.8"));
+    site.events(vec![critical(50, "result/poison"), critical(51, "result/sound"), critical(52, "result/well")]).await;
+    let told = "select string_agg(o.record || coalesce(' ' || a.state, '') || coalesce(' ' || r.reason, ''), ', ' order by o.record)
+        from record.observation o left join alert.alert a using (source, patient, record)
+        left join alert.refused r using (source, patient, record)
+        where o.record in ('result/poison', 'result/sound', 'result/well')";
+    assert_eq!(site.one::<String>(told).await, "result/poison 22023, result/sound new, result/well new");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,9 @@ use tokio_postgres::error::SqlState;
 /// the server's state. Of any other (data exceptions, violated constraints, what functions raise) the code has to do.
 const CLASSES_TOLD: &[&str] = &["08", "0A", "25", "26", "28", "34", "3D", "3F", "40", "42", "53", "55", "57", "58"];
 
+/// Classes that refuse the rows themselves.
+const REFUSED: &[&str] = &["22", "23", "54"];
+
 /// A database's refusal, or its absence. It never holds a detail, a hint or a context.
 #[derive(Debug, thiserror::Error)]
 #[error("{told}")]
@@ -51,7 +54,12 @@ impl DatabaseFault {
 
     /// The rows themselves are refused: data exception, integrity violation, limit exceeded.
     pub fn about_the_data(&self) -> bool {
-        self.is_of(&["22", "23", "54"])
+        self.is_of(REFUSED)
+    }
+
+    /// The same of an error that has yet to become a fault.
+    pub fn is_about_the_data(error: &tokio_postgres::Error) -> bool {
+        error.code().is_some_and(|code| REFUSED.iter().any(|class| code.code().starts_with(class)))
     }
 }
 

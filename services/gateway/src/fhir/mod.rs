@@ -1,6 +1,7 @@
 //! FHIR R4: `Patient` and `Observation`, read and search, under the same decisions and audit as the pages.
 
 mod capability;
+mod interpreted;
 pub mod resources;
 pub mod search;
 
@@ -11,7 +12,7 @@ use crate::{
     audit::{self, Subject},
     database,
     page::patient::decide_and_audit,
-    record::{self, PERSONS_MAX, Person, clinical},
+    record::{self, PERSONS_MAX, Person, clinical, judged},
 };
 use axum::{
     Router,
@@ -359,7 +360,9 @@ pub async fn observation(
     };
     transaction.commit().await?;
     let row = row.ok_or(Problem::NotFound)?;
-    Ok(fhir(StatusCode::OK, &resources::observation(person.id, &clinical::observation(&row))))
+    let birth_date = judged::birth_date(&person, &decision);
+    let row = clinical::observation(&row);
+    Ok(fhir(StatusCode::OK, &interpreted::observation(person.id, &row, birth_date, &app.site.limits)))
 }
 
 /// A person's results, newest first.
@@ -452,7 +455,9 @@ async fn search_observations(app: &Shared, signed: &Signed, asked: &Asked<'_>) -
         None
     };
     transaction.commit().await?;
-    let entries = rows.iter().map(|row| resources::observation(id, &clinical::observation(row))).collect();
+    let birth_date = judged::birth_date(&person, &decision);
+    let entry = |row| interpreted::observation(id, &clinical::observation(row), birth_date, &app.site.limits);
+    let entries = rows.iter().map(entry).collect();
     let mut bundle = resources::bundle(&asked.base(), total, entries, &links(&search, "Observation", page, total));
     // What and how much is not said.
     match absence {

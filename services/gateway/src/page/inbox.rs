@@ -54,7 +54,6 @@ struct InboxPage {
     filter_name: &'static str,
     alerts: Vec<View>,
     withdrawn: Vec<View>,
-    withheld: bool,
     newer: Option<i64>,
     older: Option<i64>,
     /// The live stream goes on after this.
@@ -84,6 +83,8 @@ pub struct View {
     pub nhs: Option<String>,
     pub link: Option<String>,
     pub from: String,
+    /// Why the reader's team has it, where that is not to be expected.
+    pub why: Option<&'static str>,
     pub resulted: Option<(String, String)>,
     pub raised: (String, String, String),
     pub withdrawn_reason: Option<String>,
@@ -100,6 +101,20 @@ pub fn rule_words(rule: &str) -> &'static str {
         "unchecked" => "Could not be checked",
         "adrenal-crisis" => "Possible adrenal crisis",
         _ => "Alert",
+    }
+}
+
+/// Nobody else of whoever answers for the result receives it.
+fn why_words(why: Option<&str>) -> Option<&'static str> {
+    match why? {
+        "no team is known for the result" => {
+            Some("Nobody is known to look after this result. It came to you as the site's catch-all.")
+        }
+        "its database holds the result" => {
+            Some("The organisation of this result has no team here. Its database is yours.")
+        }
+        "holds the result" => Some("No other team of yours is known to look after this patient."),
+        _ => None,
     }
 }
 
@@ -124,8 +139,8 @@ impl View {
             severity_key: alert.severity.clone(),
             urgency: match alert.urgency.as_str() {
                 "paged" => "Live",
-                "late" => "Late result: not paged",
-                _ => "Listed at go-live: not paged",
+                "late" => "Late result",
+                _ => "Listed: does not interrupt",
             },
             urgency_key: alert.urgency.clone(),
             rule: rule_words(&alert.rule),
@@ -138,6 +153,7 @@ impl View {
                 .organisation
                 .as_deref()
                 .map_or_else(|| alert.source.clone(), |code| app.organisation_name(code)),
+            why: why_words(alert.why.as_deref()),
             resulted: alert.authorised_at.map(|at| (format::machine(at), format::when(at))),
             raised: (
                 format::machine(alert.raised_at),
@@ -172,13 +188,9 @@ pub async fn inbox(State(app): State<Shared>, signed: Signed, Query(asked): Quer
         transaction.commit().await?;
         return Err(Problem::forbidden(decision.why.as_str()));
     }
-    let which = Which::States { states: states.to_vec(), skip: page * alerts::INBOX_MAX };
-    let mut rows = alerts::read(&transaction, actor, &which).await?;
-    let more = rows.len() as i64 > alerts::INBOX_MAX;
-    rows.truncate(usize::try_from(alerts::INBOX_MAX).unwrap_or_default());
-    let (rows, withheld) = alerts::disclose(&app, &transaction, actor, Action::ViewAlerts, rows).await?;
-    let untold = alerts::read(&transaction, actor, &Which::WithdrawnUntold).await?;
-    let (untold, _) = alerts::disclose(&app, &transaction, actor, Action::ViewAlerts, untold).await?;
+    let of_states = |skip| Which::States { states: states.to_vec(), skip };
+    let (rows, more) = alerts::page(&app, &transaction, actor, of_states, page).await?;
+    let (untold, _) = alerts::page(&app, &transaction, actor, |skip| Which::WithdrawnUntold { skip }, 0).await?;
     transaction.commit().await?;
     render(&InboxPage {
         frame: Frame::new(&app, actor, "Alerts", "inbox"),
@@ -188,7 +200,6 @@ pub async fn inbox(State(app): State<Shared>, signed: Signed, Query(asked): Quer
         filter_name,
         alerts: rows.iter().map(|alert| View::new(&app, alert)).collect(),
         withdrawn: untold.iter().map(|alert| View::new(&app, alert)).collect(),
-        withheld,
         newer: (page > 0).then(|| page - 1),
         older: more.then_some(page + 1),
         head,
@@ -209,7 +220,7 @@ async fn disclosed(
         let decision = app.decide_on(actor, action, Some(&crate::access::PatientContext::default()));
         audit::write(client, actor, &audit::Entry::of(action.as_str(), &decision), &[]).await?;
     }
-    Ok(alerts::disclose(app, client, actor, action, found).await?.0.pop())
+    Ok(alerts::disclose(app, client, actor, action, found).await?.pop())
 }
 
 /// The row of one alert, for the page to put in; empty when the filter does not show it.

@@ -3,6 +3,7 @@
 pub mod absence;
 pub mod clinical;
 pub mod ingredients;
+pub mod judged;
 pub mod medicines;
 pub mod summary;
 

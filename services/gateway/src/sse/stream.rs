@@ -220,7 +220,7 @@ impl Reader {
             return Ok(None);
         };
         let found = alerts::read(&transaction, &actor, &Which::One(entry.alert)).await?;
-        let (mut shown, _) = alerts::disclose(&self.app, &transaction, &actor, Action::ViewAlerts, found).await?;
+        let mut shown = alerts::disclose(&self.app, &transaction, &actor, Action::ViewAlerts, found).await?;
         transaction.commit().await?;
         let Some(alert) = shown.pop() else { return Ok(None) };
         if entry.change == AlertChange::Raised {
@@ -233,6 +233,7 @@ impl Reader {
             "state": alert.state,
             "severity": alert.severity,
             "urgency": alert.urgency,
+            "interrupts": alert.urgency != "listed",
             "rule": alert.rule,
             "headline": alert.headline,
             "patient": format::name(alert.family.as_deref(), alert.given.as_deref()),

@@ -50,6 +50,11 @@ impl Region {
         let site = gateway::Site {
             teams: Teams::parse(include_str!("../../../../site/teams.toml"))
                 .map_err(|told| anyhow::anyhow!("{told:?}"))?,
+            organisations: [("riverside", "R1V01"), ("stmarys", "RSM01")]
+                .map(|(source, code)| (source.to_owned(), code.to_owned()))
+                .into(),
+            limits: alert::Limits::parse(include_str!("../../../../site/alerts.toml"))
+                .map_err(|told| anyhow::anyhow!("{told:?}"))?,
             agreements: gateway::agreements(&stack::repository().join("site/agreements"))?,
             ingredients: gateway::medicines(None)?,
         };

@@ -190,20 +190,24 @@ impl Rules {
                 None => verdicts.push(("unchecked", yes(limits.next().is_some()))),
             }
         }
-        let window = self.in_window(result.at, live_since, now);
+        let window = self.in_window(result, live_since, now);
         verdicts.into_iter().map(|(rule, verdict)| (rule, verdict.min(window))).collect()
     }
 
-    /// The window ends at the commit, which lies between the go-live and now. Without a time, or with one ahead of the
-    /// commit, the commit itself stands for it.
-    fn in_window(&self, at: Option<i64>, live_since: Timestamp, now: Timestamp) -> Verdict {
+    /// The window ends at the commit, which lies between the go-live and now: whatever first comes to be known in it is
+    /// alerted, late or not and by whatever path. Without a time, or with one ahead of the commit, the commit itself stands
+    /// for it, or the time of entry where that is told.
+    fn in_window(&self, result: &Result, live_since: Timestamp, now: Timestamp) -> Verdict {
         let window = SignedDuration::from_hours(self.window_hours);
-        match at.and_then(|at| Timestamp::from_microsecond(at).ok()) {
+        let of = |at: Option<i64>| match at.and_then(|at| Timestamp::from_microsecond(at).ok()) {
             None => Verdict::Yes,
             Some(at) if at >= now - window => Verdict::Yes,
             Some(at) if at >= live_since - window => Verdict::Open,
             Some(_) => Verdict::No,
-        }
+        };
+        let ahead = result.at.is_some_and(|at| at > now.as_microsecond());
+        // How far ahead is too far is not for this to say.
+        if ahead && of(result.entered) != Verdict::Yes { Verdict::Open } else { of(result.at) }
     }
 
     fn is_signal(&self, analyte: &str, written: &Written, result: &Result) -> bool {
@@ -361,5 +365,11 @@ mod tests {
         assert_eq!(flagged(73), "(source-critical)", "it depends on when it was committed");
         assert_eq!(flagged(75), "");
         assert_eq!(flagged(-1), "source-critical");
+        let ahead = |entered: i64| {
+            let (at, entered) = (Some(NOW + HOUR), Some(NOW - entered * HOUR));
+            let result = Result { flag: Some("HH".into()), at, entered, ..Result::default() };
+            verdicts(&result, Verdict::No)
+        };
+        assert_eq!((ahead(1), ahead(75)), ("source-critical".to_owned(), "(source-critical)".to_owned()));
     }
 }

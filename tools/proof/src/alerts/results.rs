@@ -22,6 +22,8 @@ pub struct Result {
     pub range_high: Option<Decimal>,
     /// Authorised, else entered: microseconds since 1970. None: not told, or without end.
     pub at: Option<i64>,
+    /// Entered, which stands in where the authorised time lies ahead.
+    pub entered: Option<i64>,
 }
 
 const GP: &str = "select 'observation/' || o.observation_id, p.patient_id::text,
@@ -31,7 +33,8 @@ const GP: &str = "select 'observation/' || o.observation_id, p.patient_id::text,
         coalesce(nullif(btrim(o.numeric_unit), ''), o.ucum_code), null::text,
         case when isfinite(coalesce(o.authorised_datetime, o.entered_datetime))
             then (extract(epoch from coalesce(o.authorised_datetime, o.entered_datetime)) * 1000000)::bigint end,
-        o.range_minimum::text, o.range_maximum::text
+        o.range_minimum::text, o.range_maximum::text,
+        case when isfinite(o.entered_datetime) then (extract(epoch from o.entered_datetime) * 1000000)::bigint end
     from emis.observation o
     join emis.patient p on p.patient_id = o.patient_id
     join emis.clinical_code c on c.code_id = o.code_id
@@ -47,7 +50,8 @@ const HOSPITAL: &str = r#"with line as (
         l."value"::text, l.unit_text::text, l.abnormal_flag::text,
         case when isfinite(coalesce(l.authorised_at, l.entered_at))
             then (extract(epoch from coalesce(l.authorised_at, l.entered_at)) * 1000000)::bigint end,
-        l.normal_low::text, l.normal_high::text
+        l.normal_low::text, l.normal_high::text,
+        case when isfinite(l.entered_at) then (extract(epoch from l.entered_at) * 1000000)::bigint end
     from line l
     join lims.analysis a on a.analysis_id = l.analysis_id
     join lims.sample m on m.sample_id = a.sample_id
@@ -71,6 +75,7 @@ pub async fn read(gp: &Client, hospital: &Client) -> anyhow::Result<Vec<Result>>
                 at: row.get(6),
                 range_low: limit(row.get(7)),
                 range_high: limit(row.get(8)),
+                entered: row.get(9),
             });
         }
     }

@@ -12,9 +12,11 @@ use crate::{
         Identity, Person,
         absence::Coverage,
         clinical::{Allergy, Clinical, Coded, Condition, Freshness, Observation, Provenance},
+        judged,
         summary::{self, Allergies, TREND_MAX, TestResult, Trend},
     },
 };
+use alert::{Level, Limits};
 use askama::Template;
 use event::{Kind, Micros};
 use rust_decimal::Decimal;
@@ -103,13 +105,19 @@ struct Test {
     name: String,
     unit: String,
     newest: Value,
+    /// Where the newest says nothing of the patient: the newest that does.
+    relied_on: Option<Value>,
     earlier: Vec<Option<Value>>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Value {
     shown: String,
+    /// How it stands, in words: what alerts say of it.
     flag: Option<String>,
+    critical: bool,
+    /// What is said of its specimen.
+    doubt: Option<String>,
     unchecked: Option<String>,
     not_watched: bool,
     doubts: Vec<String>,
@@ -188,6 +196,13 @@ impl RecordPage {
                 .collect(),
             sources: clinical.freshness.iter().filter_map(|freshness| facts.source(freshness)).collect(),
         }
+    }
+}
+
+impl Value {
+    /// Whether its number can stand for how the patient is.
+    const fn reliable(&self) -> bool {
+        self.doubt.is_none() && self.unchecked.is_none()
     }
 }
 
@@ -284,18 +299,18 @@ impl Facts<'_> {
     fn test(&self, trend: &Trend<'_>) -> Test {
         let mut values = trend.results.iter().map(|result| self.value(result));
         // Every trend has at least the result it was made of.
-        let newest = values.next().unwrap_or_else(|| Value {
-            shown: String::new(),
-            flag: None,
-            unchecked: None,
-            not_watched: false,
-            doubts: Vec::new(),
-            at: (String::new(), String::new()),
-            from: String::new(),
-        });
+        let newest = values.next().unwrap_or_default();
         let mut earlier: Vec<Option<Value>> = values.take(TREND_MAX).map(Some).collect();
+        let relied_on =
+            if newest.reliable() { None } else { earlier.iter().flatten().find(|value| value.reliable()).cloned() };
         earlier.resize(TREND_MAX, None);
-        Test { name: trend.name.to_owned(), unit: units::unit(trend.unit.unwrap_or_default()), newest, earlier }
+        Test {
+            name: trend.name.to_owned(),
+            unit: units::unit(trend.unit.unwrap_or_default()),
+            newest,
+            relied_on,
+            earlier,
+        }
     }
 
     fn value(&self, result: &TestResult<'_>) -> Value {
@@ -307,10 +322,13 @@ impl Facts<'_> {
         if row.at() > self.now {
             at.push_str(" (in the future)");
         }
+        let judged = judged::judge(row, judged::birth_date(self.person, self.decision), &self.app.site.limits);
         Value {
-            shown: shown_value(row),
-            flag: row.flag.as_deref().map(flag_words),
-            unchecked: row.unusable().cloned(),
+            shown: shown_value(row, &self.app.site.limits),
+            critical: judged.level.is_some_and(Level::is_critical),
+            flag: judged.words,
+            doubt: judged.doubt,
+            unchecked: judged.unchecked.or_else(|| row.unusable().cloned()),
             not_watched: row.not_watched(),
             doubts: row.doubts(),
             at: (format::machine(row.at()), at),
@@ -381,11 +399,13 @@ fn shown_or(identity: Option<&Identity>, detail: impl Fn(&Identity) -> Option<St
 }
 
 /// In canonical units where they are known; else as the source wrote it.
-fn shown_value(row: &Observation) -> String {
+fn shown_value(row: &Observation, site: &Limits) -> String {
     let comparator = row.comparator.as_deref().unwrap_or_default();
     match (row.canonical_number, row.number, &row.text) {
         (Some(number), ..) => {
-            let limits: Vec<Decimal> = [row.range_low, row.range_high].into_iter().flatten().collect();
+            let critical = site.limit.iter().filter(|limit| Some(&limit.analyte) == row.analyte.as_ref());
+            let critical = critical.flat_map(|limit| [limit.low, limit.high]).flatten().map(|bound| bound.value);
+            let limits: Vec<Decimal> = [row.range_low, row.range_high].into_iter().flatten().chain(critical).collect();
             let number = if row.number == Some(number) {
                 format::number(number)
             } else {
@@ -413,14 +433,4 @@ fn written_value(row: &Observation) -> Option<String> {
     let differs = row.canonical_number != Some(number) || row.canonical_unit.as_deref() != Some(unit);
     (row.canonical_number.is_some() && differs)
         .then(|| format!("{}{number} {unit}", row.comparator.as_deref().unwrap_or_default()))
-}
-
-fn flag_words(flag: &str) -> String {
-    match flag {
-        "critical-low" => "Critical low".into(),
-        "critical-high" => "Critical high".into(),
-        "low" => "Low".into(),
-        "high" => "High".into(),
-        other => other.to_owned(),
-    }
 }

@@ -1,22 +1,46 @@
 //! `alerts.toml`: what raises an alert at this site, as data.
-#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
-
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
 pub const LIMITS_MAX: usize = 1_000;
+/// Kinds of doubt, and words of each.
+pub const DOUBTS_MAX: usize = 100;
 
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     pub window_hours: u32,
     pub late_after_minutes: u32,
+    /// What its source had in the window and we only learn of after it is listed, up to so many hours after its time.
+    #[serde(default = "catch_up_hours")]
+    pub catch_up_hours: u32,
     pub future_tolerance_minutes: u32,
     pub critical_flags: Vec<String>,
     #[serde(default)]
     pub limit: Vec<Limit>,
+    /// What makes a specimen doubtful.
+    #[serde(default)]
+    pub doubt: Vec<Doubt>,
     pub addisons: Addisons,
+}
+
+/// How long the logs of changes are kept.
+const fn catch_up_hours() -> u32 {
+    14 * 24
+}
+
+/// Words in a result's comment or value that make its specimen doubtful.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Doubt {
+    /// `haemolysed specimen`: shown beside the result.
+    pub says: String,
+    /// Parts of words, in small letters.
+    pub words: Vec<String>,
+    /// Phrases that hold such a word and say the opposite.
+    #[serde(default)]
+    pub unless: Vec<String>,
 }
 
 /// The critical limits of one analyte, for an age band or for all.
@@ -78,7 +102,7 @@ impl Inequality {
     }
 }
 
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Addisons {
     /// SNOMED CT concepts of the problem.
@@ -148,10 +172,38 @@ impl Limits {
                 mistake("no age is in the band");
             }
         }
+        if self.catch_up_hours < self.window_hours {
+            mistakes.push("catch_up_hours is shorter than window_hours".to_owned());
+        }
+        if self.doubt.len() > DOUBTS_MAX
+            || self.doubt.iter().any(|doubt| doubt.words.len().max(doubt.unless.len()) > DOUBTS_MAX)
+        {
+            mistakes.push(format!("more than {DOUBTS_MAX} kinds of doubt, or words of one"));
+        }
+        for (index, doubt) in self.doubt.iter().enumerate() {
+            let empty = |text: &String| text.trim().is_empty();
+            if empty(&doubt.says) || doubt.words.is_empty() || doubt.words.iter().chain(&doubt.unless).any(empty) {
+                mistakes.push(format!("doubt {}: says and words must not be empty", index + 1));
+            }
+        }
+        for signal in &self.addisons.signal {
+            if signal.analyte.trim().is_empty() || signal.unit.trim().is_empty() {
+                mistakes.push("addisons.signal: analyte and unit must not be empty".to_owned());
+            }
+        }
+        for concept in self.addisons.snomed.iter().filter(|concept| !is_sctid(concept)) {
+            mistakes.push(format!("addisons.snomed: `{concept}` is no SNOMED CT identifier: its check digit is wrong"));
+        }
         if self.addisons.snomed.is_empty() {
             mistakes.push("addisons.snomed names no concept".to_owned());
         }
         mistakes
+    }
+
+    /// Every analyte and unit that the file names, with the key it stands under.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
+        let limits = self.limit.iter().map(|it| ("limit", it.analyte.as_str(), it.unit.as_str()));
+        limits.chain(self.addisons.signal.iter().map(|it| ("addisons.signal", it.analyte.as_str(), it.unit.as_str())))
     }
 
     /// Analytes that have to be checked, and say so when they cannot be.
@@ -163,11 +215,46 @@ impl Limits {
         self.critical_flags.iter().any(|critical| critical.eq_ignore_ascii_case(flag.trim()))
     }
 
+    /// What makes the specimen doubtful, if one of these texts says so.
+    pub fn doubted<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Option<&str> {
+        let texts: Vec<String> = texts.into_iter().map(str::to_lowercase).collect();
+        self.doubt
+            .iter()
+            .find(|doubt| {
+                texts.iter().any(|text| {
+                    let left =
+                        doubt.unless.iter().fold(text.clone(), |text, not| text.replace(&not.to_lowercase(), " "));
+                    doubt.words.iter().any(|word| left.contains(&word.to_lowercase()))
+                })
+            })
+            .map(|doubt| doubt.says.as_str())
+    }
+
     /// Analytes of the adrenal signals.
     pub fn signals(&self) -> Vec<&str> {
         let analytes: BTreeSet<&str> = self.addisons.signal.iter().map(|signal| signal.analyte.as_str()).collect();
         analytes.into_iter().collect()
     }
+}
+
+/// Whether the last digit checks the others, by Verhoeff's scheme as SNOMED CT uses it.
+fn is_sctid(text: &str) -> bool {
+    // The dihedral group of order 10, written out: a + b.
+    const fn sum(a: usize, b: usize) -> usize {
+        match (a < 5, b < 5) {
+            (true, true) => (a + b) % 5,
+            (true, false) => 5 + (a + b - 5) % 5,
+            (false, true) => 5 + (a - 5 + 5 - b) % 5,
+            (false, false) => (a + 5 - b) % 5,
+        }
+    }
+    const TURN: [usize; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
+    if !(6..=18).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let turned = |digit: usize, times: usize| (0..times % 8).fold(digit, |digit, _| TURN[digit]);
+    let digits = text.bytes().rev().map(|byte| usize::from(byte - b'0')).enumerate();
+    digits.fold(0, |check, (place, digit)| sum(check, turned(digit, place))) == 0
 }
 
 #[cfg(test)]
@@ -202,9 +289,52 @@ mod tests {
     }
 
     #[test]
+    fn a_mistyped_concept_is_told() {
+        // Concepts that other files of this repository and FHIR examples name.
+        for known in ["363732003", "24867002", "14669001", "91936005", "14140009", "89627008", "1000651000000109"] {
+            assert!(is_sctid(known), "{known}");
+            let bytes: Vec<u8> = known.bytes().collect();
+            for place in 0..bytes.len() {
+                for digit in b'0'..=b'9' {
+                    let mut typed = bytes.clone();
+                    typed[place] = digit;
+                    let typed = String::from_utf8(typed).expect("digits");
+                    assert_eq!(is_sctid(&typed), typed == known, "{typed}");
+                }
+                let mut swapped = bytes.clone();
+                swapped.swap(place, (place + 1).min(bytes.len() - 1));
+                let swapped = String::from_utf8(swapped).expect("digits");
+                assert_eq!(is_sctid(&swapped), swapped == known, "{swapped}");
+            }
+        }
+        assert!(!is_sctid("") && !is_sctid("C1541") && !is_sctid("36373200３"));
+        let told = Limits::parse(&SITE.replace("363732003", "363732004")).expect_err("a wrong check digit");
+        assert_eq!(told, ["addisons.snomed: `363732004` is no SNOMED CT identifier: its check digit is wrong"]);
+    }
+
+    #[test]
     fn a_number_that_is_none_names_its_line() {
         let told = Limits::parse(&SITE.replace("\"6.5\"", "\"six\"")).expect_err("not a number");
         assert!(told[0].contains("line"), "{told:?}");
+    }
+
+    #[test]
+    fn a_comment_makes_a_specimen_doubtful_unless_it_says_the_opposite() {
+        let limits = Limits::parse(SITE).expect("good");
+        for (text, want) in [
+            ("Haemolysed", true),
+            ("Sample grossly HAEMOLYSED, please repeat", true),
+            ("hemolyzed +", true),
+            ("marked haemolysis", true),
+            ("No haemolysis seen", false),
+            ("not haemolysed", false),
+            ("Not haemolysed at first; second tube haemolysed", true),
+            ("Known haemolytic anaemia", false),
+            ("telephoned to the ward", false),
+            ("", false),
+        ] {
+            assert_eq!(limits.doubted([text]).is_some(), want, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The words of an alert. They are patient data: never logged.
 
-use super::{Companion, Finding};
+use super::{Beside, Finding};
 use event::{Comparator, Micros};
 use jiff::{Timestamp, Unit, civil, tz::TimeZone};
 use serde_json::{Value, json};
@@ -38,18 +38,33 @@ pub fn status(finding: &Finding) -> String {
     }
 }
 
-pub fn companion(other: &Companion) -> String {
-    let (number, unit) = &other.canonical;
-    let sign = other.comparator.map_or("", Comparator::as_str);
-    format!("{} {sign}{} {unit}", other.analyte, number.normalize())
+/// The words of an adrenal signal, around the results that are told beside it.
+pub struct Crisis {
+    pub value: String,
+    pub end: String,
 }
 
-pub fn companion_detail(other: &Companion, sign: bool) -> Value {
+impl Crisis {
+    pub fn headline(&self, signs: &[String]) -> String {
+        let with = if signs.is_empty() { String::new() } else { format!(" with {}", signs.join(", ")) };
+        format!("{}{with} {}", self.value, self.end)
+    }
+}
+
+pub fn companion(beside: &Beside<'_>) -> String {
+    let sign = beside.other.comparator.map_or("", Comparator::as_str);
+    let analyte = beside.other.analyte.as_deref().unwrap_or_default();
+    format!("{analyte} {sign}{} {}", beside.number.normalize(), beside.unit)
+}
+
+pub fn companion_detail(beside: &Beside<'_>) -> Value {
+    let other = beside.other;
     json!({
-        "source": other.source, "record": other.record, "analyte": other.analyte,
+        "source": other.patient.source, "record": other.record, "analyte": other.analyte,
+        "organisation": other.organisation, "confidential": other.confidential, "words": companion(beside),
         "comparator": other.comparator.map(Comparator::as_str),
-        "number": other.canonical.0.normalize().to_string(), "unit": other.canonical.1,
-        "taken_at": time(other.taken_at), "sign": sign,
+        "number": beside.number.normalize().to_string(), "unit": beside.unit,
+        "taken_at": time(other.taken_at()), "sign": beside.sign,
     })
 }
 
@@ -63,7 +78,8 @@ pub fn detail(finding: &Finding) -> Value {
         "canonical_unit": finding.canonical.as_ref().map(|(_, unit)| unit),
         "range_low": finding.range_low.map(|number| number.to_string()),
         "range_high": finding.range_high.map(|number| number.to_string()),
-        "flag": finding.flag, "unknown_status": finding.unknown_status, "taken_at": finding.effective_at.map(time),
+        "flag": finding.flag, "comment": finding.comment, "unknown_status": finding.unknown_status,
+        "taken_at": finding.effective_at.map(time),
         "organisation": finding.organisation, "source": finding.patient.source, "record": finding.record,
     })
 }

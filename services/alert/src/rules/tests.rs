@@ -1,16 +1,17 @@
 //! The rules at their limits.
 
 use super::*;
+use crate::limits::Limit;
 
-const NOW: Micros = 1_700_000_000_000_000;
+pub const NOW: Micros = 1_700_000_000_000_000;
 const HOUR: Micros = 3_600_000_000;
 
-fn limits() -> Limits {
+pub fn limits() -> Limits {
     Limits::parse(include_str!("../../../../site/alerts.toml")).expect("the file in the repository")
 }
 
 /// `potassium >6.0 mmol/L`, with or without number and unit; words in quotes are text.
-fn finding(text: &str) -> Finding {
+pub fn finding(text: &str) -> Finding {
     let mut words = text.split(' ');
     let analyte = words.next().filter(|word| *word != "-").map(str::to_owned);
     let written = words.next().unwrap_or_default();
@@ -19,8 +20,6 @@ fn finding(text: &str) -> Finding {
     let number = digits.parse::<Decimal>().ok();
     let understood = unit.as_deref() == Some("mmol/L") && analyte.is_some();
     Finding {
-        patient: SourcePatient { source: "stmarys".into(), id: "1".into() },
-        record: "result/1".into(),
         organisation: "RSM01".into(),
         event_id: "e".into(),
         version: "v".into(),
@@ -38,17 +37,21 @@ fn finding(text: &str) -> Finding {
         number,
         unit,
         analyte,
-        range_low: None,
-        range_high: None,
-        flag: None,
-        requester: None,
-        unknown_status: None,
-        birth_date: None,
+        status: Some("final".into()),
+        ..Finding::of(SourcePatient { source: "stmarys".into(), id: "1".into() }, "result/1".into())
     }
 }
 
 fn addisons() -> Context {
-    Context { addisons: Some(Known { source: "riverside".into(), known_at: NOW - HOUR }), history: Vec::new() }
+    Context {
+        addisons: Some(Known {
+            source: "riverside".into(),
+            organisation: "R1V01".into(),
+            confidential: false,
+            known_at: NOW - HOUR,
+        }),
+        ..Context::default()
+    }
 }
 
 fn told(finding: &Finding, context: &Context) -> String {
@@ -154,13 +157,10 @@ fn addisons_makes_a_signal_of_less() {
 
 #[test]
 fn companions_stand_beside_a_signal() {
-    let other = |analyte: &str, number: i64, hours: i64| Companion {
-        source: "riverside".into(),
+    let other = |analyte: &str, number: i64, hours: i64| Finding {
         record: format!("{analyte}/{hours}"),
-        analyte: analyte.into(),
-        comparator: None,
-        canonical: (Decimal::from(number), "mmol/L".into()),
-        taken_at: NOW - HOUR - hours * HOUR,
+        effective_at: Some(NOW - HOUR - hours * HOUR),
+        ..finding(&format!("{analyte} {number} mmol/L"))
     };
     let history =
         vec![other("sodium", 140, 60), other("sodium", 121, 1), other("glucose", 3, 2), other("glucose", 2, 73)];
@@ -217,4 +217,58 @@ fn an_old_condition_does_not_make_an_old_result_news() {
     old.times = Times { committed_at: NOW - 100 * HOUR, authorised_at: Some(NOW - 100 * HOUR), ..Times::default() };
     let demands = evaluate(&old, &addisons(), &limits());
     assert_eq!((demands.len(), demands[0].urgency), (1, None), "it stands if it was raised, and is not raised anew");
+}
+
+/// A potassium of 6.7 that was authorised three hours ago, with one other result of the person.
+#[test]
+fn a_late_result_interrupts_unless_a_later_good_one_is_here() {
+    let critical = Finding {
+        effective_at: Some(NOW - 5 * HOUR),
+        times: Times { committed_at: NOW, authorised_at: Some(NOW - 3 * HOUR), ..Times::default() },
+        ..finding("potassium 6.7 mmol/L")
+    };
+    let later = |text: &str| Finding { record: "result/2".into(), effective_at: Some(NOW - 4 * HOUR), ..finding(text) };
+    let urgency = |other: Finding, context: Context| {
+        let context = Context { history: vec![other], now: NOW, ..context };
+        evaluate(&critical, &context, &limits())[0].urgency
+    };
+    let good = later("potassium 4.9 mmol/L");
+    let plain = |other: &Finding| urgency(other.clone(), Context::default());
+    assert_eq!(plain(&good), Some(Urgency::Listed));
+    assert_eq!(plain(&Finding { status: Some("corrected".into()), ..good.clone() }), Some(Urgency::Listed));
+    for (why, other) in [
+        ("still critical", later("potassium 6.9 mmol/L")),
+        ("perhaps critical", later("potassium >6.0 mmol/L")),
+        ("flagged", Finding { flag: Some("HH".into()), ..good.clone() }),
+        ("haemolysed", Finding { comment: Some("Haemolysed".into()), ..good.clone() }),
+        ("words", later("potassium Haemolysed")),
+        ("no unit", later("potassium 4.9")),
+        ("another analyte", later("sodium 140 mmol/L")),
+        ("preliminary", Finding { status: Some("preliminary".into()), ..good.clone() }),
+        ("not understood", Finding { status: Some("unknown".into()), ..good.clone() }),
+        ("no status", Finding { status: None, ..good.clone() }),
+        ("the same sample time", Finding { effective_at: critical.effective_at, ..good.clone() }),
+        ("earlier", Finding { effective_at: Some(NOW - 6 * HOUR), ..good.clone() }),
+        ("no sample time", Finding { effective_at: None, ..good.clone() }),
+        ("sampled after it was told", Finding { effective_at: Some(NOW + HOUR), ..good.clone() }),
+        ("itself", Finding { record: critical.record.clone(), ..good.clone() }),
+    ] {
+        assert_eq!(plain(&other), Some(Urgency::Late), "{why}");
+    }
+    // Not critical, but a sign in this patient.
+    assert_eq!(urgency(later("potassium 5.5 mmol/L"), Context::default()), Some(Urgency::Listed));
+    assert_eq!(urgency(later("potassium 5.5 mmol/L"), addisons()), Some(Urgency::Late));
+    // On time it interrupts in any case.
+    let timely = Finding { times: Times { authorised_at: Some(NOW), ..critical.times }, ..critical.clone() };
+    let context = Context { history: vec![good], now: NOW, ..Context::default() };
+    assert_eq!(evaluate(&timely, &context, &limits())[0].urgency, Some(Urgency::Paged));
+}
+
+#[test]
+fn a_critical_number_in_a_bad_specimen_is_told_with_its_specimen() {
+    let haemolysed = Finding { comment: Some("Grossly haemolysed".into()), ..finding("potassium 6.7 mmol/L") };
+    assert_eq!(
+        told(&haemolysed, &Context::default()),
+        "critical-limit: Potassium 6.7 mmol/L (critical high, limit 6.5; haemolysed specimen)"
+    );
 }

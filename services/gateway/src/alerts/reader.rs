@@ -1,0 +1,292 @@
+//! What one reader may be told of an alert: finding, severity, urgency and words, worked out anew from what that reader
+//! may see.
+//!
+//! # Why
+//! The sink judges with all that the record holds. An alert that rests on what is withheld from a reader would tell them
+//! of it, so for that reader it is as if the withheld rows did not exist: nothing is announced, counted or blanked out.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use super::Alert;
+use alert::{
+    Context, Finding, Known, Limits, Rule, Urgency,
+    rules::{self, tell::Crisis},
+};
+use event::Kind;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Source, patient, record.
+pub type Key = (String, String, String);
+/// Source, patient.
+pub type Patient = (String, String);
+
+/// What the record holds around some alerts, for anybody.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub results: BTreeMap<Key, Finding>,
+    /// Conditions that alerts rest on, of each patient's person: the one known first comes first.
+    pub known: BTreeMap<Patient, Vec<Known>>,
+    /// Other results of each patient's person, the newest first.
+    pub history: BTreeMap<Patient, Vec<Finding>>,
+}
+
+/// Whether the record's other rows bear on what is told of it.
+pub fn depends(alert: &Alert) -> bool {
+    alert.rule == Rule::AdrenalCrisis.as_str() || alert.urgency != Urgency::Paged.as_str()
+}
+
+/// The alert as this reader is told of it; none if it does not exist for them. `shows`: organisation, kind, confidential.
+/// That the alert's own result may be shown has been decided before.
+pub fn told(
+    mut alert: Alert,
+    facts: &Facts,
+    limits: &Limits,
+    shows: impl Fn(&str, Kind, bool) -> bool,
+) -> Option<Alert> {
+    if !depends(&alert) {
+        return Some(alert);
+    }
+    let crisis = alert.rule == Rule::AdrenalCrisis.as_str();
+    if alert.state == "withdrawn" {
+        return if crisis { withdrawn(alert, shows) } else { Some(alert) };
+    }
+    let key = (alert.source.clone(), alert.patient.clone(), alert.record.clone());
+    // Another version is here already: the sink's next step withdraws this one.
+    let Some(finding) = facts.results.get(&key).filter(|finding| finding.version == alert.version) else {
+        return (!crisis).then_some(alert);
+    };
+    let patient = (alert.source.clone(), alert.patient.clone());
+    let known = facts.known.get(&patient).into_iter().flatten();
+    let history = facts.history.get(&patient).into_iter().flatten();
+    let context = Context {
+        addisons: known.into_iter().find(|it| shows(&it.organisation, Kind::Condition, it.confidential)).cloned(),
+        history: history.filter(|it| shows(&it.organisation, Kind::Observation, it.confidential)).cloned().collect(),
+        now: alert.raised_at,
+    };
+    let demands = rules::evaluate(finding, &context, limits);
+    let Some(demand) = demands.into_iter().find(|demand| demand.rule.as_str() == alert.rule) else {
+        // What rests on the result alone was decided by whoever raised it.
+        return (!crisis).then_some(alert);
+    };
+    if crisis {
+        alert.headline = demand.headline;
+        demand.rule.severity().clone_into(&mut alert.severity);
+    }
+    // Whether a later result has overtaken it depends on which of them this reader sees.
+    if let Some(urgency) = demand.urgency
+        && (crisis || alert.urgency != Urgency::Paged.as_str())
+    {
+        urgency.as_str().clone_into(&mut alert.urgency);
+    }
+    Some(alert)
+}
+
+/// What it rested on may be gone: it kept who told of what.
+fn withdrawn(mut alert: Alert, shows: impl Fn(&str, Kind, bool) -> bool) -> Option<Alert> {
+    let detail: Value = serde_json::from_str(alert.detail.as_deref()?).ok()?;
+    let visible = |of: &Value, kind: Kind| {
+        // One that does not say who told of it was kept by an older version: nobody knows who may see it.
+        of["organisation"].as_str().is_some_and(|held| shows(held, kind, of["confidential"] != Value::Bool(false)))
+    };
+    if !visible(&detail["condition"], Kind::Condition) {
+        return None;
+    }
+    let words = |key: &str| detail["words"][key].as_str().map(str::to_owned);
+    let crisis = Crisis { value: words("value")?, end: words("end")? };
+    let beside = detail["beside"].as_array().into_iter().flatten();
+    let signs = beside.filter(|beside| beside["sign"] == Value::Bool(true) && visible(beside, Kind::Observation));
+    let signs: Vec<String> = signs.filter_map(|beside| beside["words"].as_str().map(str::to_owned)).collect();
+    alert.headline = crisis.headline(&signs);
+    Some(alert)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::PatientContext;
+    use alert::rules::urgency::Times;
+    use event::{Micros, SourcePatient};
+    use uuid::Uuid;
+
+    const NOW: Micros = 1_700_000_000_000_000;
+    const HOUR: Micros = 3_600_000_000;
+    /// The reader's own organisation, and one that shares nothing with it for this patient.
+    const OWN: &str = "RSM01";
+    const OTHER: &str = "R1V01";
+
+    fn limits() -> Limits {
+        Limits::parse(include_str!("../../../../site/alerts.toml")).expect("the file in the repository")
+    }
+
+    fn result(organisation: &str, record: &str, analyte: &str, number: &str, hours_ago: i64) -> Finding {
+        let source = if organisation == OWN { "stmarys" } else { "riverside" };
+        let number = number.parse().ok();
+        Finding {
+            organisation: organisation.into(),
+            version: "v".into(),
+            times: Times { committed_at: NOW, authorised_at: Some(NOW - 3 * HOUR), ..Times::default() },
+            effective_at: Some(NOW - hours_ago * HOUR),
+            analyte: Some(analyte.into()),
+            number,
+            unit: Some("mmol/L".into()),
+            canonical: number.map(|number| (number, "mmol/L".into())),
+            status: Some("final".into()),
+            ..Finding::of(SourcePatient { source: source.into(), id: "1".into() }, record.into())
+        }
+    }
+
+    fn known(organisation: &str, confidential: bool) -> Known {
+        let source = if organisation == OWN { "stmarys" } else { "riverside" };
+        Known { source: source.into(), organisation: organisation.into(), confidential, known_at: NOW - HOUR }
+    }
+
+    fn patient() -> Patient {
+        ("stmarys".into(), "1".into())
+    }
+
+    /// What the sink raises of one result, knowing all.
+    fn raised(facts: &Facts, finding: &Finding, state: &str) -> Vec<Alert> {
+        let context = Context {
+            addisons: facts.known.get(&patient()).and_then(|known| known.first()).cloned(),
+            history: facts.history.get(&patient()).cloned().unwrap_or_default(),
+            now: NOW,
+        };
+        let demands = rules::evaluate(finding, &context, &limits());
+        let alert = |demand: &alert::Demand| Alert {
+            id: Uuid::nil(),
+            rule: demand.rule.as_str().into(),
+            severity: demand.rule.severity().into(),
+            urgency: demand.urgency.expect("in the window").as_str().into(),
+            state: state.into(),
+            headline: demand.headline.clone(),
+            withdrawn_reason: None,
+            source: "stmarys".into(),
+            patient: "1".into(),
+            record: finding.record.clone(),
+            version: finding.version.clone(),
+            detail: Some(demand.detail.to_string()),
+            why: None,
+            authorised_at: finding.times.authorised_at,
+            committed_at: NOW,
+            raised_at: NOW,
+            acknowledged_at: None,
+            acknowledged_by: None,
+            organisation: Some(OWN.into()),
+            family: None,
+            given: None,
+            birth_date: None,
+            nhs_number: None,
+            person: None,
+            seen_by_me: None,
+            context: PatientContext::default(),
+        };
+        demands.iter().map(alert).collect()
+    }
+
+    /// All that a reader of `OWN` is told of it.
+    fn told_to_own(facts: &Facts, finding: &Finding, state: &str) -> String {
+        let shows = |organisation: &str, _: Kind, _: bool| organisation == OWN;
+        let told = raised(facts, finding, state).into_iter().filter_map(|alert| told(alert, facts, &limits(), shows));
+        told.map(|it| format!("{} {} {} {}: {}\n", it.rule, it.severity, it.urgency, it.state, it.headline)).collect()
+    }
+
+    /// One of the subsets of what may be known, by the bits of `which`.
+    fn facts(finding: &Finding, which: u32) -> Facts {
+        let bit = |index: u32| which & (1 << index) != 0;
+        let mut conditions = Vec::new();
+        let mut history = Vec::new();
+        for (index, it) in [known(OTHER, false), known(OTHER, true), known(OWN, false)].into_iter().enumerate() {
+            if bit(u32::try_from(index).expect("few")) {
+                conditions.push(it);
+            }
+        }
+        let others = [
+            result(OTHER, "o/1", "sodium", "121", 5),
+            result(OWN, "w/1", "sodium", "123", 9),
+            result(OTHER, "o/2", "potassium", "4.4", 1),
+            result(OWN, "w/2", "potassium", "4.6", 2),
+            result(OTHER, "o/3", "glucose", "2.0", 5),
+            // A sign in Addison's disease, and nothing without it.
+            result(OWN, "w/3", "potassium", "5.5", 1),
+        ];
+        for (index, it) in others.into_iter().enumerate() {
+            if bit(3 + u32::try_from(index).expect("few")) {
+                history.push(it);
+            }
+        }
+        let key = ("stmarys".to_owned(), "1".to_owned(), finding.record.clone());
+        Facts {
+            results: [(key, finding.clone())].into(),
+            known: [(patient(), conditions)].into(),
+            history: [(patient(), history)].into(),
+        }
+    }
+
+    fn without_the_withheld(mut facts: Facts) -> Facts {
+        facts.known.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
+        facts.history.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
+        facts
+    }
+
+    #[test]
+    fn taking_the_withheld_rows_away_changes_no_byte() {
+        for text in ["6.7", "5.6", "4.0"] {
+            let finding = result(OWN, "result/1", "potassium", text, 4);
+            for which in 0..1 << 9 {
+                let whole = facts(&finding, which);
+                let bare = without_the_withheld(whole.clone());
+                assert_eq!(
+                    told_to_own(&whole, &finding, "new"),
+                    told_to_own(&bare, &finding, "new"),
+                    "{text} {which:b}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_rests_on_a_withheld_condition_does_not_exist() {
+        let finding = result(OWN, "result/1", "potassium", "6.7", 4);
+        let all = facts(&finding, 0b1001);
+        let told = told_to_own(&all, &finding, "new");
+        assert_eq!(told, "critical-limit critical late new: Potassium 6.7 mmol/L (critical high, limit 6.5)\n");
+        // And to whoever may see it, it does, whole.
+        let whole = raised(&all, &finding, "new").pop().expect("raised");
+        let told = super::told(whole, &all, &limits(), |_, _, _| true).expect("told");
+        assert!(told.headline.contains("with sodium 121 mmol/L in known Addison's disease"), "{}", told.headline);
+    }
+
+    #[test]
+    fn a_withdrawn_signal_goes_to_those_who_might_see_what_it_rested_on() {
+        let finding = result(OWN, "result/1", "potassium", "6.7", 4);
+        let crisis = |which: u32| {
+            let facts = facts(&finding, which);
+            let alert = raised(&facts, &finding, "withdrawn").pop().expect("raised");
+            told(alert, &Facts::default(), &limits(), |organisation, _, _| organisation == OWN).map(|it| it.headline)
+        };
+        assert_eq!(crisis(0b1), None);
+        let own = Some("Potassium 6.7 mmol/L in known Addison's disease (possible adrenal crisis)".to_owned());
+        assert_eq!(crisis(0b1100), own, "the other organisation's sodium is not told");
+        let with = "Potassium 6.7 mmol/L with sodium 123 mmol/L in known Addison's disease (possible adrenal crisis)";
+        assert_eq!(crisis(0b1_0100).as_deref(), Some(with));
+        // One that an older version kept does not say who told of it.
+        let mut old = raised(&facts(&finding, 0b100), &finding, "withdrawn").pop().expect("raised");
+        old.detail = Some("{\"condition_source\":\"stmarys\"}".into());
+        assert!(told(old, &Facts::default(), &limits(), |_, _, _| true).is_none());
+    }
+
+    #[test]
+    fn between_two_versions_only_what_the_result_says_by_itself_is_told() {
+        let finding = result(OWN, "result/1", "potassium", "6.7", 4);
+        let whole = facts(&finding, 0b100);
+        let newer = Finding { version: "w".into(), ..finding.clone() };
+        let mut moved = whole.clone();
+        moved.results.values_mut().for_each(|it| *it = newer.clone());
+        let told: Vec<String> = raised(&whole, &finding, "new")
+            .into_iter()
+            .filter_map(|alert| super::told(alert, &moved, &limits(), |_, _, _| true))
+            .map(|alert| alert.rule)
+            .collect();
+        assert_eq!(told, ["critical-limit"]);
+    }
+}
