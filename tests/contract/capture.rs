@@ -287,7 +287,10 @@ async fn a_lost_slot_is_refused_until_an_operator_allows_a_new_snapshot() -> any
     connector.wait_ready().await?;
     let items = bench.log(|items| ends_of_snapshots(items) == 2).await?;
     let epochs: Vec<u32> = entries(&items).iter().map(|entry| entry.position.epoch).collect();
-    assert_eq!(epochs, [1, 2], "one row streamed in the first epoch, read again in the second");
+    assert!(
+        matches!(epochs[..], [first, second] if 0 < first && first < second),
+        "streamed, and read again: {epochs:?}"
+    );
     connector.stop().await
 }
 

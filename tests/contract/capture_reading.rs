@@ -3,8 +3,8 @@
 
 use super::capture_stack::{Bench, Connector, SOURCE};
 use change::{Change, Entry};
+use change_log::signal::{self, Desired, SnapshotRequest};
 use change_log::{Item, LogTail};
-use connector_postgres::signal::{self, Desired, SnapshotRequest};
 
 const SCHEMA: &str = "
     create schema lims;

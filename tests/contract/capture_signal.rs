@@ -2,11 +2,11 @@
 
 use super::capture_stack::{Bench, Connector, SOURCE};
 use change::{Change, Entry};
-use change_log::Item;
-use connector_postgres::{
-    Phase,
+use change_log::{
+    Item,
     signal::{self, Desired},
 };
+use connector_postgres::Phase;
 use std::{path::Path, process::Output, time::Duration};
 use tokio::process::Command;
 

@@ -252,9 +252,9 @@ async fn tables_are_read_while_they_change() -> anyhow::Result<()> {
 }
 
 async fn ask_for(bench: &Bench, id: &str) -> anyhow::Result<()> {
-    let request = connector_postgres::signal::SnapshotRequest { id: id.to_owned(), ..Default::default() };
-    let ask = |desired: &mut connector_postgres::signal::Desired| desired.request(request.clone(), &[]);
-    connector_postgres::signal::change(&bench.kafka_settings(), SOURCE, ask).await?;
+    let request = change_log::signal::SnapshotRequest { id: id.to_owned(), ..Default::default() };
+    let ask = |desired: &mut change_log::signal::Desired| desired.request(request.clone(), &[]);
+    change_log::signal::change(&bench.kafka_settings(), SOURCE, ask).await?;
     Ok(())
 }
 

@@ -9,8 +9,10 @@ use crate::{
     settings::{Settings, SourceSettings},
 };
 use anyhow::{Context, bail, ensure};
-use change_log::{LogTail, Registry};
-use connector_postgres::signal::{self, Desired, SignalError, SnapshotRequest, TABLES_MAX};
+use change_log::{
+    LogTail, Registry,
+    signal::{self, Desired, SignalError, SnapshotRequest, TABLES_MAX},
+};
 use serde_json::{Value, json};
 
 #[derive(clap::Subcommand)]
@@ -251,7 +253,6 @@ async fn recreate_slot(settings: &Settings, source: &str, format: Format) -> any
         Ok(())
     };
     signal::change(&settings.kafka, source, give_up).await?;
-    let told =
-        format!("{source} gives up epoch {epoch} of its log, and reads all tables anew into epoch {}", epoch + 1);
-    tell(format, json!({ "source": source, "given_up": epoch, "epoch": epoch + 1 }), told)
+    let told = format!("{source} gives up epoch {epoch} of its log, once, and reads all tables anew into the next one");
+    tell(format, json!({ "source": source, "given_up": epoch }), told)
 }

@@ -7,6 +7,7 @@
 //! ignores what an older session wrote later, and every record names the position before it,
 //! so a hole cannot pass unseen.
 
+mod beginning;
 pub mod control;
 pub mod difference;
 pub mod frame;
@@ -16,6 +17,7 @@ mod pace;
 pub mod reader;
 pub mod records;
 pub mod registry;
+pub mod signal;
 pub mod tail;
 pub mod told;
 pub mod topics;

@@ -1,9 +1,8 @@
 //! What can go wrong, by who must act: the connector itself tries again, or an operator decides.
 
-use crate::signal::SignalError;
 use boot::database::{DatabaseError, DatabaseFault, Refusal};
 use change::Lsn;
-use change_log::{RegistryError, TailError, TopicError, WriteError};
+use change_log::{RegistryError, TailError, TopicError, WriteError, signal::SignalError};
 use pgwire_replication::PgWireError;
 use tokio_postgres::error::SqlState;
 

@@ -29,7 +29,6 @@ mod session;
 mod settings;
 mod setup;
 mod shape;
-pub mod signal;
 mod snapshot;
 mod standing;
 mod status;

@@ -42,8 +42,8 @@ pub(crate) struct Allowed {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// Make the slot (anew) and read all tables.
-    Snapshot { epoch: u32, drop_slot: bool },
+    /// Make the slot (anew) and read all tables, in an epoch beyond this one.
+    Snapshot { beyond: u32, drop_slot: bool },
     /// Go on from here.
     Stream { start: Lsn, epoch: u32 },
 }
@@ -68,7 +68,7 @@ pub(crate) fn decide(ends: &Ends<'_>, allowed: Allowed) -> Result<Plan, Connecto
         return Err(ConnectorError::ForeignSlot { source_name: ends.source.into(), slot: slot_name.into() });
     }
     let epoch = tail.last.map_or(0, |last| last.position.epoch);
-    let anew = Plan::Snapshot { epoch: epoch.saturating_add(1), drop_slot: slot.is_some() };
+    let anew = Plan::Snapshot { beyond: epoch, drop_slot: slot.is_some() };
     let only_sessions = tail.last.is_none() && tail.high > 0;
     let wanted = allowed.replace_epoch.is_some_and(|given_up| given_up == epoch);
     if wanted || only_sessions || (tail.last.is_none() && slot.is_none()) {
@@ -170,9 +170,9 @@ mod tests {
 
     #[test]
     fn a_new_source_starts_with_a_snapshot() {
-        assert_eq!(planned(&LogTail::default(), None), Ok(Plan::Snapshot { epoch: 1, drop_slot: false }));
+        assert_eq!(planned(&LogTail::default(), None), Ok(Plan::Snapshot { beyond: 0, drop_slot: false }));
         let sessions = LogTail { high: 2, ..LogTail::default() };
-        assert_eq!(planned(&sessions, Some(&slot(5))), Ok(Plan::Snapshot { epoch: 1, drop_slot: true }));
+        assert_eq!(planned(&sessions, Some(&slot(5))), Ok(Plan::Snapshot { beyond: 0, drop_slot: true }));
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
             let told = error.to_string();
             assert!(told.contains(words) && told.contains("source snapshot CONFIG clinic --recreate-slot"), "{told}");
             let epoch = tail.last.map_or(0, |last| last.position.epoch);
-            let anew = Plan::Snapshot { epoch: epoch + 1, drop_slot: slot.is_some() };
+            let anew = Plan::Snapshot { beyond: epoch, drop_slot: slot.is_some() };
             let by_setting = Allowed { when_lost: WhenLost::Snapshot, replace_epoch: None };
             let by_command = Allowed { when_lost: WhenLost::Refuse, replace_epoch: Some(epoch) };
             for allowed in [by_setting, by_command] {
@@ -219,7 +219,7 @@ mod tests {
     fn an_operator_can_give_up_an_epoch_that_is_well_once() {
         let allowed = Allowed { replace_epoch: Some(3), ..Allowed::default() };
         let again = asked(&log(100, Some(120)), Some(&slot(90)), &server("42", 1), allowed);
-        assert!(matches!(again, Ok(Plan::Snapshot { epoch: 4, drop_slot: true })));
+        assert!(matches!(again, Ok(Plan::Snapshot { beyond: 3, drop_slot: true })));
         let allowed = Allowed { replace_epoch: Some(2), ..Allowed::default() };
         let past = asked(&log(100, Some(120)), Some(&slot(90)), &server("42", 1), allowed);
         assert!(matches!(past, Ok(Plan::Stream { .. })));

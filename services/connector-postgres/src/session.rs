@@ -13,7 +13,6 @@ use crate::{
     relations::Relations,
     settings::Settings,
     setup,
-    signal::{self, Desired},
     snapshot::{self, Coordinator, Difference, Running, State as SnapshotState},
     standing::Standing,
     status::{Phase, Status},
@@ -23,7 +22,11 @@ use crate::{
 };
 use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, pump};
-use change_log::{KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control, topics};
+use change_log::{
+    KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control,
+    signal::{self, Desired, lives},
+    topics,
+};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -124,8 +127,10 @@ impl Session {
         let replace_epoch = desired.borrow_and_update().replace_epoch;
         let allowed = Allowed { when_lost: self.settings.when_lost, replace_epoch };
         let (plan, tail) = self.plan(&client, pulse, allowed).await?;
+        self.use_up(replace_epoch, &tail).await?;
         match plan {
-            Plan::Snapshot { epoch, drop_slot } => {
+            Plan::Snapshot { beyond, drop_slot } => {
+                let epoch = lives::next_epoch(&self.kafka, &self.settings.name, beyond).await?;
                 snapshot::begin(self, &client, pulse, (epoch, drop_slot), tail.last).await.map(drop)
             }
             Plan::Stream { start, epoch } => {
@@ -184,6 +189,19 @@ impl Session {
     pub(crate) async fn desired(&self) -> Result<watch::Receiver<Arc<Desired>>, ConnectorError> {
         let following = async || signal::follow(&self.kafka, &self.settings.name).await;
         Ok(self.signals.get_or_try_init(following).await?.clone())
+    }
+
+    /// A consent to a loss is for one use: once the log has moved on, the next loss is asked about again.
+    async fn use_up(&self, consent: Option<u32>, tail: &LogTail) -> Result<(), ConnectorError> {
+        let epoch = tail.last.map_or(0, |last| last.position.epoch);
+        if consent.is_some_and(|given_up| given_up < epoch) {
+            let moved_on = |desired: &mut Desired| {
+                desired.moved_on(epoch);
+                Ok(())
+            };
+            signal::change(&self.kafka, &self.settings.name, moved_on).await?;
+        }
+        Ok(())
     }
 
     /// Waits as long as the source is paused.

@@ -4,12 +4,12 @@ use crate::{
     connect::Pulse,
     encoder::{Input, now},
     error::ConnectorError,
-    signal::Desired,
     snapshot::{Answer, Shared},
     status::{Phase, Status},
 };
 use boot::{Stop, failpoint, health::Part};
 use change::{Batch, Durable, Lsn, Source};
+use change_log::signal::Desired;
 use futures_util::FutureExt;
 use pgwire_replication::{Lsn as WireLsn, ReplicationClient, ReplicationEvent};
 use std::{

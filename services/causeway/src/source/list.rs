@@ -6,7 +6,7 @@ use crate::{
     settings::Settings,
     status::ask,
 };
-use connector_postgres::signal;
+use change_log::signal;
 use serde::Serialize;
 use serde_json::Value;
 

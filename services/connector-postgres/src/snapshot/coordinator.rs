@@ -13,10 +13,10 @@ use crate::{
     catalogue::{KeyColumn, Member},
     error::ConnectorError,
     settings::Settings,
-    signal::Desired,
     watch::{Reason, Throttle},
 };
 use change::Lsn;
+use change_log::signal::Desired;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
