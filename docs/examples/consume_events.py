@@ -3,7 +3,7 @@
     python3 -m venv venv && venv/bin/pip install -r requirements.txt
     venv/bin/python consume_events.py --brokers localhost:9092 --registry http://localhost:8080/apis/ccompat/v7
 
-It keeps the rules of docs/subscribers.md: per record only what exceeds the (position, revision) applied last, a marker for what was
+It keeps the rules of docs/subscribers.md: per record only what exceeds the (generation, position) applied last, a marker for what was
 retracted, and offsets committed only after the work is done. Without --bodies no clinical value is printed.
 """
 
@@ -30,7 +30,8 @@ class Records:
     def apply(self, event):
         """Returns whether the event said anything new."""
         record = (event["source"], event["patient"], event["record"])
-        place = (event["position"], event["revision"])
+        # Events from before there were generations have none; among them an equal position goes by the revision.
+        place = (event.get("generation", 0), event["position"], event["revision"])
         if record in self.newest and place <= self.newest[record][0]:
             return False
         # A retracted record stays as a marker: an older event cannot bring it back.

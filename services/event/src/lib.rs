@@ -9,9 +9,11 @@
 pub mod alert;
 pub mod avro;
 pub mod body;
+pub mod canonical;
 pub mod cloud_events;
 pub mod link;
 pub mod nhs_number;
+pub mod place;
 pub mod quarantined;
 pub mod teams;
 
@@ -19,6 +21,7 @@ pub use alert::{AlertChange, PatientAlert};
 pub use body::*;
 pub use link::{Link, LinkStatus};
 pub use nhs_number::NhsNumber;
+pub use place::Place;
 pub use quarantined::Quarantined;
 pub use teams::{Team, TeamKind, Teams};
 
@@ -83,7 +86,7 @@ pub struct PatientEvent {
     /// The record within its source: `observation/4711`. Never reused for another thing.
     pub record: String,
     pub position: Position,
-    /// Of the mapping and terminology that made this event; grows with each new version.
+    /// Of the mapping and terminology that made this event. Provenance: it orders only what generation 0 told.
     pub revision: u32,
     pub action: Action,
     pub part: Part,
@@ -98,7 +101,7 @@ pub struct PatientEvent {
     /// Of a retraction: the kind alone says what is taken back; the fields are empty.
     pub body: Body,
     pub traceparent: Option<String>,
-    /// One life of the source's log under one revision. Order between events of a record is (generation, position).
+    /// One life of the source's log under one revision: see [`Place`].
     pub generation: u32,
     /// Its source marks it as confidential or sensitive; of demographics: the whole patient.
     pub confidential: bool,
@@ -109,11 +112,23 @@ pub struct PatientEvent {
 }
 
 impl PatientEvent {
-    /// Event id = position, record, kind, revision; a retraction says so, for a record that moves to another
-    /// patient is taken back and recorded at one position.
+    /// Names one event: source, generation, position, record, kind and action. A record that moves to another patient is
+    /// taken back and recorded at one position.
+    ///
+    /// In generation 0 as before there were generations (position, record, kind, revision, and whether it is taken back):
+    /// a region that is upgraded knows what it has told by these ids.
     pub fn id(&self) -> String {
-        let Self { position, record, revision, .. } = self;
-        let end = if self.action == Action::Retracted { ":retracted" } else { "" };
-        format!("{}:{position}:{record}:{}:{revision}{end}", self.patient.source, self.body.kind())
+        let Self { generation, position, record, revision, action, .. } = self;
+        let (source, kind) = (&self.patient.source, self.body.kind());
+        if *generation > 0 {
+            return format!("{source}:{generation}:{position}:{record}:{kind}:{}", action.as_str());
+        }
+        let end = if *action == Action::Retracted { ":retracted" } else { "" };
+        format!("{source}:{position}:{record}:{kind}:{revision}{end}")
+    }
+
+    /// Where it stands in the order of its record.
+    pub const fn place(&self) -> Place {
+        Place { generation: self.generation, position: self.position }
     }
 }

@@ -297,4 +297,10 @@ fn headers_are_cloud_events() {
             "content-type: application/avro",
         ]
     );
+    // In a generation, the mapping that made it does not name it, and what happened does.
+    let of = |generation, revision, action| PatientEvent { generation, revision, action, ..event.clone() }.id();
+    let place = "00000001.00000000000000ff.0000000000000002:observation/7:observation";
+    assert_eq!(of(1_764_000_000, 1, Action::Retracted), format!("riverside:1764000000:{place}:retracted"));
+    assert_eq!(of(1_764_000_000, 2, Action::Recorded), format!("riverside:1764000000:{place}:recorded"));
+    assert_eq!(of(0, 2, Action::Recorded), format!("riverside:{place}:2"), "as before there were generations");
 }

@@ -1,7 +1,7 @@
 //! What can end a run.
 
 use crate::mapping::Mistakes;
-use change_log::{ReadError, RegistryError, TopicError};
+use change_log::{ReadError, RegistryError, TailError, TopicError, signal::SignalError};
 use rdkafka::error::KafkaError;
 
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,12 @@ pub enum NormaliserError {
     Kafka { doing: &'static str, source: KafkaError },
     #[error("the delivery of an event was given up")]
     Undelivered,
+    #[error("the log is not the one that was told: it was lost and began anew")]
+    LogBegunAnew,
+    #[error("cannot fix the generation of what is told")]
+    Signal(#[from] SignalError),
+    #[error("cannot look at where the log begins")]
+    Tail(#[from] TailError),
     #[error("a background task ended early")]
     Background,
     #[error("cannot use the identity database")]
@@ -40,7 +46,8 @@ impl NormaliserError {
             Self::Read(error) => error.worth_retrying(),
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
-            Self::Kafka { .. } | Self::Undelivered | Self::Background | Self::Pool(_) => true,
+            Self::Kafka { .. } | Self::Signal(_) | Self::Tail(_) | Self::LogBegunAnew => true,
+            Self::Undelivered | Self::Background | Self::Pool(_) => true,
             Self::Database(error) => error.code().is_none_or(|code| !code.code().starts_with("42")),
             // A database that is away looks like this too.
             Self::Migration(_) => true,

@@ -14,6 +14,7 @@ pub mod linker;
 pub mod mapping;
 mod progress;
 mod publish;
+pub mod retell;
 pub mod run;
 pub mod settings;
 mod telling;

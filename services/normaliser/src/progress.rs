@@ -2,19 +2,22 @@
 //! written to as its metadata. On a restart, what was written after those ends is read, so that
 //! nothing is written twice.
 //!
-//! The group bears the mapping's revision: a new revision tells the whole log anew, and sinks
-//! take it because (position, revision) is beyond what they hold.
+//! The group bears the generation: a new one tells the log anew, in its last state, and sinks take
+//! it because (generation, position) is beyond what they hold. Generation 0 goes on in the group of
+//! its revision, as it was before there were generations.
 
 use crate::{
     error::NormaliserError,
     publish::{EVENTS_TOPIC, ITEM_HEADER, QUARANTINE_TOPIC, Tails, digest},
+    retell::Held,
 };
-use change_log::{KafkaSettings, topics::changes_topic};
+use change_log::{KafkaSettings, Registry, Versions, signal::Generation, topics::changes_topic};
+use event::avro;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, KafkaResult},
-    message::Headers,
+    message::{BorrowedMessage, Headers},
     types::RDKafkaErrorCode,
 };
 use std::{
@@ -49,10 +52,14 @@ pub struct Stand {
 }
 
 impl Progress {
-    pub fn open(kafka: &KafkaSettings, source: &str, revision: u32) -> Result<Self, NormaliserError> {
+    pub fn open(kafka: &KafkaSettings, source: &str, generation: &Generation) -> Result<Self, NormaliserError> {
+        let life = match generation.number {
+            0 => generation.revision.to_string(),
+            number => format!("g{number}"),
+        };
         let consumer = kafka
             .client()
-            .set("group.id", kafka.topic(&format!("causeway-normaliser-{source}-{revision}")))
+            .set("group.id", kafka.topic(&format!("causeway-normaliser-{source}-{life}")))
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("enable.partition.eof", "false")
@@ -90,6 +97,43 @@ impl Progress {
         loaded.map_err(NormaliserError::kafka("read how far the log was told"))
     }
 
+    /// Was anything told?
+    pub async fn is_committed(&self) -> Result<bool, NormaliserError> {
+        let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+        let load = move || committed(&consumer, &topic).map(|stand| stand.offset > 0);
+        let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?;
+        loaded.map_err(NormaliserError::kafka("read how far the log was told"))
+    }
+
+    /// What the generations before this one told of this source. What cannot be read is in quarantine.
+    pub async fn held(&self, registry: &Registry, below: u32) -> Result<Held, NormaliserError> {
+        let (consumer, source, names) = (self.consumer.clone(), self.source.clone(), self.names.clone());
+        let mut versions = Versions::new(registry.clone(), avro::SCHEMA);
+        let runtime = tokio::runtime::Handle::current();
+        let load = move || -> Result<Held, NormaliserError> {
+            let (mut held, mut from, mut failed) = (Held::default(), Tails::new(), None);
+            for (name, full) in names.iter().filter(|(name, _)| *name == EVENTS_TOPIC) {
+                let mut take = |message: &BorrowedMessage<'_>| {
+                    let Some(payload) = message.payload().filter(|_| own_id(message, &source).is_some()) else {
+                        return;
+                    };
+                    match runtime.block_on(versions.datum(payload)) {
+                        Ok(Ok(datum)) => {
+                            let event = avro::decode(&datum).ok().filter(|event| event.generation < below);
+                            event.iter().for_each(|event| held.take(event));
+                        }
+                        Ok(Err(_)) => {}
+                        Err(error) => failed = Some(error),
+                    }
+                };
+                let read = read_since(&consumer, (name, full), &mut from, &mut take);
+                read.map_err(NormaliserError::kafka("read what was told"))?;
+            }
+            failed.map_or(Ok(held), |error| Err(error.into()))
+        };
+        tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?
+    }
+
     pub async fn commit(&self, offset: i64, tails: &Tails) -> Result<(), NormaliserError> {
         let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
         let metadata = serde_json::json!(tails).to_string();
@@ -125,6 +169,19 @@ fn written_since(
     from: &mut Tails,
     already: &mut HashSet<u128>,
 ) -> KafkaResult<bool> {
+    let before = already.len();
+    let mut take = |message: &BorrowedMessage<'_>| already.extend(own_id(message, source).map(|id| digest(&id)));
+    read_since(consumer, (name, topic), from, &mut take)?;
+    Ok(already.len() > before)
+}
+
+/// Every message after `from`, which moves to the topic's ends.
+fn read_since(
+    consumer: &BaseConsumer,
+    (name, topic): (&'static str, &str),
+    from: &mut Tails,
+    take: &mut dyn FnMut(&BorrowedMessage<'_>),
+) -> KafkaResult<()> {
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
     let partitions: Vec<i32> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
     let from = from.entry(name.to_owned()).or_default();
@@ -139,14 +196,13 @@ fn written_since(
         }
     }
     consumer.assign(&list)?;
-    let before = already.len();
     let mut heard = Instant::now();
     while !ends.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
             Some(message) => {
                 let message = message?;
                 heard = Instant::now();
-                already.extend(own_id(&message, source).map(|id| digest(&id)));
+                take(&message);
                 if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
                     ends.remove(&message.partition());
                 }
@@ -157,8 +213,7 @@ fn written_since(
             None => {}
         }
     }
-    consumer.unassign()?;
-    Ok(already.len() > before)
+    consumer.unassign()
 }
 
 /// The id of an event or quarantined item, when it is this source's.

@@ -2,10 +2,11 @@
 
 use crate::{
     error::NormaliserError,
-    fold::{Fold, Output},
+    fold::{Fold, Output, Stands},
     mapping::{self, Mapping},
-    progress::Progress,
+    progress::{Progress, Stand},
     publish::{EVENTS_TOPIC, LINKS_TOPIC, Publisher, QUARANTINE_TOPIC, Schemas},
+    retell::{At, Stretch},
     settings::{Settings, SourceSettings},
     telling::Telling,
 };
@@ -15,11 +16,15 @@ use boot::{
     restart::{in_one_line, until_stopped},
 };
 use change_log::{
-    Control, ControlBody, Item, KafkaSettings, Kept, LogReader, Registry, Rejected, TopicSpec,
+    Control, ControlBody, Item, KafkaSettings, Kept, LogReader, ReadError, Registry, Rejected, TopicSpec,
+    signal::{
+        self, Generation,
+        lives::{self, LogNow},
+    },
     topics::{changes_topic, ensure},
 };
 use event::{Quarantined, avro};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Outputs made before they are sent.
 const OUTPUTS_MAX: usize = 2_000;
@@ -82,6 +87,7 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
             TopicSpec::new(EVENTS_TOPIC, context.settings.events_partitions, Kept::Forever),
             TopicSpec::new(LINKS_TOPIC, 1, Kept::Compacted),
             TopicSpec::new(QUARANTINE_TOPIC, 1, Kept::Forever),
+            signal::topic(),
             change_log::told::topic(),
         ];
         ensure(kafka, &specs).await?;
@@ -91,27 +97,72 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
                 .register(&format!("{}-value", kafka.topic(QUARANTINE_TOPIC)), avro::QUARANTINED_SCHEMA)
                 .await?,
         };
-        let progress = Progress::open(kafka, &source.name, context.mapping.revision)?;
-        let stand = progress.load().await?;
+        let (generation, progress, stand) = context.generation().await?;
         let reader = LogReader::open(kafka, registry, &source.name, 0)?;
         let (_, end) = reader.watermarks().await?;
         let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already)?;
-        Ok::<_, NormaliserError>((progress, reader, publisher, stand.offset, end))
+        Ok::<_, NormaliserError>((generation, progress, reader, publisher, stand.offset, end))
     };
-    let (progress, reader, publisher, told_before, end) = tokio::select! {
+    let (generation, progress, reader, publisher, told_before, end) = tokio::select! {
         opened = opened => opened?,
         () = stop.cancelled() => return Ok(()),
     };
-    tracing::info!(source = source.name, told_before, end, "folds the log from its start");
+    let Generation { number, revision, upto, .. } = generation;
+    tracing::info!(source = source.name, number, revision, upto, told_before, end, "folds the log from its start");
     let fold = Fold::new(context.mapping.clone(), &source.name, &source.organisation);
+    let fold = fold.of_generation(number, generation.log_before);
     let telling = Telling::new(publisher.producer(), kafka, &source.name, &source.organisation);
-    let mut session =
-        Session { context, progress, publisher, fold, telling, told_before, unsettled: 0, committed: told_before };
+    // An earlier run may be through with it.
+    let quiet = (number > 0 && told_before < upto).then(Stretch::default);
+    let unread = if number > 0 { (0..context.mapping.tables.len()).collect() } else { BTreeSet::new() };
+    let committed = told_before;
+    let mut session = Session {
+        context,
+        generation,
+        progress,
+        publisher,
+        fold,
+        telling,
+        told_before,
+        unsettled: 0,
+        committed,
+        quiet,
+        unread,
+    };
     session.follow(reader, end).await
+}
+
+impl Context {
+    /// The generation that this run tells, and how far it is told.
+    async fn generation(&self) -> Result<(Generation, Progress, Stand), NormaliserError> {
+        let (source, revision) = (&self.source.name, self.mapping.revision);
+        let before = Generation { revision, ..Generation::default() };
+        let told = Progress::open(&self.kafka, source, &before)?.is_committed().await?;
+        let mut lost = false;
+        loop {
+            let log = LogNow::look(&self.kafka, source).await?;
+            let generation = lives::generation(&self.kafka, source, revision, log, told, lost).await?;
+            let progress = Progress::open(&self.kafka, source, &generation)?;
+            let stand = progress.load().await?;
+            // More was told of it than it holds: it is another.
+            lost = stand.offset > log.high;
+            if !lost {
+                return Ok((generation, progress, stand));
+            }
+            tracing::warn!(source, told = stand.offset, high = log.high, "the log was lost: a new generation begins");
+        }
+    }
+
+    /// Whether the log is another than the one that this generation began with.
+    async fn is_begun_anew(&self, generation: &Generation, read: i64) -> bool {
+        let Ok(log) = LogNow::look(&self.kafka, &self.source.name).await else { return false };
+        log.low == 0 && (log.high < read || (generation.log.is_some() && log.begins != generation.log))
+    }
 }
 
 struct Session<'a> {
     context: &'a Context,
+    generation: Generation,
     progress: Progress,
     publisher: Publisher,
     fold: Fold,
@@ -121,6 +172,10 @@ struct Session<'a> {
     /// Entries applied since the last settlement.
     unsettled: usize,
     committed: i64,
+    /// What the log says before this generation began to be told, until then: see [`crate::retell`].
+    quiet: Option<Stretch>,
+    /// Tables that no snapshot has shown whole: what earlier generations told of them may be gone.
+    unread: BTreeSet<usize>,
 }
 
 impl Session<'_> {
@@ -155,15 +210,24 @@ impl Session<'_> {
                         metrics::counter!("causeway_normaliser_changes_total", "source" => name.clone())
                             .increment(batch.items.len() as u64);
                         for item in batch.items {
+                            self.begin_telling(offset_of(&item)).await?;
                             self.take(item).await?;
                         }
+                        self.begin_telling(reader.point().offset).await?;
                     }
                     // The fold stands; only the reading has to wait.
                     Err(error) if error.worth_retrying() => {
                         self.context.part.not_ready(in_one_line(&error));
                         tokio::time::sleep(READ_AGAIN_AFTER).await;
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(error) => {
+                        let read = reader.point().offset;
+                        let gone = matches!(error, ReadError::Expired { .. } | ReadError::Hole { .. });
+                        if gone && self.context.is_begun_anew(&self.generation, read).await {
+                            return Err(NormaliserError::LogBegunAnew);
+                        }
+                        return Err(error.into());
+                    }
                 },
             }
         }
@@ -200,23 +264,80 @@ impl Session<'_> {
 
     async fn control(&mut self, control: &Control) -> Result<(), NormaliserError> {
         match &control.body {
-            // One of some rows says nothing of the others.
-            ControlBody::SnapshotBegin(snapshot) if !snapshot.partial => self.fold.begin_snapshot(&snapshot.tables),
-            ControlBody::SnapshotEnd(snapshot) => {
-                if let Some(position) = control.position.filter(|_| !snapshot.partial) {
-                    self.fold.end_snapshot(&snapshot.tables, position, control.offset, snapshot.at);
+            ControlBody::SnapshotBegin(it) => {
+                if let Some(position) = control.position {
+                    self.fold.begin_snapshot(&it.snapshot, &it.tables, it.partial, position);
                 }
+            }
+            ControlBody::SnapshotChunk(it) => {
+                self.fold.hear(it.at);
                 self.settle(control.offset + 1).await?;
             }
-            // Nothing of a transaction is open between transactions.
-            ControlBody::Progress(progress) if self.unsettled == 0 => {
-                self.publisher.mark(control.offset + 1).await?;
-                self.reached(control.offset + 1, progress.at);
+            ControlBody::SnapshotEnd(it) => {
+                if let Some(position) = control.position {
+                    let at = (position, control.offset);
+                    self.fold.end_snapshot(&it.snapshot, &it.tables, it.partial, at, it.at);
+                }
+                self.say(control.offset + 1).await?;
+                self.take_back(control.offset + 1).await?;
+                self.mark(control.offset + 1).await?;
             }
-            ControlBody::Progress(_)
-            | ControlBody::Session(_)
-            | ControlBody::SnapshotBegin(_)
-            | ControlBody::SnapshotChunk(_) => {}
+            // Nothing of a transaction is open between transactions.
+            ControlBody::Progress(it) if self.unsettled == 0 => {
+                self.fold.hear(it.at);
+                self.settle(control.offset + 1).await?;
+                // What waits for a table is not told.
+                if !self.fold.holds_back() {
+                    self.reached(control.offset + 1, it.at);
+                }
+            }
+            ControlBody::Progress(_) | ControlBody::Session(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Where the log ended when this generation was fixed: what differs from what was told before is told, and what is
+    /// no more is taken back. `before`: everything in front of this offset is folded.
+    async fn begin_telling(&mut self, before: i64) -> Result<(), NormaliserError> {
+        if self.unsettled > 0 || before < self.generation.upto {
+            return Ok(());
+        }
+        let Some(stretch) = self.quiet.take() else { return Ok(()) };
+        let held = self.progress.held(&self.context.registry, self.generation.number).await?;
+        let told = stretch.told(&held);
+        tracing::info!(source = self.context.source.name, events = told.len(), "tells what differs from before");
+        for event in told {
+            self.send(&Output::Event(Box::new(event))).await?;
+        }
+        self.take_back(before).await?;
+        self.mark(before).await
+    }
+
+    /// Takes back what earlier generations told of tables that have been read whole by now, and that is no more.
+    async fn take_back(&mut self, before: i64) -> Result<(), NormaliserError> {
+        let shown: BTreeSet<usize> = self.unread.iter().copied().filter(|table| self.fold.shown(*table)).collect();
+        if self.quiet.is_some() || shown.is_empty() {
+            return Ok(());
+        }
+        self.unread.retain(|table| !shown.contains(table));
+        if before <= self.told_before {
+            return Ok(());
+        }
+        let source = &self.context.source.name;
+        let Generation { number, revision, .. } = self.generation;
+        let held = self.progress.held(&self.context.registry, number).await?;
+        let (position, committed_at) = self.fold.reached();
+        let at = At { generation: number, revision, position, committed_at };
+        let gone = held.gone(source, at, |patient, record| self.fold.stands(patient, record));
+        if !gone.is_empty() {
+            tracing::info!(source, events = gone.len(), "takes back what earlier generations told and is no more");
+        }
+        for event in gone {
+            self.send(&Output::Event(Box::new(event))).await?;
+        }
+        // What waits is looked at again when the next snapshot is over.
+        if held.any(|patient, record| self.fold.stands(patient, record) == Stands::Waits) {
+            self.unread.extend(shown);
         }
         Ok(())
     }
@@ -256,6 +377,11 @@ impl Session<'_> {
 
     /// Sends what the log says before this offset, unless an earlier run has.
     async fn settle(&mut self, before: i64) -> Result<(), NormaliserError> {
+        self.say(before).await?;
+        self.mark(before).await
+    }
+
+    async fn say(&mut self, before: i64) -> Result<(), NormaliserError> {
         loop {
             let outputs = self.fold.settle(OUTPUTS_MAX);
             if outputs.is_empty() {
@@ -264,14 +390,28 @@ impl Session<'_> {
                 }
                 continue;
             }
-            if before > self.told_before {
-                for output in &outputs {
-                    self.send(output).await?;
-                }
+            for output in outputs {
+                self.tell(output, before).await?;
             }
         }
         self.unsettled = 0;
-        self.publisher.mark(before).await
+        Ok(())
+    }
+
+    /// While it is quiet, nothing is told.
+    async fn mark(&mut self, before: i64) -> Result<(), NormaliserError> {
+        if self.quiet.is_some() { Ok(()) } else { self.publisher.mark(before).await }
+    }
+
+    /// Unless it is quiet, or an earlier run has.
+    async fn tell(&mut self, output: Output, before: i64) -> Result<(), NormaliserError> {
+        let told = before <= self.told_before;
+        match (&mut self.quiet, output) {
+            (Some(stretch), Output::Event(event)) => stretch.take(*event),
+            (_, output) if !told => return self.send(&output).await,
+            _ => {}
+        }
+        Ok(())
     }
 
     async fn send(&mut self, output: &Output) -> Result<(), NormaliserError> {
@@ -291,6 +431,14 @@ impl Session<'_> {
             }
         }
         self.publisher.send(output).await
+    }
+}
+
+const fn offset_of(item: &Item) -> i64 {
+    match item {
+        Item::Entry(entry) => entry.offset,
+        Item::Control(control) => control.offset,
+        Item::Rejected(rejected) => rejected.offset,
     }
 }
 

@@ -2,6 +2,9 @@
 //! often they are ended; links follow.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
+#[path = "live/lost.rs"]
+mod lost;
+
 use anyhow::{Context, ensure};
 use boot::{Stop, health::Health};
 use change::{
@@ -43,18 +46,28 @@ struct Log {
     source: &'static str,
     writer: LogWriter<u64>,
     schemas: BTreeMap<String, (Arc<TableSchema>, u32)>,
+    epoch: u32,
     commit: u64,
 }
 
 impl Log {
     async fn open(kafka: &KafkaSettings, registry: &Registry, source: &'static str) -> anyhow::Result<Self> {
+        Self::open_in(kafka, registry, source, 1).await
+    }
+
+    async fn open_in(
+        kafka: &KafkaSettings,
+        registry: &Registry,
+        source: &'static str,
+        epoch: u32,
+    ) -> anyhow::Result<Self> {
         ensure_topics(kafka, &[TopicSpec::changes(source)]).await?;
         let session = Session {
             source: source.into(),
             system_id: "1".into(),
             timeline: 1,
             slot: "test".into(),
-            epoch: 1,
+            epoch,
             owner: "test".into(),
             started_at: 0,
         };
@@ -95,7 +108,7 @@ impl Log {
             let id = registry.register(&subject, &schemas_of.envelope).await?;
             schemas.insert(name.to_owned(), (table, id));
         }
-        Ok(Self { source, writer, schemas, commit: 0x1000 })
+        Ok(Self { source, writer, schemas, epoch, commit: 0x1000 })
     }
 
     /// Inserts, as one transaction.
@@ -125,7 +138,7 @@ impl Log {
             envelope::tail(&mut out, "c", 1_766_000_000_000);
             records.buffer().extend_from_slice(&out);
             records.end_part();
-            records.close(Kind::Change, Position::new(1, Lsn(self.commit), ordinal), false);
+            records.close(Kind::Change, Position::new(self.epoch, Lsn(self.commit), ordinal), false);
         }
         records.end_commit(Lsn(self.commit + 8));
         self.writer.enqueue(Batch { items: vec![records], upto: self.commit }).await?;
@@ -142,34 +155,38 @@ fn text(text: &str) -> Value {
 const TWINS: [i64; 2] = [PATIENTS - 1, PATIENTS];
 
 async fn patients(log: &mut Log) -> anyhow::Result<()> {
-    for patient in 1..=PATIENTS {
-        let number = match patient {
-            1 => "9434765919",
-            twin if TWINS.contains(&twin) => "9000000009",
-            _ => "no number",
-        };
-        log.commit(vec![
-            (
-                "pas.patient",
-                vec![
-                    ("person_id", Value::Int(patient)),
-                    ("nhs_nbr_ident", text(number)),
-                    ("family_name", text("TWIN")),
-                    ("given_names", text(["Adam", "Beth"][usize::try_from(patient % 2)?])),
-                    ("sex_code", text(["1", "2"][usize::try_from(patient % 2)?])),
-                    ("nhs_nbr_status_cd", text("01")),
-                    ("birth_date", Value::Date(4_000)),
-                    ("active_ind", Value::Int(1)),
-                ],
-            ),
-            ("lims.order", vec![("order_id", Value::Int(patient)), ("person_id", Value::Int(patient))]),
-            ("lims.specimen", vec![("specimen_id", Value::Int(patient)), ("order", Value::Int(patient))]),
-            ("lims.sample", vec![("sample_id", Value::Int(patient)), ("specimen_id", Value::Int(patient))]),
-            ("lims.analysis", vec![("analysis_id", Value::Int(patient)), ("sample_id", Value::Int(patient))]),
-        ])
-        .await?;
+    for number in 1..=PATIENTS {
+        patient(log, number).await?;
     }
     Ok(())
+}
+
+async fn patient(log: &mut Log, patient: i64) -> anyhow::Result<()> {
+    let number = match patient {
+        1 => "9434765919",
+        twin if TWINS.contains(&twin) => "9000000009",
+        _ => "no number",
+    };
+    log.commit(vec![
+        (
+            "pas.patient",
+            vec![
+                ("person_id", Value::Int(patient)),
+                ("nhs_nbr_ident", text(number)),
+                ("family_name", text("TWIN")),
+                ("given_names", text(["Adam", "Beth"][usize::try_from(patient % 2)?])),
+                ("sex_code", text(["1", "2"][usize::try_from(patient % 2)?])),
+                ("nhs_nbr_status_cd", text("01")),
+                ("birth_date", Value::Date(4_000)),
+                ("active_ind", Value::Int(1)),
+            ],
+        ),
+        ("lims.order", vec![("order_id", Value::Int(patient)), ("person_id", Value::Int(patient))]),
+        ("lims.specimen", vec![("specimen_id", Value::Int(patient)), ("order", Value::Int(patient))]),
+        ("lims.sample", vec![("sample_id", Value::Int(patient)), ("specimen_id", Value::Int(patient))]),
+        ("lims.analysis", vec![("analysis_id", Value::Int(patient)), ("sample_id", Value::Int(patient))]),
+    ])
+    .await
 }
 
 async fn result(log: &mut Log, number: i64) -> anyhow::Result<()> {
@@ -226,9 +243,13 @@ struct Normaliser {
 
 impl Normaliser {
     fn start(&self) -> tokio::task::JoinHandle<()> {
+        self.start_with(&mapping_file())
+    }
+
+    fn start_with(&self, mapping: &Path) -> tokio::task::JoinHandle<()> {
         let source = |name: &&str| SourceSettings {
             name: (*name).to_owned(),
-            mapping: mapping_file(),
+            mapping: mapping.to_owned(),
             organisation: "RSM01".into(),
         };
         let running = normaliser::run(
@@ -263,7 +284,8 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
     let outcome = async {
         survives(&kafka, &registry).await?;
         database.execute("postgres", "create database causeway").await?;
-        links(&kafka, &registry, &database).await
+        links(&kafka, &registry, &database).await?;
+        lost::what_was_told(&kafka, &registry, &folder).await
     }
     .await;
     drop((broker, database));

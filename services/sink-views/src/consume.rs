@@ -23,7 +23,11 @@ use rdkafka::{
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A batch is closed at so many bytes of messages, however few they are.
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -69,6 +73,7 @@ pub(crate) async fn attempt<H: Hook>(
         held: Vec::new(),
         rebuilding: !past.is_empty(),
         past,
+        outlived: BTreeSet::new(),
     };
     sink.run().await
 }
@@ -125,6 +130,8 @@ struct Sink<'a, H> {
     held: Vec<Incoming>,
     rebuilding: bool,
     past: Past,
+    /// Sources of which it was said that they go on in the past.
+    outlived: BTreeSet<String>,
 }
 
 impl<H: Hook> Sink<'_, H> {
@@ -265,7 +272,8 @@ impl<H: Hook> Sink<'_, H> {
                         self.part.ready();
                     }
                     self.rebuilding = outcome.rebuilding;
-                    tell(plan, outcome);
+                    tell(plan, &outcome);
+                    self.say_outlived(outcome.outlived);
                     metrics::histogram!("causeway_sink_batch_seconds").record(started.elapsed().as_secs_f64());
                     return Ok(());
                 }
@@ -291,6 +299,20 @@ impl<H: Hook> Sink<'_, H> {
             }
             tokio::time::sleep(backoff).await;
             backoff = (backoff * 2).min(DATABASE_BACKOFF_MAX);
+        }
+    }
+
+    /// Loudly, for nothing of such a source is shown any more; once, for a replay shows it, too.
+    fn say_outlived(&mut self, sources: BTreeSet<String>) {
+        for source in sources {
+            metrics::counter!("causeway_sink_outlived_total", "source" => source.clone()).increment(1);
+            if self.outlived.insert(source.clone()) {
+                tracing::warn!(
+                    source,
+                    "events are ignored: they are of an earlier generation or epoch than the record holds. Unless this is \
+                     a replay, nothing that this source tells is shown: restart its normaliser, and see the runbook `rebuild`"
+                );
+            }
         }
     }
 
@@ -329,7 +351,7 @@ impl<H: Hook> Sink<'_, H> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric")]
-fn tell(plan: &Plan, outcome: Outcome) {
+fn tell(plan: &Plan, outcome: &Outcome) {
     metrics::counter!("causeway_sink_events_total").increment(plan.events as u64);
     metrics::counter!("causeway_sink_records_applied_total").increment(outcome.applied as u64);
     metrics::counter!("causeway_sink_records_ignored_total").increment(outcome.ignored as u64);

@@ -1,7 +1,7 @@
 //! The live record: `patient.events`, `person.links` and `quarantine` into PostgreSQL.
 //!
 //! # Why
-//! Each row is guarded by its own (position, revision), and a retraction leaves a marker, so any
+//! Each row is guarded by its own place, (generation, position), and a retraction leaves a marker, so any
 //! batch, any replay and any order of partitions leave the same rows; no offset has to be exact.
 //! Rows are kept by source patient, and persons are found through links, so a merge moves nothing.
 //!

@@ -1,4 +1,4 @@
-//! Writes a plan in one transaction. Every row is guarded by its own position, so writing a
+//! Writes a plan in one transaction. Every row is guarded by its own place, so writing a
 //! plan twice, or an older one after a newer one, leaves what the newest alone would have left.
 
 use crate::{
@@ -7,17 +7,20 @@ use crate::{
     locks::{self, Persons},
     plan::{
         ObservationRow, Plan, Topic,
-        columns::{Cell, Column, Table, columns, commit_time},
+        columns::{COMMON, Cell, Column, Table, columns, commit_time},
         rows,
     },
 };
 use deadpool_postgres::{Client, Transaction};
 use event::{Micros, PatientEvent};
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::LazyLock,
+};
 use tokio_postgres::types::ToSql;
 
 /// What a batch came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Records written.
     pub applied: usize,
@@ -25,6 +28,11 @@ pub struct Outcome {
     pub ignored: usize,
     /// A rebuild is still replaying the past.
     pub rebuilding: bool,
+    /// Sources of which events were ignored, and are of an earlier generation, or of an earlier epoch in it, than the
+    /// record holds.
+    pub outlived: BTreeSet<String>,
+    /// By source: the earliest generation and epoch among the ignored.
+    behind: BTreeMap<String, (i64, String)>,
 }
 
 /// Applies the plan, calls the hook, and commits. `rebuilding`: a rebuild may be under way.
@@ -39,6 +47,7 @@ pub async fn apply<H: Hook>(
     let (mut applied, mut outcome) = records(&transaction, plan).await?;
     applied.relinked = links(&transaction, plan, persons).await?;
     quarantined(&transaction, plan).await?;
+    outcome.outlived = outlived(&transaction, &outcome.behind).await?;
     freshness(&transaction, plan).await?;
     outcome.rebuilding = rebuilding && replaying(&transaction, plan, hook).await?;
     if !outcome.rebuilding && !applied.is_empty() {
@@ -138,12 +147,45 @@ async fn upsert<'a>(
     let written = transaction.query(&statement, &parameters).await?;
     count.applied += written.len();
     count.ignored += given - written.len();
-    Ok(if written.len() == given {
-        Keys::All
-    } else {
-        Keys::Some(written.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
-    })
+    if written.len() == given {
+        return Ok(Keys::All);
+    }
+    let keys = written.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    ignored(&columns, &keys, &mut count.behind);
+    Ok(Keys::Some(keys))
 }
+
+/// Of each source, from how far back the rows are that were not written.
+fn ignored(
+    columns: &[Column<'_>],
+    written: &HashSet<(String, String, String)>,
+    behind: &mut BTreeMap<String, (i64, String)>,
+) {
+    let text = |name: &str, row: usize| match columns.get(common(name)) {
+        Some(Column::Text(values)) => values.get(row).and_then(Clone::clone).unwrap_or_default().into_owned(),
+        _ => String::new(),
+    };
+    let Some(Column::Long(generations)) = columns.get(common("generation")) else { return };
+    for (row, generation) in generations.iter().enumerate() {
+        let key = (text("source", row), text("patient", row), text("record", row));
+        if written.contains(&key) {
+            continue;
+        }
+        let epoch = text("position", row).chars().take(EPOCH_DIGITS).collect();
+        let place = (generation.unwrap_or_default(), epoch);
+        let known = behind.entry(key.0).or_insert_with(|| place.clone());
+        if place < *known {
+            *known = place;
+        }
+    }
+}
+
+fn common(name: &str) -> usize {
+    COMMON.iter().position(|(known, _)| *known == name).unwrap_or(usize::MAX)
+}
+
+/// Of a position's text.
+const EPOCH_DIGITS: usize = 8;
 
 fn parameter<'a>(column: &'a Column<'_>) -> &'a (dyn ToSql + Sync) {
     match column {
@@ -239,22 +281,43 @@ async fn quarantined(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), V
     Ok(())
 }
 
-const FRESHNESS: &str = "insert into record.freshness as t (source, position, committed_at, applied_at) \
-    select s.source, s.position, s.committed_at, clock_timestamp() \
-    from unnest($1::text[], $2::text[], $3::timestamptz[]) as s (source, position, committed_at) \
-    on conflict (source) do update set position = excluded.position, committed_at = excluded.committed_at, \
-        applied_at = excluded.applied_at \
-    where excluded.position > t.position";
+const OUTLIVED: &str = "select f.source from record.freshness f \
+    join unnest($1::text[], $2::int8[], $3::text[]) as s (source, generation, epoch) using (source) \
+    where (f.generation, left(f.position, 8)) > (s.generation, s.epoch)";
+
+/// A writer whose log or memory was lost could go on where it had been long ago: everything it tells would be ignored.
+async fn outlived(
+    transaction: &Transaction<'_>,
+    behind: &BTreeMap<String, (i64, String)>,
+) -> Result<BTreeSet<String>, ViewsError> {
+    if behind.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let sources: Vec<&String> = behind.keys().collect();
+    let generations: Vec<i64> = behind.values().map(|(generation, _)| *generation).collect();
+    let epochs: Vec<&String> = behind.values().map(|(_, epoch)| epoch).collect();
+    let statement = transaction.prepare_cached(OUTLIVED).await?;
+    let rows = transaction.query(&statement, &[&sources, &generations, &epochs]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+const FRESHNESS: &str = "insert into record.freshness as t (source, generation, position, committed_at, applied_at) \
+    select s.source, s.generation, s.position, s.committed_at, clock_timestamp() \
+    from unnest($1::text[], $2::int8[], $3::text[], $4::timestamptz[]) as s (source, generation, position, committed_at) \
+    on conflict (source) do update set generation = excluded.generation, position = excluded.position, \
+        committed_at = excluded.committed_at, applied_at = excluded.applied_at \
+    where (excluded.generation, excluded.position) > (t.generation, t.position)";
 
 async fn freshness(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), ViewsError> {
     if plan.freshness.is_empty() {
         return Ok(());
     }
     let sources: Vec<&String> = plan.freshness.keys().collect();
-    let positions: Vec<String> = plan.freshness.values().map(|(position, _)| position.to_string()).collect();
+    let generations: Vec<i64> = plan.freshness.values().map(|(place, _)| i64::from(place.generation)).collect();
+    let positions: Vec<String> = plan.freshness.values().map(|(place, _)| place.position.to_string()).collect();
     let committed: Vec<_> = plan.freshness.values().map(|(_, at)| commit_time(*at)).collect();
     let statement = transaction.prepare_cached(FRESHNESS).await?;
-    transaction.execute(&statement, &[&sources, &positions, &committed]).await?;
+    transaction.execute(&statement, &[&sources, &generations, &positions, &committed]).await?;
     Ok(())
 }
 

@@ -28,22 +28,45 @@ struct Step {
     kind: Kind,
     /// None retracts.
     value: Option<u8>,
-    /// Said again by a newer mapping, at the same position.
+    /// Said again by a newer mapping, at the same position: before there were generations.
     revised: bool,
+    /// From here on another mapping tells, or the one before again, in a generation of its own that tells so much anew:
+    /// a record may settle earlier than it did.
+    anew: Option<u8>,
+    /// From here on the log is in another epoch, which need not be a later one: it was lost.
+    epoch: Option<u8>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop::sample::select(vec![Kind::Observation, Kind::Observation, Kind::Condition, Kind::Demographics]);
     let value = prop_oneof![4 => (0_u8..3).prop_map(Some), 1 => Just(None)];
-    (0_u8..2, 0_u8..3, kind, value, prop::bool::weighted(0.1))
-        .prop_map(|(patient, record, kind, value, revised)| Step { patient, record, kind, value, revised })
+    let rarely = || prop::option::weighted(0.1, 0_u8..4);
+    (0_u8..2, 0_u8..3, kind, value, prop::bool::weighted(0.1), rarely(), rarely()).prop_map(
+        |(patient, record, kind, value, revised, anew, epoch)| Step {
+            patient,
+            record,
+            kind,
+            value,
+            revised,
+            anew,
+            // A lost log is told in a generation of its own.
+            epoch: epoch.filter(|_| anew.is_some()),
+        },
+    )
 }
 
 fn events(steps: &[Step]) -> Vec<PatientEvent> {
-    let mut commit = 0;
+    let (mut commit, mut generation, mut epoch) = (0_u64, 0, 1);
     let mut events: Vec<PatientEvent> = Vec::new();
     for step in steps {
-        let same = events.last().filter(|last| step.revised && !matches!(last.body, Body::Retracted(_)));
+        if let Some(back) = step.anew {
+            generation += 1;
+            commit = commit.saturating_sub(back.into());
+        }
+        epoch = step.epoch.map_or(epoch, u32::from);
+        let same = events.last().filter(|last| {
+            step.revised && last.generation == generation && generation == 0 && !matches!(last.body, Body::Retracted(_))
+        });
         if let Some(last) = same {
             let revised =
                 PatientEvent { revision: last.revision + 1, body: body(last.body.kind(), step.value), ..last.clone() };
@@ -56,8 +79,9 @@ fn events(steps: &[Step]) -> Vec<PatientEvent> {
             patient: SourcePatient { source: "riverside".into(), id: format!("p{}", step.patient) },
             organisation: "R1V01".into(),
             record: format!("{}/{record}", step.kind),
-            position: Position::new(1, Lsn(commit), 1),
-            revision: 1,
+            position: Position::new(epoch, Lsn(commit), 1),
+            // Provenance only: A, B, and A again.
+            revision: 1 + generation % 2,
             action: step.value.map_or(Action::Retracted, |_| Action::Recorded),
             part: Part { index: 1, of: 1 },
             committed_at: 1_700_000_000_000_000 + i64::try_from(commit).expect("few"),
@@ -66,7 +90,7 @@ fn events(steps: &[Step]) -> Vec<PatientEvent> {
             effective_at: Some(1_700_000_000_123_456),
             body: body(step.kind, step.value),
             traceparent: None,
-            generation: 0,
+            generation,
             confidential: false,
             reread: false,
             incomplete: None,
@@ -142,15 +166,29 @@ async fn checksum_after(pool: &Pool, events: &[PatientEvent], ranges: &[(usize, 
 
 /// Version by record, folded event by event.
 fn versions(events: &[PatientEvent]) -> BTreeMap<(String, String), String> {
-    let mut known: BTreeMap<(String, String), (digest::Digest, Position)> = BTreeMap::new();
+    let mut known: BTreeMap<(String, String), (digest::Digest, event::Place)> = BTreeMap::new();
     for event in events.iter().filter(|event| event.body.kind() == Kind::Observation) {
         let key = (event.patient.id.clone(), event.record.clone());
         let now = digest::of(event);
         if known.get(&key).is_none_or(|(before, _)| *before != now) {
-            known.insert(key, (now, event.position));
+            known.insert(key, (now, event.place()));
         }
     }
     known.into_iter().map(|(key, (_, since))| (key, since.to_string())).collect()
+}
+
+/// What a naive rebuild shows: of each record the last event, whatever revision, epoch or position it is of.
+fn shown(events: &[PatientEvent]) -> BTreeMap<(String, String), (String, bool)> {
+    let observations = events.iter().filter(|event| event.body.kind() == Kind::Observation);
+    let last = |event: &PatientEvent| (event.id(), matches!(event.body, Body::Retracted(_)));
+    observations.map(|event| ((event.patient.id.clone(), event.record.clone()), last(event))).collect()
+}
+
+async fn stored(pool: &Pool) -> BTreeMap<(String, String), (String, bool)> {
+    let client = pool.get().await.expect("a connection");
+    let sql = "select patient, record, event_id, retracted from record.observation";
+    let rows = client.query(sql, &[]).await.expect("read");
+    rows.iter().map(|row| ((row.get(0), row.get(1)), (row.get(2), row.get(3)))).collect()
 }
 
 async fn stored_versions(pool: &Pool) -> BTreeMap<(String, String), String> {
@@ -200,16 +238,18 @@ fn any_split_and_any_replay_leave_the_same_rows() {
     let outcome = runner.run(&strategy, |(steps, cuts)| {
         let events = events(&steps);
         let one_by_one: Vec<_> = (0..events.len()).map(|at| (at, at + 1)).collect();
-        let (want, versions_want, got, versions_got, whole) = runtime.block_on(async {
+        let (want, versions_want, got, versions_got, rows, whole) = runtime.block_on(async {
             let want = checksum_after(&database.pool, &events, &one_by_one).await;
             let got = checksum_after(&database.pool, &events, &ranges(&cuts, events.len())).await;
             let versions_got = stored_versions(&database.pool).await;
+            let rows = stored(&database.pool).await;
             let whole = checksum_after(&database.pool, &events, &[(0, events.len())]).await;
-            (want, versions(&events), got, versions_got, whole)
+            (want, versions(&events), got, versions_got, rows, whole)
         });
         prop_assert_eq!(&got, &want, "batches {:?}", ranges(&cuts, events.len()));
         prop_assert_eq!(&whole, &want, "one batch");
         prop_assert_eq!(versions_got, versions_want);
+        prop_assert_eq!(rows, shown(&events));
         Ok(())
     });
     runtime.block_on(async { drop(database) });
@@ -219,7 +259,8 @@ fn any_split_and_any_replay_leave_the_same_rows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retraction_leaves_a_marker_and_links_and_quarantine_are_guarded() {
     let database = database("marker").await;
-    let told = |value| Step { patient: 0, record: 0, kind: Kind::Observation, value, revised: false };
+    let told =
+        |value| Step { patient: 0, record: 0, kind: Kind::Observation, value, revised: false, anew: None, epoch: None };
     let events = events(&[told(Some(1)), told(None)]);
     apply(&database.pool, incoming(&events, 0, 2)).await;
     apply(&database.pool, incoming(&events, 0, 1)).await;
@@ -228,6 +269,16 @@ async fn a_retraction_leaves_a_marker_and_links_and_quarantine_are_guarded() {
                from record.observation";
     let row = client.query_one(sql, &[]).await.expect("one row");
     assert_eq!((row.get(0), row.get(1), row.get::<_, String>(2)), (true, 6, events[1].position.to_string()));
+
+    // Of an earlier generation than the record holds: ignored, and said; a replay in one generation is not.
+    let mut connection = database.pool.get().await.expect("a connection");
+    let later = PatientEvent { generation: 7, ..events[1].clone() };
+    for (event, outlived) in [(&later, 0), (&events[1], 1), (&later, 0)] {
+        let plan = Plan::of(incoming(std::slice::from_ref(event), 0, 1));
+        let outcome = sink_views::apply(&mut connection, &plan, &NoHook, false).await.expect("applied");
+        assert_eq!(outcome.outlived.len(), outlived, "{outcome:?}");
+    }
+    drop(connection);
 
     let link = |version, person: u128| Link {
         patient: events[0].patient.clone(),
@@ -265,7 +316,15 @@ async fn a_retraction_leaves_a_marker_and_links_and_quarantine_are_guarded() {
 #[test]
 fn an_incomplete_transaction_waits_for_its_rest() {
     let steps: Vec<Step> = (0..4)
-        .map(|record| Step { patient: 0, record, kind: Kind::Condition, value: Some(0), revised: false })
+        .map(|record| Step {
+            patient: 0,
+            record,
+            kind: Kind::Condition,
+            value: Some(0),
+            revised: false,
+            anew: None,
+            epoch: None,
+        })
         .collect();
     let mut events = events(&steps);
     for (index, event) in events.iter_mut().enumerate().skip(1) {

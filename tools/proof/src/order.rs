@@ -2,7 +2,7 @@
 //! transaction makes for one patient stand together, 1 to n.
 //!
 //! # Why
-//! A new revision of a mapping tells the whole log anew, so positions may start again when the revision grows. An exact
+//! A new generation tells a source anew, so positions may start again when the generation grows. An exact
 //! repeat of an event's id is a duplicate, not disorder.
 
 use crate::topic::{self, decode, header, unframe};
@@ -53,7 +53,7 @@ struct Told {
     source: String,
     patient: String,
     position: String,
-    revision: i32,
+    generation: i64,
     index: i32,
     of: i32,
 }
@@ -64,11 +64,12 @@ impl Told {
         let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value);
         let text = |name| if let Value::String(text) = field(name)? { Some(text.clone()) } else { None };
         let number = |name| if let Value::Int(number) = field(name)? { Some(*number) } else { None };
+        let generation = if let Value::Long(generation) = field("generation")? { *generation } else { return None };
         Some(Self {
             source: text("source")?,
             patient: text("patient")?,
             position: text("position")?,
-            revision: number("revision")?,
+            generation,
             index: number("part_index")?,
             of: number("part_of")?,
         })
@@ -113,10 +114,10 @@ fn disorder(last: Option<&Told>, next: &Told) -> Option<&'static str> {
         return Some("a part outside of its whole");
     }
     let Some(last) = last else { return (next.index != 1).then_some("a whole without its beginning") };
-    if next.revision > last.revision {
+    if next.generation > last.generation {
         return (next.index != 1).then_some("a whole without its beginning");
     }
-    if next.position < last.position {
+    if (next.generation, &next.position) < (last.generation, &last.position) {
         return Some("after a later one");
     }
     if last.index < last.of {
@@ -138,12 +139,12 @@ mod tests {
             let (patient, rest) = line.split_once('@').unwrap();
             let (position, part) = rest.split_once(' ').unwrap();
             let (index, of) = part.split_once('/').unwrap();
-            let (of, revision) = of.split_once('r').unwrap_or((of, "1"));
+            let (of, generation) = of.split_once('g').unwrap_or((of, "1"));
             let told = Told {
                 source: "riverside".into(),
                 patient: patient.into(),
                 position: position.into(),
-                revision: revision.parse().unwrap(),
+                generation: generation.parse().unwrap(),
                 index: index.parse().unwrap(),
                 of: of.parse().unwrap(),
             };
@@ -177,8 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn a_new_revision_tells_the_log_anew() {
-        check(&["a@1.1 1/1", "a@2.1 1/1", "a@1.1 1/1r2", "a@2.1 1/1r2"], (0, 0));
-        check(&["a@2.1 1/1r2", "a@1.1 1/1r1"], (0, 1));
+    fn a_new_generation_tells_the_source_anew() {
+        check(&["a@1.1 1/1", "a@2.1 1/1", "a@1.1 1/1g2", "a@2.1 1/1g2"], (0, 0));
+        check(&["a@2.1 1/1g2", "a@1.1 1/1g1"], (0, 1));
+        check(&["a@1.1 1/1g2", "a@2.1 1/1g1"], (0, 1));
     }
 }

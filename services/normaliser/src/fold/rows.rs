@@ -8,7 +8,10 @@ use super::{
 use crate::mapping::{Mapping, plain};
 use change::{Cell, Change, Entry, Position, Row, TableId, TableSchema};
 use event::Quarantined;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, btree_map},
+    sync::Arc,
+};
 
 /// Between the parts of a composite key; a part that holds it is escaped.
 const KEY_SEPARATOR: &str = "\u{1f}";
@@ -81,6 +84,8 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
         offset: entry.offset,
         committed_at: entry.committed_at,
         snapshot: matches!(entry.change, Change::Snapshot { .. }),
+        reread: matches!(entry.change, Change::Snapshot { .. }) && fold.reading.known(table),
+        own: true,
         traceparent: entry.traceparent.as_deref().map(Arc::from),
     };
     match &entry.change {
@@ -295,8 +300,19 @@ fn touch_all<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &
 
 fn touch_root<S>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, cells: &Cells, touch: &Touch) {
     let id: Option<Vec<String>> = mapping.records[record].id.iter().map(|column| view::text(cells, *column)).collect();
-    if let Some(id) = id {
-        fold.touched.insert(RecordId { record, id: id.into() }, touch.clone());
+    let Some(id) = id else { return };
+    let touch = touch.clone();
+    match fold.touched.entry(RecordId { record, id: id.into() }) {
+        // A row beside it does not change how the record itself came.
+        btree_map::Entry::Occupied(mut known) if known.get().own && !touch.own => {
+            let Touch { position, offset, .. } = touch;
+            let known = known.get_mut();
+            (known.position, known.offset) = (position, offset);
+        }
+        btree_map::Entry::Occupied(mut known) => drop(known.insert(touch)),
+        btree_map::Entry::Vacant(free) => {
+            free.insert(touch);
+        }
     }
 }
 
@@ -307,6 +323,7 @@ fn walk<S: Store>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, join: us
     let Some((theirs, ours)) = joins[join].on.first() else { return };
     let Some(value) = view::text(cells, *theirs) else { return };
     let from = ours.join.map_or(mapping.records[record].table, |parent| joins[parent].table);
+    let touch = &Touch { own: false, ..touch.clone() };
     for key in fold.store.find(from, ours.column, &value) {
         let Some(cells) = fold.store.get(from, &key) else { continue };
         match ours.join {

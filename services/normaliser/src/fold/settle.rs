@@ -6,6 +6,7 @@ use super::{
     store::{Key, RecordId, Said, Store},
     view::{self, Doubt, View},
 };
+use crate::mapping::{Mapping, Record};
 use event::{Action, Body, Part, PatientEvent, Quarantined, SourcePatient};
 use std::collections::BTreeMap;
 
@@ -16,8 +17,16 @@ pub fn group<S: Store>(fold: &mut Fold<S>) {
     }
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
     for (id, touch) in std::mem::take(&mut fold.touched) {
-        let now = view::find(&fold.mapping, &fold.source, &fold.store, &id).and_then(|view| view.patient());
         let said = fold.store.said(&id);
+        let touch = fold.waiting.came(&id, touch, said.as_ref());
+        let now = match look(fold, &id, &touch, said.as_ref()) {
+            Look::Waits => {
+                fold.waiting.wait(id, touch, fold.clock);
+                continue;
+            }
+            Look::Nobody => None,
+            Look::Patient(patient) => Some(patient),
+        };
         let told = match &said {
             Some(Said::Told { patient, organisation, .. }) => Some((patient.clone(), organisation.clone())),
             Some(Said::Waiting) | None => None,
@@ -42,6 +51,24 @@ pub fn group<S: Store>(fold: &mut Fold<S>) {
     }
     ordered.sort_by(|(key_a, a), (key_b, b)| (a[0].0.position, key_a).cmp(&(b[0].0.position, key_b)));
     fold.groups.extend(ordered);
+}
+
+enum Look {
+    /// It was never told, and what it is joined to is still being read.
+    Waits,
+    Patient(String),
+    Nobody,
+}
+
+fn look<S: Store>(fold: &Fold<S>, id: &RecordId, touch: &Touch, said: Option<&Said>) -> Look {
+    let record = &fold.mapping.records[id.record];
+    let told = matches!(said, Some(Said::Told { .. }));
+    let waits = |lacks| !told && fold.waiting.waits(id, touch, record, &fold.reading, lacks);
+    let Some(view) = view::find(&fold.mapping, &fold.source, &fold.store, id) else { return Look::Nobody };
+    if waits(view.unresolved(|table| fold.reading.reads(table)).is_some()) {
+        return Look::Waits;
+    }
+    view.patient().map_or(Look::Nobody, Look::Patient)
 }
 
 /// What has to be said of one patient's touched records.
@@ -73,12 +100,14 @@ fn settle<S: Store>(
     let said = fold.store.said(id);
     let Some(view) = view::find(&mapping, &fold.source, &fold.store, id) else {
         fold.store.say(id.clone(), None);
+        fold.waiting.forget(id);
         return match said {
             Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
             Some(Said::Waiting) | None => None,
         };
     };
     if view.patient().is_none() {
+        fold.waiting.keep(id, touch);
         if said != Some(Said::Waiting) {
             let column = view.record.patient;
             let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
@@ -91,10 +120,21 @@ fn settle<S: Store>(
             Some(Said::Waiting) | None => None,
         };
     }
+    let lacks = match &said {
+        Some(Said::Told { incomplete: false, .. }) => None,
+        _ => view.unresolved(|table| fold.reading.reads(table)).map(|join| mapping.tables[join.table].id.to_string()),
+    };
+    match &lacks {
+        Some(_) => fold.waiting.keep(id, touch),
+        None => fold.waiting.forget(id),
+    }
+    let incomplete = lacks.is_some();
     let draft = body::draft(&view, &fold.organisation);
-    let (event, digest) = event(fold, patient, id, touch, draft);
+    let (event, digest) = event(fold, patient, id, touch, draft, lacks);
     let action = match &said {
         Some(Said::Told { digest: before, .. }) if *before == digest => return None,
+        // What it lacked has come: nobody corrected it.
+        Some(Said::Told { incomplete: true, .. }) if !touch.own => Action::Recorded,
         Some(Said::Told { .. }) => Action::Corrected,
         Some(Said::Waiting) | None => Action::Recorded,
     };
@@ -102,12 +142,19 @@ fn settle<S: Store>(
         outputs.push(Output::Quarantined(Box::new(quarantined(&fold.source, &view, doubt, Some(patient), touch))));
     }
     let organisation = Key::from(event.organisation.as_str());
-    fold.store.say(id.clone(), Some(Said::Told { patient: patient.clone(), organisation, digest }));
+    fold.store.say(id.clone(), Some(Said::Told { patient: patient.clone(), organisation, digest, incomplete }));
     Some(PatientEvent { action, ..event })
 }
 
 /// The event, and the digest of what it says apart from when and how it came about.
-fn event<S>(fold: &Fold<S>, patient: &Key, id: &RecordId, touch: &Touch, draft: Draft) -> (PatientEvent, u128) {
+fn event<S>(
+    fold: &Fold<S>,
+    patient: &Key,
+    id: &RecordId,
+    touch: &Touch,
+    draft: Draft,
+    lacks: Option<String>,
+) -> (PatientEvent, u128) {
     let mut event = PatientEvent {
         patient: SourcePatient { source: fold.source.clone(), id: patient.to_string() },
         organisation: draft.organisation,
@@ -122,22 +169,28 @@ fn event<S>(fold: &Fold<S>, patient: &Key, id: &RecordId, touch: &Touch, draft: 
         effective_at: draft.effective_at,
         body: draft.body,
         traceparent: None,
-        generation: 0,
+        generation: fold.generation,
         confidential: draft.confidential,
         reread: false,
-        incomplete: None,
+        incomplete: lacks.map(|table| format!("join incomplete: {table}")),
     };
-    let mut datum = Vec::new();
-    event::avro::encode(&event, &mut datum);
-    let digest = xxhash_rust::xxh3::xxh3_128(&datum);
+    let digest = digest(&event);
     place(&mut event, touch);
     (event, digest)
+}
+
+/// Of what the event says, whatever it came by.
+pub fn digest(event: &PatientEvent) -> u128 {
+    let mut form = Vec::new();
+    event::canonical::write(event, &mut form);
+    xxhash_rust::xxh3::xxh3_128(&form)
 }
 
 fn place(event: &mut PatientEvent, touch: &Touch) {
     event.position = touch.position;
     event.committed_at = touch.committed_at;
     event.snapshot = touch.snapshot;
+    event.reread = touch.reread;
     event.traceparent = touch.traceparent.as_deref().map(str::to_owned);
 }
 
@@ -150,7 +203,7 @@ fn retraction<S>(fold: &Fold<S>, patient: &Key, organisation: &Key, id: &RecordI
         confidential: false,
         body: Body::Retracted(kind),
     };
-    let (event, _) = event(fold, patient, id, touch, draft);
+    let (event, _) = event(fold, patient, id, touch, draft, None);
     PatientEvent { action: Action::Retracted, ..event }
 }
 
@@ -162,6 +215,14 @@ fn record_name<S>(fold: &Fold<S>, id: &RecordId) -> String {
         name.push_str(&part.replace('%', "%25").replace('/', "%2F"));
     }
     name
+}
+
+/// The record that has this name, if the mapping makes such records.
+pub fn record_id(mapping: &Mapping, name: &str) -> Option<RecordId> {
+    let rest = |record: &Record| name.strip_prefix(record.name.as_str())?.strip_prefix('/');
+    let (record, rest) = mapping.records.iter().enumerate().find_map(|(at, record)| Some((at, rest(record)?)))?;
+    let id: Vec<String> = rest.split('/').map(|part| part.replace("%2F", "/").replace("%25", "%")).collect();
+    (id.len() == mapping.records[record].id.len()).then(|| RecordId { record, id: id.into() })
 }
 
 fn quarantined(source: &str, view: &View<'_>, doubt: &Doubt, patient: Option<&Key>, touch: &Touch) -> Quarantined {

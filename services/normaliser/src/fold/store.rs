@@ -29,6 +29,8 @@ pub enum Said {
         patient: Key,
         organisation: Key,
         digest: u128,
+        /// With what it lacked.
+        incomplete: bool,
     },
     /// In quarantine until what it misses arrives.
     Waiting,

@@ -109,6 +109,12 @@ fn compare(a: &Cell, b: &Cell) -> Ordering {
 }
 
 impl View<'_> {
+    /// The first join that finds no row, and whose table is one of these.
+    pub fn unresolved(&self, of_these: impl Fn(usize) -> bool) -> Option<&Join> {
+        let joins = self.record.joins.iter().zip(&self.joined);
+        joins.filter(|(_, found)| found.is_none()).map(|(join, _)| join).find(|join| of_these(join.table))
+    }
+
     fn value(&self, at: Ref) -> Option<&Value> {
         let cells = match at.join {
             None => &self.root,

@@ -101,7 +101,7 @@ fn play(world: &World, heap: &mut Vec<(i64, i64)>, (what, at, line, reading): (u
 
 fn snapshot(world: &mut World, fold: &mut Fold, heap: &[(i64, i64)]) -> Vec<String> {
     let tables = ["s.heap".to_owned()];
-    fold.begin_snapshot(&tables);
+    fold.begin_snapshot("s", &tables, false, world.between().0);
     let steps =
         heap.iter().map(|(line, reading)| ("s.heap", Change::Snapshot { new: row(world, *line, *reading) })).collect();
     let entries: Vec<Entry> = world.transaction(steps);
@@ -110,7 +110,7 @@ fn snapshot(world: &mut World, fold: &mut Fold, heap: &[(i64, i64)]) -> Vec<Stri
     }
     let end = world.transaction(vec![("s.heap", Change::Message { prefix: "x".into(), content: Vec::new() })]);
     let position: Position = end[0].position;
-    fold.end_snapshot(&tables, position, end[0].offset, end[0].committed_at);
+    fold.end_snapshot("s", &tables, false, (position, end[0].offset), end[0].committed_at);
     fold.settle(usize::MAX).iter().map(shown).collect()
 }
 

@@ -36,19 +36,19 @@ fn sink(outputs: &[Output]) -> Records {
 
 /// A row of a small hospital, by table, key, and whom it points to.
 #[derive(Clone, Debug)]
-enum Op {
+pub enum Op {
     Put { table: usize, key: i64, link: i64, value: i64, active: bool },
     Delete { table: usize, key: i64 },
     Truncate { table: usize },
     Rekey { table: usize, from: i64, to: i64 },
 }
 
-const TABLES: [&str; 7] =
+pub const TABLES: [&str; 7] =
     ["pas.patient", "lims.order", "lims.specimen", "lims.sample", "lims.analysis", "lims.result", "lims.local_test"];
 const DICTIONARY: usize = 6;
 const VALUES: [&str; 6] = ["4.7", ">6.0", "Haemolysed", "NaN", "0,900", ""];
 
-fn op() -> impl Strategy<Value = Op> {
+pub fn op() -> impl Strategy<Value = Op> {
     let put = (0..TABLES.len(), 0..3_i64, 0..3_i64, 0..6_i64, prop::bool::weighted(0.8));
     prop_oneof![
         12 => put.prop_map(|(table, key, link, value, active)| Op::Put { table, key, link, value, active }),
@@ -91,7 +91,7 @@ fn key_cells(table: usize, key: i64) -> Vec<(&'static str, Cell)> {
 
 /// The database beside the log: the rows as they are in the end.
 #[derive(Default)]
-struct Tables(BTreeMap<(usize, i64), Row>);
+pub struct Tables(pub BTreeMap<(usize, i64), Row>);
 
 impl Tables {
     /// The change that the database would log for this operation, if it does anything.
@@ -130,7 +130,7 @@ impl Tables {
 }
 
 /// A history cut into transactions of these sizes.
-fn history(world: &mut World, ops: &[Op], cuts: &[usize], tables: &mut Tables) -> Vec<Vec<change::Entry>> {
+pub fn history(world: &mut World, ops: &[Op], cuts: &[usize], tables: &mut Tables) -> Vec<Vec<change::Entry>> {
     let mut steps: Vec<Step> = ops.iter().filter_map(|op| tables.apply(world, op)).collect();
     let mut transactions = Vec::new();
     let mut cuts = cuts.iter().cycle();
@@ -143,7 +143,7 @@ fn history(world: &mut World, ops: &[Op], cuts: &[usize], tables: &mut Tables) -
     transactions
 }
 
-fn told(fold: &mut Fold, transactions: &[Vec<change::Entry>]) -> Vec<Output> {
+pub fn told(fold: &mut Fold, transactions: &[Vec<change::Entry>]) -> Vec<Output> {
     transactions.iter().flat_map(|transaction| fold.step(transaction)).collect()
 }
 

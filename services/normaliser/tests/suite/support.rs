@@ -129,6 +129,24 @@ impl World {
         (table, Change::Delete { old: Some(self.row(table, &[(name, key)])) })
     }
 
+    /// Between the last transaction and the next.
+    pub const fn between(&self) -> (Position, i64) {
+        (Position::new(1, Lsn(self.commit + 9), 1), self.offset)
+    }
+
+    /// Rows that a snapshot reads at this time.
+    pub fn chunk(&mut self, steps: Vec<Step>, at: i64) -> Vec<Entry> {
+        let snapshot = |(table, change): Step| match change {
+            Change::Insert { new } => (table, Change::Snapshot { new }),
+            other => (table, other),
+        };
+        let mut entries = self.transaction(steps.into_iter().map(snapshot).collect());
+        for entry in &mut entries {
+            (entry.commit_end, entry.committed_at) = (None, at);
+        }
+        entries
+    }
+
     pub fn transaction(&mut self, steps: Vec<Step>) -> Vec<Entry> {
         self.commit += 0x10;
         let last = steps.len();

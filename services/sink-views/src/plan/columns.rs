@@ -68,7 +68,7 @@ impl Table {
         COMMON.into_iter().chain(self.own.iter().copied())
     }
 
-    /// Inserts, or replaces what is older by (position, revision); tells the keys of what was written.
+    /// Inserts, or replaces what is older by its place; tells the keys of what was written.
     ///
     /// `keep_version`: an equal digest in the table keeps the table's version.
     pub fn upsert(&self, keep_version: bool) -> String {
@@ -99,7 +99,7 @@ impl Table {
         format!(
             "insert into record.{table} as t ({names}) select {values} from unnest({arrays}) as u ({names}) \
              on conflict ({key}) do update set {sets} \
-             where (excluded.position, excluded.revision) > (t.position, t.revision) \
+             where (excluded.generation, excluded.position, excluded.revision) > (t.generation, t.position, t.revision) \
              returning t.source, t.patient, t.record"
         )
     }

@@ -1,7 +1,7 @@
 //! From what a batch holds to the rows that each table takes.
 //!
-//! Several events of one record collapse to the last by (position, revision). A result's version is
-//! kept right through the collapse: it is the position since which the clinical content is what it is.
+//! Several events of one record collapse to the last by its place. A result's version is kept right
+//! through the collapse: it is the place since which the clinical content is what it is.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod columns;
@@ -9,7 +9,6 @@ pub mod digest;
 pub mod parts;
 pub mod rows;
 
-use change::Position;
 use digest::Digest;
 use event::{Kind, Link, Micros, PatientEvent, Quarantined};
 use std::collections::BTreeMap;
@@ -64,8 +63,8 @@ pub enum Item {
 pub struct ObservationRow {
     pub event: PatientEvent,
     pub digest: Digest,
-    /// The first position of the batch since which the digest is what it is.
-    pub since: Position,
+    /// The first place of the batch since which the digest is what it is.
+    pub since: event::Place,
     /// The digest is the same in all of the batch: an equal digest in the table keeps its version.
     pub unbroken: bool,
 }
@@ -82,7 +81,7 @@ pub struct Plan {
     pub links: Vec<Link>,
     pub quarantined: Vec<(Place, Quarantined)>,
     /// How far each source has come.
-    pub freshness: BTreeMap<String, (Position, Micros)>,
+    pub freshness: BTreeMap<String, (event::Place, Micros)>,
     /// The offset to go on from, of each partition.
     pub next: BTreeMap<(Topic, i32), i64>,
     /// The events that went in, before the collapse.
@@ -113,7 +112,7 @@ impl Plan {
         plan.links = links.into_values().collect();
         plan.events = events.len();
         for event in &events {
-            let reached = (event.position, event.committed_at);
+            let reached = (event.place(), event.committed_at);
             let furthest = plan.freshness.entry(event.patient.source.clone()).or_insert(reached);
             *furthest = (*furthest).max(reached);
         }
@@ -148,14 +147,14 @@ impl Plan {
 
 impl ObservationRow {
     fn first(event: PatientEvent) -> Self {
-        Self { digest: digest::of(&event), since: event.position, unbroken: true, event }
+        Self { digest: digest::of(&event), since: event.place(), unbroken: true, event }
     }
 
     /// The event that follows this one, of the same record.
     fn follow(&mut self, next: PatientEvent) {
         let digest = digest::of(&next);
         if digest != self.digest {
-            (self.digest, self.since, self.unbroken) = (digest, next.position, false);
+            (self.digest, self.since, self.unbroken) = (digest, next.place(), false);
         }
         self.event = next;
     }
@@ -168,6 +167,7 @@ fn key(event: &PatientEvent) -> (Kind, &str, &str, &str) {
     (kind, &event.patient.source, &event.patient.id, record)
 }
 
-fn order(event: &PatientEvent) -> (Position, u32) {
-    (event.position, event.revision)
+/// The revision orders only what generation 0 told: in any other there is one.
+fn order(event: &PatientEvent) -> (event::Place, u32) {
+    (event.place(), event.revision)
 }

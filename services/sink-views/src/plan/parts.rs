@@ -60,6 +60,7 @@ fn held(items: &[Incoming]) -> BTreeSet<usize> {
 /// The earlier of two neighbours belongs to the same telling of the same transaction.
 fn same_transaction(later: &PatientEvent, earlier: &PatientEvent) -> bool {
     later.patient == earlier.patient
+        && later.generation == earlier.generation
         && (later.position.epoch, later.position.commit) == (earlier.position.epoch, earlier.position.commit)
         && earlier.part.of == later.part.of
         && earlier.part.index < later.part.index
