@@ -66,7 +66,13 @@ impl Bench {
     }
 
     pub fn kafka_settings(&self) -> KafkaSettings {
-        KafkaSettings { brokers: self.kafka.brokers().into(), topic_prefix: String::new(), replicas: 1, security: None }
+        KafkaSettings {
+            brokers: self.kafka.brokers().into(),
+            topic_prefix: String::new(),
+            replicas: 1,
+            security: None,
+            ends: change_log::watch::Ends::default(),
+        }
     }
 
     pub fn registry_settings(&self) -> RegistrySettings {

@@ -104,12 +104,17 @@ async fn kill_under_load(running: &mut Running, seed: u64) -> anyhow::Result<()>
 async fn hurt(running: &mut Running, fault: &Fault) -> anyhow::Result<()> {
     let part: &mut stack::Part = match fault.target {
         Target::Service(name) => running.process(name)?,
-        Target::Kafka => &mut running.region.kafka,
+        Target::Kafka | Target::KafkaHalted => &mut running.region.kafka,
         Target::Registry => &mut running.region.registry,
         Target::Gp => &mut running.region.gp,
         Target::Hospital => &mut running.region.hospital,
         Target::Own => &mut running.region.own,
     };
+    if fault.target == Target::KafkaHalted {
+        part.pause()?;
+        tokio::time::sleep(fault.down).await;
+        return part.resume();
+    }
     part.kill_9()?;
     tokio::time::sleep(fault.down).await;
     // A service need not be ready when the next fault comes; a component is started once it serves.

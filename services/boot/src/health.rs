@@ -11,11 +11,23 @@ pub struct Health {
     parts: Arc<Mutex<BTreeMap<String, PartState>>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct PartState {
     ready: bool,
     /// Why it is not ready, or does nothing, in words without patient data.
     why: Option<String>,
+    /// Why it is not ready whatever it says itself: told by who watches over it.
+    held: Option<String>,
+}
+
+impl PartState {
+    const fn ready(&self) -> bool {
+        self.ready && self.held.is_none()
+    }
+
+    fn why(&self) -> Option<String> {
+        self.held.as_ref().or(self.why.as_ref()).cloned()
+    }
 }
 
 /// One part's handle on its own state.
@@ -39,16 +51,22 @@ impl Health {
 
     /// Every part with its reason for not being ready, or for doing nothing, if any.
     pub fn parts(&self) -> BTreeMap<String, Option<String>> {
-        self.lock().iter().map(|(name, state)| (name.clone(), state.why.clone())).collect()
+        self.lock().iter().map(|(name, state)| (name.clone(), state.why())).collect()
     }
 
     pub fn ready(&self) -> bool {
         let parts = self.lock();
-        !parts.is_empty() && parts.values().all(|state| state.ready)
+        !parts.is_empty() && parts.values().all(PartState::ready)
     }
 
     fn set(&self, name: &str, ready: bool, why: Option<String>) {
-        self.lock().insert(name.to_owned(), PartState { ready, why });
+        let mut parts = self.lock();
+        let state = parts.entry(name.to_owned()).or_default();
+        (state.ready, state.why) = (ready, why);
+    }
+
+    fn set_held(&self, name: &str, held: Option<String>) {
+        self.lock().entry(name.to_owned()).or_default().held = held;
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PartState>> {
@@ -69,6 +87,15 @@ impl Part {
     pub fn not_ready(&self, why: impl Into<String>) {
         self.health.set(&self.name, false, Some(why.into()));
     }
+
+    /// Not ready until it is released, whatever the part says of itself meanwhile.
+    pub fn hold(&self, why: impl Into<String>) {
+        self.health.set_held(&self.name, Some(why.into()));
+    }
+
+    pub fn release(&self) {
+        self.health.set_held(&self.name, None);
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +114,12 @@ mod tests {
         one.not_ready("Kafka is away");
         assert_eq!(health.parts()["one"].as_deref(), Some("Kafka is away"));
         assert!(!health.ready());
+        one.hold("Kafka does not answer");
+        one.ready();
+        assert!(!health.ready(), "what holds it is not the part's own");
+        assert_eq!(health.parts()["one"].as_deref(), Some("Kafka does not answer"));
+        one.release();
+        assert!(health.ready());
         one.ready_but("paused");
         assert!(health.ready());
         assert_eq!(health.parts()["one"].as_deref(), Some("paused"));

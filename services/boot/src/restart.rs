@@ -5,6 +5,8 @@ use std::time::Duration;
 
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// What needed an operator is tried again after this time.
+pub const OPERATOR_AGAIN: Duration = Duration::from_secs(30);
 /// A part that ran this long before it failed starts again with the first backoff.
 const STEADY_AFTER: Duration = Duration::from_secs(30);
 
@@ -47,6 +49,22 @@ where
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF_MAX),
+        }
+    }
+}
+
+/// As [`until_stopped`], and what needs an operator is tried again now and then, because it may have been mended: the
+/// part stays not ready and says why, and whatever else runs in the process goes on.
+pub async fn alone<E, F, Fut>(part: &Part, stop: &Stop, worth_retrying: impl Fn(&E) -> bool, mut attempt: F)
+where
+    E: std::error::Error,
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<(), E>>,
+{
+    while until_stopped(part, stop, &worth_retrying, &mut attempt).await.is_err() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(OPERATOR_AGAIN) => {}
         }
     }
 }

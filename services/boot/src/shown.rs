@@ -11,6 +11,11 @@ impl<V: Clone> Shown<V> {
         self.lock().clone()
     }
 
+    /// Something of it, without a copy of all.
+    pub fn view_of<T>(&self, look: impl FnOnce(&V) -> T) -> T {
+        look(&self.lock())
+    }
+
     pub fn update(&self, change: impl FnOnce(&mut V)) {
         change(&mut self.lock());
     }

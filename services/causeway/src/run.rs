@@ -8,6 +8,7 @@ use anyhow::Context;
 use boot::{Stop, failpoint, health::Health, ops, restart};
 use change_log::Registry;
 use clap::ValueEnum;
+use connector_postgres::ConnectorError;
 use deadpool_postgres::Pool;
 use gateway::GatewayError;
 use serde_json::{Value, json};
@@ -116,8 +117,21 @@ impl Region {
                     let status = Arc::clone(&self.connectors[&source.name]);
                     let (kafka, registry, stop) = (kafka.clone(), self.settings.registry.clone(), stop.clone());
                     let settings = source.connector();
-                    spawn(services, format!("the connector of {}", source.name), move || {
-                        connector_postgres::run(settings, kafka, registry, status, part, stop)
+                    spawn(services, format!("the connector of {}", source.name), async move || {
+                        // What is wrong with one source stops that source.
+                        restart::alone(&part, &stop, ConnectorError::worth_retrying, || {
+                            let (status, part, stop) = (Arc::clone(&status), part.clone(), stop.clone());
+                            connector_postgres::run(
+                                settings.clone(),
+                                kafka.clone(),
+                                registry.clone(),
+                                status,
+                                part,
+                                stop,
+                            )
+                        })
+                        .await;
+                        Ok::<_, ConnectorError>(())
                     });
                 }
                 self.start_topics(services);

@@ -1,5 +1,6 @@
 //! How to reach the brokers: addresses, the region's topic prefix, TLS and SCRAM.
 
+use crate::watch::Ends;
 use boot::secret::{self, ExposeSecret, SecretError};
 use rdkafka::ClientConfig;
 use serde::Deserialize;
@@ -23,6 +24,9 @@ pub struct KafkaSettings {
     #[serde(default = "one_replica")]
     pub replicas: u16,
     pub security: Option<SecuritySettings>,
+    /// Asks where topics end, for all that watch a client of these brokers.
+    #[serde(skip)]
+    pub ends: Ends,
 }
 
 const fn one_replica() -> u16 {

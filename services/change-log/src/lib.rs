@@ -22,6 +22,7 @@ pub mod tail;
 pub mod told;
 pub mod topics;
 pub mod versions;
+pub mod watch;
 pub mod whole;
 pub mod writer;
 
@@ -32,5 +33,6 @@ pub use registry::{Registry, RegistryError, RegistrySettings};
 pub use tail::{LastRecord, LogTail, TailError};
 pub use topics::{Kept, TopicError, TopicSpec};
 pub use versions::Versions;
+pub use watch::{Place, Question, Reading, STALLED_AFTER, Stalled, Watch};
 pub use whole::{Whole, WholeReader};
 pub use writer::{LogWriter, WriteError, WriterSettings};

@@ -7,7 +7,9 @@ use crate::{
     kafka::KafkaSettings,
     registry::{Registry, RegistryError},
     topics::{RECORD_BYTES_MAX, changes_topic},
+    watch::{Place, Question, Stalled, Watch, let_go},
 };
+use boot::health::Part;
 use change::{
     Batch, Durable, Entry, Lsn, Position, Source,
     avro::{EnvelopePlan, Folded},
@@ -24,7 +26,6 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 pub const BATCH_ITEMS_MAX: usize = 4_096;
@@ -33,7 +34,6 @@ pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const PLANS_MAX: usize = 1_024;
 /// What the client may fetch ahead.
 const PREFETCH_KBYTES: &str = "16384";
-const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One record of the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,12 +103,14 @@ pub enum ReadError {
     Hole { topic: String, source: Hole },
     #[error("cannot read the schema of a record")]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
 }
 
 impl ReadError {
     pub const fn worth_retrying(&self) -> bool {
         match self {
-            Self::Kafka { .. } => true,
+            Self::Kafka { .. } | Self::Stalled(_) => true,
             Self::Registry(error) => error.worth_retrying(),
             Self::Expired { .. } | Self::Hole { .. } => false,
         }
@@ -116,10 +118,13 @@ impl ReadError {
 }
 
 /// A reader of one source's log. `read` is cancel-safe, and can be called again after an error that is worth
-/// retrying.
+/// retrying; after a stall that is with another client.
 pub struct LogReader {
     topic: String,
+    kafka: KafkaSettings,
+    source: String,
     consumer: Arc<StreamConsumer>,
+    watch: Watch,
     registry: Registry,
     plans: HashMap<u32, Result<Arc<EnvelopePlan>, String>>,
     point: LogPoint,
@@ -151,27 +156,12 @@ impl LogReader {
         point: LogPoint,
     ) -> Result<Self, ReadError> {
         let topic = kafka.topic(&changes_topic(source));
-        let failed = |source| ReadError::Kafka { topic: topic.clone(), source };
-        let consumer: StreamConsumer = kafka
-            .client()
-            .set("group.id", format!("causeway-log-{source}"))
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "error")
-            .set("fetch.wait.max.ms", "100")
-            .set("fetch.error.backoff.ms", "50")
-            .set("fetch.queue.backoff.ms", "20")
-            .set("queued.max.messages.kbytes", PREFETCH_KBYTES)
-            .set("fetch.message.max.bytes", RECORD_BYTES_MAX.to_string())
-            .set("fetch.max.bytes", (2 * RECORD_BYTES_MAX).to_string())
-            .set("allow.auto.create.topics", "false")
-            .create()
-            .map_err(failed)?;
-        let mut assignment = TopicPartitionList::with_capacity(1);
-        assignment.add_partition_offset(&topic, 0, Offset::Offset(point.offset)).map_err(failed)?;
-        consumer.assign(&assignment).map_err(failed)?;
         Ok(Self {
+            consumer: Arc::new(open(kafka, source, &topic, point)?),
             topic,
-            consumer: Arc::new(consumer),
+            kafka: kafka.clone(),
+            source: source.to_owned(),
+            watch: Watch::new(kafka, None),
             registry: registry.clone(),
             plans: HashMap::new(),
             point,
@@ -182,6 +172,11 @@ impl LogReader {
         })
     }
 
+    /// The part is not ready while Kafka does not answer.
+    pub fn tell(&mut self, part: &Part) {
+        self.watch.tell(part);
+    }
+
     /// Where the reader stands after the last batch.
     pub const fn point(&self) -> LogPoint {
         self.point
@@ -189,10 +184,8 @@ impl LogReader {
 
     /// The offsets of the first record that is still held and of the next one to be written.
     pub async fn watermarks(&self) -> Result<(i64, i64), ReadError> {
-        let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
-        let fetch = move || consumer.fetch_watermarks(&topic, 0, WATERMARK_TIMEOUT);
-        let fetched = tokio::task::spawn_blocking(fetch).await.unwrap_or(Err(KafkaError::Canceled));
-        fetched.map_err(|source| ReadError::Kafka { topic: self.topic.clone(), source })
+        let asked = self.kafka.watermarks(&self.topic, 0).await;
+        asked.map_err(|source| ReadError::Kafka { topic: self.topic.clone(), source })
     }
 
     /// The next records: at least one, and no more than are there already.
@@ -201,8 +194,7 @@ impl LogReader {
             if let Some(message) = self.stash.take() {
                 self.take_stashed(message).await?;
             } else if self.items.is_empty() {
-                let received = self.consumer.recv().await;
-                let message = received.map_err(|error| self.failure(error))?.detach();
+                let message = self.next().await?;
                 self.take(message)?;
             } else if self.items.len() < BATCH_ITEMS_MAX && self.bytes < BATCH_BYTES_MAX {
                 match self.received_already() {
@@ -218,6 +210,31 @@ impl LogReader {
         }
         self.bytes = 0;
         Ok(Batch { items: std::mem::take(&mut self.items), upto: self.point })
+    }
+
+    /// The next message, waited for. A client that hangs is replaced, and the error says so.
+    async fn next(&mut self) -> Result<OwnedMessage, ReadError> {
+        let Self { topic, consumer, watch, point, .. } = self;
+        let place = || vec![Place::read(&**topic, 0, Some(point.offset))];
+        let received = tokio::select! {
+            biased;
+            received = consumer.recv() => received.map(|message| message.detach()),
+            stalled = watch.stalled(|| Question::reading(place(), consumer)) => {
+                let fresh = Arc::new(open(&self.kafka, &self.source, topic, *point)?);
+                let_go(std::mem::replace(consumer, fresh));
+                return Err(stalled.into());
+            }
+        };
+        match received {
+            Ok(message) => {
+                watch.heard();
+                Ok(message)
+            }
+            Err(error) => {
+                watch.doubt();
+                Err(self.failure(error))
+            }
+        }
     }
 
     /// A message that needs no waiting.
@@ -329,6 +346,29 @@ impl LogReader {
             origin: headers.origin.map(str::to_owned),
         })
     }
+}
+
+/// A client that reads on from the point.
+fn open(kafka: &KafkaSettings, source: &str, topic: &str, point: LogPoint) -> Result<StreamConsumer, ReadError> {
+    let failed = |source| ReadError::Kafka { topic: topic.to_owned(), source };
+    let consumer: StreamConsumer = kafka
+        .client()
+        .set("group.id", format!("causeway-log-{source}"))
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error")
+        .set("fetch.wait.max.ms", "100")
+        .set("fetch.error.backoff.ms", "50")
+        .set("fetch.queue.backoff.ms", "20")
+        .set("queued.max.messages.kbytes", PREFETCH_KBYTES)
+        .set("fetch.message.max.bytes", RECORD_BYTES_MAX.to_string())
+        .set("fetch.max.bytes", (2 * RECORD_BYTES_MAX).to_string())
+        .set("allow.auto.create.topics", "false")
+        .create()
+        .map_err(failed)?;
+    let mut assignment = TopicPartitionList::with_capacity(1);
+    assignment.add_partition_offset(topic, 0, Offset::Offset(point.offset)).map_err(failed)?;
+    consumer.assign(&assignment).map_err(failed)?;
+    Ok(consumer)
 }
 
 impl Source<Item, LogPoint> for LogReader {

@@ -1,6 +1,7 @@
 //! Reading `changes.<source>` with the bytes of each record beside what it says, for whoever passes them on.
 
 use crate::reader::{Item, LogPoint, LogReader, ReadError};
+use boot::health::Part;
 use change::{Batch, avro::EnvelopePlan};
 use rdkafka::message::OwnedMessage;
 use std::sync::Arc;
@@ -24,6 +25,11 @@ impl WholeReader {
     pub fn new(mut reader: LogReader) -> Self {
         reader.messages = Some(Vec::new());
         Self { reader }
+    }
+
+    /// As [`LogReader::tell`].
+    pub fn tell(&mut self, part: &Part) {
+        self.reader.tell(part);
     }
 
     /// As [`LogReader::read`].

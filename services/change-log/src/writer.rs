@@ -16,14 +16,15 @@ use crate::{
     registry::{Registry, RegistryError},
     tail::{LogTail, TailError},
     topics::{TOPIC_RECORD_BYTES_MAX, changes_topic},
+    watch::{Place, Question, Stalled, Watch},
 };
-use boot::failpoint;
+use boot::{failpoint, health::Part};
 use change::{Batch, Durable, Position, Sink, position::POSITION_TEXT_BYTES};
 use rdkafka::{
     ClientContext, Message,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer},
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer},
 };
 use serde::Deserialize;
 use std::{
@@ -72,6 +73,8 @@ pub enum WriteError {
     #[error("Kafka did not acknowledge a session of `{topic}` within {} s", SESSION_TIMEOUT.as_secs())]
     NoSession { topic: String },
     #[error(transparent)]
+    Stalled(#[from] Stalled),
+    #[error(transparent)]
     Tail(#[from] TailError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -86,6 +89,7 @@ impl WriteError {
             | Self::Refused { .. }
             | Self::OutOfOrder { .. }
             | Self::NoSession { .. }
+            | Self::Stalled(_)
             | Self::Tail(_) => true,
         }
     }
@@ -146,8 +150,9 @@ const fn size(key: usize, value: usize) -> u64 {
 
 /// The writing end of a source's log, for one session.
 pub struct LogWriter<P> {
-    live: ThreadedProducer<Reports>,
-    backlog: ThreadedProducer<Reports>,
+    live: Arc<ThreadedProducer<Reports>>,
+    backlog: Arc<ThreadedProducer<Reports>>,
+    watch: Watch,
     /// Which of the two takes the records.
     in_backlog: bool,
     opened: Instant,
@@ -180,7 +185,7 @@ impl<P: Copy + Send> LogWriter<P> {
         let topic = kafka.topic(&changes_topic(&session.source));
         let id = registry.register(SESSION.name, SESSION.text).await?;
         let deliveries = Arc::new(Deliveries::default());
-        let producer = |linger_ms: f32| -> Result<ThreadedProducer<Reports>, WriteError> {
+        let producer = |linger_ms: f32| -> Result<Arc<ThreadedProducer<Reports>>, WriteError> {
             let mut client = kafka.client();
             client
                 .set("acks", "all")
@@ -192,12 +197,13 @@ impl<P: Copy + Send> LogWriter<P> {
                 .set("queue.buffering.max.kbytes", "65536")
                 .set("message.max.bytes", TOPIC_RECORD_BYTES_MAX.to_string())
                 .set("allow.auto.create.topics", "false");
-            client.create_with_context(Reports(Arc::clone(&deliveries))).map_err(WriteError::Producer)
+            client.create_with_context(Reports(Arc::clone(&deliveries))).map(Arc::new).map_err(WriteError::Producer)
         };
         let (live, backlog) = (producer(LIVE_LINGER_MS)?, producer(f32::from(settings.linger_ms))?);
         let mut writer = Self {
             live,
             backlog,
+            watch: Watch::new(kafka, None),
             in_backlog: false,
             opened: Instant::now(),
             pace: Pace::default(),
@@ -218,6 +224,11 @@ impl<P: Copy + Send> LogWriter<P> {
         Ok((writer, tail))
     }
 
+    /// The part is not ready while Kafka does not answer.
+    pub fn tell(&mut self, part: &Part) {
+        self.watch.tell(part);
+    }
+
     async fn append_session(&mut self, schema_id: u32, session: &Session) -> Result<i64, WriteError> {
         let mut value = Vec::new();
         frame::start(schema_id, &mut value);
@@ -233,11 +244,17 @@ impl<P: Copy + Send> LogWriter<P> {
         waited.unwrap_or_else(|_| Err(WriteError::NoSession { topic: self.topic.clone() }))
     }
 
+    /// Waits for a report of deliveries. Cancel-safe.
+    async fn changed(&mut self) -> Result<(), WriteError> {
+        let producers = [&self.live, &self.backlog];
+        reported(&mut self.watch, &self.deliveries, producers, &self.topic, self.sent).await
+    }
+
     /// Waits until all that was sent is acknowledged.
     async fn delivered(&mut self) -> Result<(), WriteError> {
         while self.in_flight() > 0 {
             self.failed()?;
-            self.deliveries.changed.notified().await;
+            self.changed().await?;
         }
         Ok(())
     }
@@ -299,7 +316,7 @@ impl<P: Copy + Send> LogWriter<P> {
         let bytes = size(key.len(), value.len());
         while !self.has_room_for(bytes) {
             self.failed()?;
-            self.deliveries.changed.notified().await;
+            self.changed().await?;
         }
         let number = usize::try_from(self.sent).unwrap_or(usize::MAX);
         let mut record =
@@ -311,7 +328,8 @@ impl<P: Copy + Send> LogWriter<P> {
                 return Err(WriteError::Refused { topic: self.topic.clone(), source: error });
             }
             record = back;
-            self.deliveries.changed.notified().await;
+            let producers = [&self.live, &self.backlog];
+            reported(&mut self.watch, &self.deliveries, producers, &self.topic, self.sent).await?;
         }
         self.sent += 1;
         self.sent_bytes += bytes;
@@ -332,6 +350,42 @@ impl<P: Copy + Send> LogWriter<P> {
                 Err(WriteError::Refused { topic: self.topic.clone(), source: source.clone() })
             }
             Some(Failure::OutOfOrder) => Err(WriteError::OutOfOrder { topic: self.topic.clone() }),
+        }
+    }
+}
+
+/// Waits for a report of deliveries, so long as the producers get on: there, and when nothing is under way.
+async fn reported(
+    watch: &mut Watch,
+    deliveries: &Deliveries,
+    producers: [&Arc<ThreadedProducer<Reports>>; 2],
+    topic: &str,
+    sent: u64,
+) -> Result<(), WriteError> {
+    let question = || {
+        let waiting = sent - deliveries.count.load(Ordering::Acquire);
+        let producers = producers.map(Arc::clone);
+        let own = move |place: &Place, timeout| {
+            let asked = producers.iter().map(|producer| producer.client().fetch_watermarks(&place.topic, 0, timeout));
+            asked.map(|answer| answer.map(drop)).collect()
+        };
+        Question::writing(vec![Place::read(topic, 0, None)], waiting, Some(Box::new(own)))
+    };
+    tokio::select! {
+        biased;
+        () = deliveries.changed.notified() => {
+            watch.heard();
+            Ok(())
+        }
+        stalled = watch.stalled(question) => Err(stalled.into()),
+    }
+}
+
+impl<P> Drop for LogWriter<P> {
+    /// Nothing more is sent, even where somebody still looks at a producer.
+    fn drop(&mut self) {
+        for producer in [&self.live, &self.backlog] {
+            producer.purge(PurgeConfig::default().queue().inflight());
         }
     }
 }
@@ -365,7 +419,7 @@ impl<P: Copy + Send> Sink<Records, P> for LogWriter<P> {
                 failpoint::reached("log.durable");
                 return Ok(Durable::promise(point));
             }
-            self.deliveries.changed.notified().await;
+            self.changed().await?;
         }
     }
 }

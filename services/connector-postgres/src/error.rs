@@ -2,7 +2,7 @@
 
 use boot::database::{DatabaseError, DatabaseFault, Refusal};
 use change::Lsn;
-use change_log::{RegistryError, TailError, TopicError, WriteError, signal::SignalError};
+use change_log::{RegistryError, Stalled, TailError, TopicError, WriteError, signal::SignalError};
 use pgwire_replication::PgWireError;
 use tokio_postgres::error::SqlState;
 
@@ -78,6 +78,8 @@ pub enum ConnectorError {
     Incompatible { source_name: String, table: String, subject: String, differences: String },
     #[error("the log was changed by another connector while this one was starting")]
     LogMoved,
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     #[error(transparent)]
     Topic(#[from] TopicError),
     #[error(transparent)]
@@ -168,6 +170,7 @@ impl ConnectorError {
             | Self::NoProgress { .. }
             | Self::SlotInUse { .. }
             | Self::LogMoved
+            | Self::Stalled(_)
             | Self::Quarantine(_) => true,
             Self::Signal(SignalError::Topic(error)) | Self::Topic(error) => error.worth_retrying(),
             Self::Write(error) => error.worth_retrying(),

@@ -16,6 +16,7 @@ pub mod decode;
 pub mod encode;
 mod encoder;
 mod error;
+mod lag;
 mod listed;
 mod load;
 mod look;

@@ -1,8 +1,9 @@
 //! Rows that are too large for the log: told by reference in the quarantine, and the stream goes on.
 
 use crate::error::ConnectorError;
+use boot::health::Part;
 use change::Position;
-use change_log::{KafkaSettings, Registry, frame};
+use change_log::{KafkaSettings, Place, Question, Registry, Watch, frame};
 use event::Quarantined;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::time::Duration;
@@ -23,13 +24,14 @@ pub(crate) struct Oversized {
 
 pub(crate) struct Quarantine {
     producer: Option<FutureProducer>,
+    watch: Watch,
     kafka: KafkaSettings,
     source: String,
 }
 
 impl Quarantine {
-    pub(crate) fn new(kafka: &KafkaSettings, source: &str) -> Self {
-        Self { producer: None, kafka: kafka.clone(), source: source.to_owned() }
+    pub(crate) fn new(kafka: &KafkaSettings, source: &str, part: &Part) -> Self {
+        Self { producer: None, watch: Watch::new(kafka, Some(part)), kafka: kafka.clone(), source: source.to_owned() }
     }
 
     /// Returns once the item is durable: only then may the source forget the row.
@@ -51,9 +53,15 @@ impl Quarantine {
         frame::start(id, &mut value);
         event::avro::encode_quarantined(&item, &mut value);
         let key = row.position.to_string();
-        let producer = self.producer()?;
+        let producer = self.producer()?.clone();
+        self.watch.heard();
         let record = FutureRecord::to(&topic).partition(0).key(&key).payload(&value);
-        let sent = producer.send(record, Duration::MAX).await;
+        let place = Place::written(&*topic);
+        let sent = tokio::select! {
+            biased;
+            sent = producer.send(record, Duration::MAX) => sent,
+            stalled = self.watch.stalled(|| Question::writing(vec![place.clone()], 1, None)) => return Err(stalled.into()),
+        };
         boot::failpoint::reached("capture.quarantined");
         sent.map(drop).map_err(|(error, _)| ConnectorError::Quarantine(error))
     }

@@ -5,6 +5,7 @@ use crate::{
     connect::{self, Pulse, START_TIMEOUT},
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
+    lag::Unconfirmed,
     listed,
     meter::Meter,
     plan::{Allowed, Ends, Identity, Plan, Slot, broken, decide, needs_another_look},
@@ -245,7 +246,12 @@ impl Session {
         let initial = snapshots.state.running.as_ref().is_some_and(|running| running.initial);
         let shared = Arc::clone(&snapshots.shared);
         let mut encoder = self.encoder(client, Standing::resume(last, upto), snapshots);
-        let lag = Lag { source: self.settings.name.clone(), sent: upto, committed_at: crate::encoder::now() };
+        let lag = Lag {
+            source: self.settings.name.clone(),
+            sent: upto,
+            committed_at: crate::encoder::now(),
+            unconfirmed: Unconfirmed::default(),
+        };
         let stop = self.stop.child_token();
         let mut stream = Stream {
             client: replication,
@@ -404,7 +410,7 @@ impl Session {
             registry: &self.registry,
             catalogue: client,
             types: Types::default(),
-            quarantine: Quarantine::new(&self.kafka, &self.settings.name),
+            quarantine: Quarantine::new(&self.kafka, &self.settings.name, &self.health),
             relations: Relations::default(),
             standing,
             snapshots,
@@ -430,7 +436,9 @@ impl Session {
             started_at: crate::encoder::now(),
         };
         let writer = WriterSettings { linger_ms: self.settings.linger_ms };
-        Ok(LogWriter::open(&self.kafka, &self.registry, writer, &record).await?)
+        let (mut writer, tail) = LogWriter::open(&self.kafka, &self.registry, writer, &record).await?;
+        writer.tell(&self.health);
+        Ok((writer, tail))
     }
 
     async fn identify(&self, pulse: Pulse) -> Result<Identity, ConnectorError> {

@@ -1,6 +1,7 @@
 //! How a connector is doing, for whoever shows it.
 
 use crate::{budget::SlotView, upkeep::Advice};
+use change::Lsn;
 use serde::Serialize;
 
 /// Shared by the connector, which writes it, and anyone, who reads it.
@@ -13,10 +14,16 @@ pub struct View {
     /// Records written since the process started.
     pub changes: u64,
     pub changes_per_s: f64,
-    /// Commit at the source to acknowledgement by Kafka, of the last transaction.
+    /// For how long a commit has waited to be in the log; 0 if none waits. Of a source that is not read: for how long its
+    /// server has had what the log does not hold.
     pub lag_s: f64,
-    /// WAL that the server has sent and the log does not hold yet.
+    /// WAL that the server has and of which the log does not know yet.
     pub lag_bytes: u64,
+    /// When the oldest transaction was committed that was read and is not in the log.
+    #[serde(skip)]
+    pub unconfirmed_since: Option<i64>,
+    #[serde(skip)]
+    pub level: Option<Lsn>,
     /// The slot's confirmed place.
     pub confirmed: Option<String>,
     pub reconnects: u64,

@@ -4,6 +4,7 @@ use crate::{
     connect::Pulse,
     encoder::{Input, now},
     error::ConnectorError,
+    lag::Unconfirmed,
     snapshot::{Answer, Shared},
     status::{Phase, Status},
 };
@@ -61,6 +62,7 @@ pub(crate) struct Lag {
     pub(crate) sent: Lsn,
     /// When the last transaction that was read was committed there.
     pub(crate) committed_at: i64,
+    pub(crate) unconfirmed: Unconfirmed,
 }
 
 impl Stream<'_> {
@@ -118,7 +120,9 @@ impl Stream<'_> {
             }
             ReplicationEvent::Message { content, .. } => content.len(),
             ReplicationEvent::Commit { end_lsn, .. } => {
-                self.lag.sent = self.lag.sent.max(Lsn(end_lsn.as_u64()));
+                let end = Lsn(end_lsn.as_u64());
+                self.lag.sent = self.lag.sent.max(end);
+                self.lag.unconfirmed.commit(end, self.lag.committed_at);
                 0
             }
             ReplicationEvent::StoppedAt { .. } => 0,
@@ -129,6 +133,12 @@ impl Stream<'_> {
 fn ended(slot: String) -> ConnectorError {
     let source = pgwire_replication::PgWireError::Protocol("the server ended the stream".into());
     ConnectorError::Stream { slot, source }
+}
+
+/// From a time in microseconds until now; 0 without one.
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+pub(crate) fn seconds_since(time: Option<i64>) -> f64 {
+    time.map_or(0.0, |time| now().saturating_sub(time).max(0) as f64 / 1_000_000.0)
 }
 
 impl Source<Input, Lsn> for Stream<'_> {
@@ -157,6 +167,10 @@ impl Source<Input, Lsn> for Stream<'_> {
                 None => break,
             }
         }
+        // Told before it is handed on: who waits for Kafka does not come back here.
+        let level = self.status.view_of(|view| view.level).unwrap_or_default();
+        let since = self.lag.unconfirmed.since(level);
+        self.status.update(|view| view.unconfirmed_since = since);
         failpoint::reached("stream.read");
         Ok(Some(Batch { items: vec![Input::Frames(items)], upto: self.lag.sent }))
     }
@@ -171,14 +185,15 @@ impl Source<Input, Lsn> for Stream<'_> {
         self.client.update_applied_lsn(WireLsn::from_u64(upto.0));
         failpoint::reached("stream.confirmed");
         let behind = self.lag.sent.0.saturating_sub(upto.0);
-        let micros = if behind == 0 { 0 } else { now().saturating_sub(self.lag.committed_at).max(0) };
+        let since = self.lag.unconfirmed.since(upto);
+        let seconds = seconds_since(since);
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        let (behind_f64, seconds) = (behind as f64, micros as f64 / 1_000_000.0);
-        metrics::gauge!("causeway_capture_lag_bytes", "source" => self.lag.source.clone()).set(behind_f64);
+        metrics::gauge!("causeway_capture_lag_bytes", "source" => self.lag.source.clone()).set(behind as f64);
         metrics::gauge!("causeway_capture_lag_seconds", "source" => self.lag.source.clone()).set(seconds);
         self.status.update(|view| {
             view.lag_bytes = behind;
             view.lag_s = seconds;
+            (view.unconfirmed_since, view.level) = (since, Some(upto));
             view.confirmed = Some(upto.to_string());
         });
         Ok(())

@@ -5,11 +5,14 @@ use crate::{
     budget::{Budget, Look, SlotView},
     connect,
     error::{ConnectorError, Doing},
+    lag::Ends,
     load::Load,
     settings::Settings,
     status::Status,
+    stream::seconds_since,
     upkeep,
 };
+use change::Lsn;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_postgres::Client;
@@ -59,6 +62,8 @@ pub(crate) fn signs() -> (Outlets, Signs) {
 const LOOK: &str = "
     select greatest(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_receive_lsn()
                                     else pg_current_wal_lsn() end, restart_lsn), 0)::bigint as retained,
+           (pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_receive_lsn()
+                            else pg_current_wal_lsn() end, '0/0'))::bigint as wal_end,
            safe_wal_size as safe, coalesce(wal_status, '') as wal_status, active,
            (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size') as limit_mb
     from pg_replication_slots where slot_name = $1";
@@ -70,11 +75,14 @@ pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, outlets: O
     let Outlets { throttle, tables, pausing } = outlets;
     let mut looks = 0_u32;
     let (started, mut budget, mut load, mut warned) = (Instant::now(), Budget::default(), Load::default(), false);
+    let mut ends = Ends::default();
     let mut client: Option<Client> = None;
     loop {
         let looked = connect::within(ANSWER_MAX, look(&mut client, &settings)).await;
         let interval = match looked {
-            Ok((look, active)) => {
+            Ok((look, active, wal_end)) => {
+                wal_end.into_iter().for_each(|end| ends.see(end, started.elapsed()));
+                tell_lag(&settings.name, &status, wal_end, &mut ends, started.elapsed());
                 let see = |look| budget.see(started.elapsed(), &look, settings.wal_budget, settings.when_over);
                 let view = look.map(see);
                 show(&settings.name, view.as_ref());
@@ -118,11 +126,27 @@ pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, outlets: O
                     "no look at the slot"
                 );
                 client = None;
+                tell_lag(&settings.name, &status, None, &mut ends, started.elapsed());
                 INTERVAL_AWAY
             }
         };
         tokio::time::sleep(interval).await;
     }
+}
+
+/// The lag as it is, whatever the stream is doing.
+fn tell_lag(source: &str, status: &Status, wal_end: Option<Lsn>, ends: &mut Ends, now: Duration) {
+    let (level, since) = status.view_of(|view| (view.level, view.unconfirmed_since));
+    let Some(level) = level else { return };
+    let unread = ends.behind(level, now).map_or(0.0, |behind| behind.as_secs_f64());
+    let seconds = seconds_since(since).max(unread);
+    gauge(source, "causeway_capture_lag_seconds", seconds);
+    status.update(|view| {
+        view.lag_s = seconds;
+        if let Some(end) = wal_end {
+            view.lag_bytes = end.0.saturating_sub(level.0);
+        }
+    });
 }
 
 async fn look_at_tables(
@@ -137,18 +161,22 @@ async fn look_at_tables(
     tables.send_replace(seen.captured());
 }
 
-/// No look when there is no slot; with it, how long the database's sessions have run statements, if anybody asks.
-async fn look(client: &mut Option<Client>, settings: &Settings) -> Result<(Option<Look>, Option<f64>), ConnectorError> {
+/// What was seen of the slot, for how long the database's sessions have run statements, if anybody asks, and where its WAL
+/// ends; nothing of a slot that is not there.
+type Looked = (Option<Look>, Option<f64>, Option<Lsn>);
+
+async fn look(client: &mut Option<Client>, settings: &Settings) -> Result<Looked, ConnectorError> {
     if client.as_ref().is_none_or(Client::is_closed) {
         *client = Some(connect::sql(settings).await?);
     }
-    let Some(client) = client else { return Ok((None, None)) };
+    let Some(client) = client else { return Ok((None, None, None)) };
     let row = client.query_opt(LOOK, &[&settings.slot()]).await.doing("looking at the slot")?;
     let active = match settings.snapshot.active_sessions_max {
         0 => None,
         _ => client.query_opt(ACTIVE, &[]).await.doing("asking how busy the database is")?.map(|row| row.get(0)),
     };
     let bytes = |found: i64| u64::try_from(found).ok();
+    let wal_end = row.as_ref().and_then(|row| row.get::<_, Option<i64>>("wal_end")).and_then(bytes).map(Lsn);
     let look = row.map(|row| Look {
         retained: row.get::<_, Option<i64>>("retained").and_then(bytes).unwrap_or_default(),
         safe: safe(row.get("safe")),
@@ -156,7 +184,7 @@ async fn look(client: &mut Option<Client>, settings: &Settings) -> Result<(Optio
         wal_status: row.get("wal_status"),
         active: row.get("active"),
     });
-    Ok((look, active))
+    Ok((look, active, wal_end))
 }
 
 /// None: without a limit (`max_slot_wal_keep_size = -1`) the server says nothing. Below zero: the next checkpoint takes it.

@@ -17,6 +17,8 @@ pub enum GatewayError {
     Migration(#[source] Box<refinery::Error>),
     #[error("cannot read the alerts from Kafka")]
     Kafka(#[from] rdkafka::error::KafkaError),
+    #[error(transparent)]
+    Stalled(#[from] change_log::Stalled),
     #[error("the topic `{topic}` has {partitions} partitions; the live stream's event ids are offsets of one")]
     Partitions { topic: String, partitions: usize },
     #[error("cannot use the schema registry")]
@@ -56,7 +58,7 @@ impl From<tokio_postgres::Error> for GatewayError {
 impl GatewayError {
     pub fn worth_retrying(&self) -> bool {
         match self {
-            Self::Pool(_) | Self::Database(_) | Self::Kafka(_) | Self::Serve(_) => true,
+            Self::Pool(_) | Self::Database(_) | Self::Kafka(_) | Self::Stalled(_) | Self::Serve(_) => true,
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
             Self::Listen { .. }

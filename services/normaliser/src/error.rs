@@ -1,7 +1,7 @@
 //! What can end a run.
 
 use crate::mapping::Mistakes;
-use change_log::{ReadError, RegistryError, TailError, TopicError, signal::SignalError};
+use change_log::{ReadError, RegistryError, Stalled, TailError, TopicError, signal::SignalError};
 use rdkafka::error::KafkaError;
 
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,8 @@ pub enum NormaliserError {
     Topic(#[from] TopicError),
     #[error("cannot {doing}")]
     Kafka { doing: &'static str, source: KafkaError },
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     #[error("the delivery of an event was given up")]
     Undelivered,
     #[error("the log is not the one that was told: it was lost and began anew")]
@@ -43,11 +45,13 @@ impl NormaliserError {
     pub fn worth_retrying(&self) -> bool {
         match self {
             Self::Mapping(_) => false,
+            // What is left of the log is read next, and says what it lacks.
+            Self::Read(ReadError::Expired { .. }) => true,
             Self::Read(error) => error.worth_retrying(),
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
             Self::Kafka { .. } | Self::Signal(_) | Self::Tail(_) | Self::LogBegunAnew => true,
-            Self::Undelivered | Self::Background | Self::Pool(_) => true,
+            Self::Stalled(_) | Self::Undelivered | Self::Background | Self::Pool(_) => true,
             Self::Database(error) => error.code().is_none_or(|code| !code.code().starts_with("42")),
             // A database that is away looks like this too.
             Self::Migration(_) => true,

@@ -7,11 +7,13 @@
 //! All of that is pure. The shells read a log, produce, and then move the offset.
 
 pub mod coding;
+mod commit;
 pub mod error;
 pub mod fold;
 pub mod identity;
 pub mod linker;
 pub mod mapping;
+mod missing;
 mod progress;
 mod publish;
 pub mod retell;

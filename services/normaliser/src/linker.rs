@@ -12,7 +12,10 @@ use boot::{
     health::{Health, Part},
     restart::until_stopped,
 };
-use change_log::{KafkaSettings, Kept, Registry, TopicSpec, Versions, frame, topics::ensure};
+use change_log::{
+    KafkaSettings, Kept, Place, Question, Reading, Registry, TopicSpec, Versions, Watch, frame, topics::ensure,
+    watch::let_go,
+};
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use event::{PatientEvent, avro};
 use futures_util::{FutureExt, future::try_join_all};
@@ -72,14 +75,25 @@ impl Linker {
         ensure(&self.kafka, &topics).await?;
         let topic = self.kafka.topic(LINKS_TOPIC);
         let schema = self.registry.register(&format!("{topic}-value"), avro::LINK_SCHEMA).await?;
-        let outbox = Outbox { producer: producer(&self.kafka)?, topic, schema };
-        let consumer = Arc::new(self.consumer().await?);
+        let watch = || Watch::new(&self.kafka, Some(&self.part));
+        let mut outbox = Outbox { producer: producer(&self.kafka)?, watch: watch(), topic, schema };
+        let (consumer, mut reading) = self.consumer().await?;
+        let (consumer, mut watch) = (Arc::new(consumer), watch());
         outbox.empty(&client).await?;
         let mut versions = Versions::new(self.registry.clone(), avro::SCHEMA);
         self.part.ready();
         tracing::info!("links patients");
         loop {
-            let messages = batch(&consumer).await?;
+            let messages = tokio::select! {
+                biased;
+                messages = batch(&consumer) => messages?,
+                stalled = watch.stalled(|| Question::reading(reading.places(), &consumer)) => {
+                    let_go(consumer);
+                    return Err(stalled.into());
+                }
+            };
+            watch.heard();
+            messages.iter().for_each(|message| reading.take(message));
             let mut events = Vec::new();
             for message in messages.iter().filter(|message| is_demographics(message)) {
                 events.extend(event(message, &mut versions).await?);
@@ -105,7 +119,7 @@ impl Linker {
     }
 
     /// All partitions, from where the last run stood. Assigned, not subscribed: a restart goes on at once.
-    async fn consumer(&self) -> Result<StreamConsumer, NormaliserError> {
+    async fn consumer(&self) -> Result<(StreamConsumer, Reading), NormaliserError> {
         let topic = self.kafka.topic(EVENTS_TOPIC);
         let mut config = self.kafka.client();
         config
@@ -113,7 +127,7 @@ impl Linker {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "100");
-        let open = move || -> KafkaResult<StreamConsumer> {
+        let open = move || -> KafkaResult<(StreamConsumer, Reading)> {
             let consumer: StreamConsumer = config.create()?;
             let metadata = consumer.fetch_metadata(Some(&topic), KAFKA_TIMEOUT)?;
             let mut list = TopicPartitionList::new();
@@ -130,7 +144,8 @@ impl Linker {
                 from.add_partition_offset(element.topic(), element.partition(), offset)?;
             }
             consumer.assign(&from)?;
-            Ok(consumer)
+            let reading = Reading::of(&from);
+            Ok((consumer, reading))
         };
         let opened = tokio::task::spawn_blocking(open).await.map_err(|_| NormaliserError::Background)?;
         opened.map_err(NormaliserError::kafka("read patient events"))
@@ -180,6 +195,7 @@ fn commit(consumer: &StreamConsumer, messages: &[OwnedMessage]) -> Result<(), No
 
 struct Outbox {
     producer: FutureProducer,
+    watch: Watch,
     topic: String,
     schema: u32,
 }
@@ -187,7 +203,7 @@ struct Outbox {
 impl Outbox {
     /// Publishes what waits, oldest first. A crash before the rows are gone publishes a version again, which readers
     /// know by its number.
-    async fn empty(&self, client: &ClientWrapper) -> Result<(), NormaliserError> {
+    async fn empty(&mut self, client: &ClientWrapper) -> Result<(), NormaliserError> {
         loop {
             let rows = store::outbox(client).await?;
             let Some((last, _)) = rows.last() else { return Ok(()) };
@@ -201,7 +217,14 @@ impl Outbox {
                 let sent = self.producer.send_result(record);
                 deliveries.push(sent.map_err(|(source, _)| NormaliserError::Kafka { doing: "send a link", source })?);
             }
-            for delivery in try_join_all(deliveries).await.map_err(|_| NormaliserError::Undelivered)? {
+            let (place, waiting) = (Place::written(&*self.topic), deliveries.len() as u64);
+            self.watch.heard();
+            let delivered = tokio::select! {
+                biased;
+                delivered = try_join_all(deliveries) => delivered,
+                stalled = self.watch.stalled(|| Question::writing(vec![place.clone()], waiting, None)) => return Err(stalled.into()),
+            };
+            for delivery in delivered.map_err(|_| NormaliserError::Undelivered)? {
                 delivery.map_err(|(source, _)| NormaliserError::Kafka { doing: "deliver a link", source })?;
             }
             store::published(client, *last).await?;

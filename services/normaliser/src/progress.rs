@@ -34,6 +34,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// A run that is not dead writes on and on: it is not waited for longer.
 const ROUNDS_MAX: usize = 20;
 
+#[derive(Clone)]
 pub struct Progress {
     consumer: Arc<BaseConsumer>,
     topic: String,

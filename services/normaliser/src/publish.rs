@@ -2,11 +2,12 @@
 //! when everything before it is acknowledged.
 
 use crate::{error::NormaliserError, fold::Output};
-use change_log::{KafkaSettings, frame};
+use boot::health::Part;
+use change_log::{KafkaSettings, Place, Question, Stalled, Watch, frame};
 use event::{avro, cloud_events};
 use rdkafka::{
     message::{Header, OwnedHeaders},
-    producer::{DeliveryFuture, FutureProducer, FutureRecord},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _, PurgeConfig},
 };
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -53,6 +54,7 @@ enum Waiting {
 
 pub struct Publisher {
     producer: FutureProducer,
+    watch: Watch,
     events_topic: String,
     quarantine_topic: String,
     events_schema: u32,
@@ -77,9 +79,11 @@ impl Publisher {
         schemas: &Schemas,
         tails: Tails,
         already: HashSet<u128>,
+        part: &Part,
     ) -> Result<Self, NormaliserError> {
         Ok(Self {
             producer: producer(kafka)?,
+            watch: Watch::new(kafka, Some(part)),
             events_topic: kafka.topic(EVENTS_TOPIC),
             quarantine_topic: kafka.topic(QUARANTINE_TOPIC),
             events_schema: schemas.events,
@@ -94,10 +98,6 @@ impl Publisher {
 
     pub fn producer(&self) -> FutureProducer {
         self.producer.clone()
-    }
-
-    pub fn idle(&self) -> bool {
-        self.waiting.is_empty()
     }
 
     /// Sends, unless an earlier run has. Waits while too many are in flight.
@@ -166,13 +166,22 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits for the oldest. Cancel-safe.
+    /// Waits for the oldest; for ever if there is none, so long as the producer gets on. Cancel-safe.
     pub async fn reap(&mut self) -> Result<(), NormaliserError> {
+        let Self { producer, watch, events_topic, quarantine_topic, in_flight, .. } = self;
+        let topics = [events_topic.as_str(), quarantine_topic.as_str()];
+        let stalled = stalled(watch, producer, topics, *in_flight);
         match self.waiting.front_mut() {
-            None => return Ok(()),
+            None => return Err(stalled.await.into()),
             Some(Waiting::Mark(offset)) => self.durable = Some(*offset),
             Some(Waiting::Delivery { topic, future }) => {
-                let delivery = match future.await {
+                let delivered = tokio::select! {
+                    biased;
+                    delivered = future => delivered,
+                    stalled = stalled => return Err(stalled.into()),
+                };
+                self.watch.heard();
+                let delivery = match delivered {
                     Ok(Ok(delivery)) => delivery,
                     Ok(Err((source, _))) => return Err(NormaliserError::Kafka { doing: "deliver an event", source }),
                     Err(_) => return Err(NormaliserError::Undelivered),
@@ -185,6 +194,22 @@ impl Publisher {
         }
         self.waiting.pop_front();
         Ok(())
+    }
+}
+
+async fn stalled(watch: &mut Watch, producer: &FutureProducer, topics: [&str; 2], in_flight: usize) -> Stalled {
+    let question = || {
+        let producer = producer.clone();
+        let own = move |place: &Place, timeout| producer.client().fetch_watermarks(&place.topic, 0, timeout).map(drop);
+        Question::writing(topics.map(Place::written).to_vec(), in_flight as u64, Some(Box::new(own)))
+    };
+    watch.stalled(question).await
+}
+
+impl Drop for Publisher {
+    /// Nothing more is sent, even where somebody still looks at the producer.
+    fn drop(&mut self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
     }
 }
 

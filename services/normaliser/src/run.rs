@@ -1,19 +1,21 @@
 //! One task for each source: read its log, fold, publish, and then move the offset.
 
 use crate::{
+    commit::Commits,
     error::NormaliserError,
     fold::{Fold, Output, Stands},
     mapping::{self, Mapping},
+    missing::Missing,
     progress::{Progress, Stand},
     publish::{EVENTS_TOPIC, LINKS_TOPIC, Publisher, QUARANTINE_TOPIC, Schemas},
-    retell::{At, Stretch},
+    retell::{At, Held, Stretch},
     settings::{Settings, SourceSettings},
     telling::Telling,
 };
 use boot::{
     Stop,
     health::Health,
-    restart::{in_one_line, until_stopped},
+    restart::{alone, in_one_line},
 };
 use change_log::{
     Control, ControlBody, Item, KafkaSettings, Kept, LogReader, ReadError, Registry, Rejected, TopicSpec,
@@ -33,7 +35,7 @@ const COMMIT_EVERY: Duration = Duration::from_millis(200);
 const LAG_EVERY: Duration = Duration::from_secs(5);
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// Runs every source until the stop signal; the first error that needs an operator ends all.
+/// Runs every source until the stop signal. An error that needs an operator stops its source alone.
 pub async fn run(
     settings: Settings,
     sources: Vec<SourceSettings>,
@@ -45,7 +47,14 @@ pub async fn run(
     let mut tasks = tokio::task::JoinSet::new();
     for source in sources {
         let part = health.part(&format!("normaliser-{}", source.name));
-        let mapping = Arc::new(mapping::load(&source.mapping)?);
+        let mapping = match mapping::load(&source.mapping) {
+            Ok(mapping) => Arc::new(mapping),
+            Err(error) => {
+                tracing::error!(source = source.name, %error, "stopped: this needs an operator");
+                part.not_ready(error.to_string());
+                continue;
+            }
+        };
         let context = Context {
             settings: settings.clone(),
             source,
@@ -56,14 +65,11 @@ pub async fn run(
             stop: stop.clone(),
         };
         tasks.spawn(async move {
-            until_stopped(&part, &context.stop, NormaliserError::worth_retrying, || attempt(&context)).await
+            alone(&part, &context.stop, NormaliserError::worth_retrying, || attempt(&context)).await;
         });
     }
     while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended.unwrap_or(Err(NormaliserError::Background)) {
-            stop.cancel();
-            return Err(error);
-        }
+        ended.map_err(|_| NormaliserError::Background)?;
     }
     Ok(())
 }
@@ -81,6 +87,7 @@ struct Context {
 /// One run of one source, from opening its log until something ends it.
 async fn attempt(context: &Context) -> Result<(), NormaliserError> {
     let Context { source, kafka, registry, stop, .. } = context;
+    let unread = NormaliserError::kafka("ask where the log ends");
     let opened = async {
         let specs = [
             TopicSpec::changes(&source.name),
@@ -98,12 +105,14 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
                 .await?,
         };
         let (generation, progress, stand) = context.generation().await?;
-        let reader = LogReader::open(kafka, registry, &source.name, 0)?;
-        let (_, end) = reader.watermarks().await?;
-        let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already)?;
-        Ok::<_, NormaliserError>((generation, progress, reader, publisher, stand.offset, end))
+        let (start, end) = kafka.watermarks(&kafka.topic(&changes_topic(&source.name)), 0).await.map_err(unread)?;
+        let missing = Missing::of(registry, &source.name, &context.mapping, start, stand.offset).await?;
+        let mut reader = LogReader::open(kafka, registry, &source.name, start)?;
+        reader.tell(&context.part);
+        let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already, &context.part)?;
+        Ok::<_, NormaliserError>((generation, progress, reader, publisher, stand.offset, end, missing))
     };
-    let (generation, progress, reader, publisher, told_before, end) = tokio::select! {
+    let (mut generation, progress, reader, publisher, told_before, end, missing) = tokio::select! {
         opened = opened => opened?,
         () = stop.cancelled() => return Ok(()),
     };
@@ -112,10 +121,14 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
     let fold = Fold::new(context.mapping.clone(), &source.name, &source.organisation);
     let fold = fold.of_generation(number, generation.log_before);
     let telling = Telling::new(publisher.producer(), kafka, &source.name, &source.organisation);
+    let aged = missing.is_some();
+    if aged {
+        // What stood there is not known any more: what was told is compared with how things stand afterwards.
+        generation.upto = upto.max(told_before);
+    }
     // An earlier run may be through with it.
-    let quiet = (number > 0 && told_before < upto).then(Stretch::default);
-    let unread = if number > 0 { (0..context.mapping.tables.len()).collect() } else { BTreeSet::new() };
-    let committed = told_before;
+    let quiet = (aged || number > 0 && told_before < upto).then(Stretch::default);
+    let unread = if aged || number > 0 { (0..context.mapping.tables.len()).collect() } else { BTreeSet::new() };
     let mut session = Session {
         context,
         generation,
@@ -125,9 +138,11 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
         telling,
         told_before,
         unsettled: 0,
-        committed,
+        commits: Commits::new(told_before),
         quiet,
         unread,
+        aged,
+        missing,
     };
     session.follow(reader, end).await
 }
@@ -171,11 +186,15 @@ struct Session<'a> {
     told_before: i64,
     /// Entries applied since the last settlement.
     unsettled: usize,
-    committed: i64,
+    commits: Commits,
     /// What the log says before this generation began to be told, until then: see [`crate::retell`].
     quiet: Option<Stretch>,
     /// Tables that no snapshot has shown whole: what earlier generations told of them may be gone.
     unread: BTreeSet<usize>,
+    /// The log has lost its beginning, …
+    aged: bool,
+    /// … and what of it has not been read again.
+    missing: Option<Missing>,
 }
 
 impl Session<'_> {
@@ -188,24 +207,27 @@ impl Session<'_> {
             if !caught_up && reader.point().offset >= end {
                 caught_up = true;
                 tracing::info!(source = name, rows = self.fold.rows(), "has folded the log and follows it");
-                self.context.part.ready();
+                self.say_ready();
             }
             tokio::select! {
                 biased;
                 () = self.context.stop.cancelled() => {
-                    self.commit().await;
+                    self.commit()?;
+                    self.commits.end().await;
                     return Ok(());
                 }
-                reaped = self.publisher.reap(), if !self.publisher.idle() => reaped?,
+                reaped = self.publisher.reap() => reaped?,
                 _ = commit.tick() => {
-                    self.commit().await;
+                    self.commit()?;
                     self.telling.say(self.publisher.durable);
                 }
-                _ = lag.tick() => measure(&reader, &name).await,
+                _ = lag.tick() => {
+                    drop(tokio::spawn(measure(self.context.kafka.clone(), name.clone(), reader.point().offset)));
+                }
                 batch = reader.read() => match batch {
                     Ok(batch) => {
                         if caught_up {
-                            self.context.part.ready();
+                            self.say_ready();
                         }
                         metrics::counter!("causeway_normaliser_changes_total", "source" => name.clone())
                             .increment(batch.items.len() as u64);
@@ -217,7 +239,7 @@ impl Session<'_> {
                     }
                     // The fold stands; only the reading has to wait.
                     Err(error) if error.worth_retrying() => {
-                        self.context.part.not_ready(in_one_line(&error));
+                        self.read_again(&error);
                         tokio::time::sleep(READ_AGAIN_AFTER).await;
                     }
                     Err(error) => {
@@ -233,12 +255,28 @@ impl Session<'_> {
         }
     }
 
-    /// A commit that fails is tried again with the next one: until then a restart finds more to compare.
-    async fn commit(&mut self) {
-        let Some(durable) = self.publisher.durable.filter(|durable| *durable > self.committed) else { return };
-        match self.progress.commit(durable, &self.publisher.tails).await {
-            Ok(()) => self.committed = durable,
-            Err(error) => tracing::warn!(error = in_one_line(&error), "could not commit"),
+    fn commit(&mut self) -> Result<(), NormaliserError> {
+        let Self { context, generation, progress, publisher, commits, .. } = self;
+        let anew = || Progress::open(&context.kafka, &context.source.name, generation);
+        commits.look(progress, publisher.durable, &publisher.tails, anew)
+    }
+
+    /// Unless an operator has to see to the log first.
+    fn say_ready(&self) {
+        match &self.missing {
+            None => self.context.part.ready(),
+            Some(missing) => self.context.part.not_ready(missing.what_to_do(&self.context.source.name)),
+        }
+    }
+
+    /// The reader's watch holds the part for as long as Kafka is away, or its client hangs.
+    fn read_again(&self, error: &ReadError) {
+        let told = in_one_line(error);
+        match error {
+            ReadError::Kafka { .. } | ReadError::Stalled(_) => {
+                tracing::warn!(source = self.context.source.name, error = told, "reads again");
+            }
+            _ => self.context.part.not_ready(told),
         }
     }
 
@@ -265,6 +303,7 @@ impl Session<'_> {
     async fn control(&mut self, control: &Control) -> Result<(), NormaliserError> {
         match &control.body {
             ControlBody::SnapshotBegin(it) => {
+                self.missing.iter_mut().for_each(|missing| missing.begin(it));
                 if let Some(position) = control.position {
                     self.fold.begin_snapshot(&it.snapshot, &it.tables, it.partial, position);
                 }
@@ -277,6 +316,10 @@ impl Session<'_> {
                 if let Some(position) = control.position {
                     let at = (position, control.offset);
                     self.fold.end_snapshot(&it.snapshot, &it.tables, it.partial, at, it.at);
+                }
+                if self.missing.as_mut().is_some_and(|missing| missing.end(it)) {
+                    self.missing = None;
+                    tracing::info!(source = self.context.source.name, "what its log had lost is read again");
                 }
                 self.say(control.offset + 1).await?;
                 self.take_back(control.offset + 1).await?;
@@ -299,11 +342,11 @@ impl Session<'_> {
     /// Where the log ended when this generation was fixed: what differs from what was told before is told, and what is
     /// no more is taken back. `before`: everything in front of this offset is folded.
     async fn begin_telling(&mut self, before: i64) -> Result<(), NormaliserError> {
-        if self.unsettled > 0 || before < self.generation.upto {
+        if self.unsettled > 0 || before < self.generation.upto || self.missing.is_some() {
             return Ok(());
         }
         let Some(stretch) = self.quiet.take() else { return Ok(()) };
-        let held = self.progress.held(&self.context.registry, self.generation.number).await?;
+        let held = self.held().await?;
         let told = stretch.told(&held);
         tracing::info!(source = self.context.source.name, events = told.len(), "tells what differs from before");
         for event in told {
@@ -311,6 +354,12 @@ impl Session<'_> {
         }
         self.take_back(before).await?;
         self.mark(before).await
+    }
+
+    /// What was told before: of an aged log by this generation, too.
+    async fn held(&self) -> Result<Held, NormaliserError> {
+        let below = self.generation.number.saturating_add(u32::from(self.aged));
+        self.progress.held(&self.context.registry, below).await
     }
 
     /// Takes back what earlier generations told of tables that have been read whole by now, and that is no more.
@@ -325,7 +374,7 @@ impl Session<'_> {
         }
         let source = &self.context.source.name;
         let Generation { number, revision, .. } = self.generation;
-        let held = self.progress.held(&self.context.registry, number).await?;
+        let held = self.held().await?;
         let (position, committed_at) = self.fold.reached();
         let at = At { generation: number, revision, position, committed_at };
         let gone = held.gone(source, at, |patient, record| self.fold.stands(patient, record));
@@ -408,6 +457,8 @@ impl Session<'_> {
         let told = before <= self.told_before;
         match (&mut self.quiet, output) {
             (Some(stretch), Output::Event(event)) => stretch.take(*event),
+            // What is not there may only not have been read again.
+            (Some(_), Output::Quarantined(_)) if self.missing.is_some() => {}
             (_, output) if !told => return self.send(&output).await,
             _ => {}
         }
@@ -442,9 +493,9 @@ const fn offset_of(item: &Item) -> i64 {
     }
 }
 
-async fn measure(reader: &LogReader, source: &str) {
-    let Ok((_, high)) = reader.watermarks().await else { return };
+async fn measure(kafka: KafkaSettings, source: String, offset: i64) {
+    let Ok((_, high)) = kafka.watermarks(&kafka.topic(&changes_topic(&source)), 0).await else { return };
     #[expect(clippy::cast_precision_loss, reason = "a gauge of a count")]
-    let behind = (high - reader.point().offset).max(0) as f64;
-    metrics::gauge!("causeway_normaliser_lag_records", "source" => source.to_owned()).set(behind);
+    let behind = (high - offset).max(0) as f64;
+    metrics::gauge!("causeway_normaliser_lag_records", "source" => source).set(behind);
 }

@@ -8,7 +8,7 @@
 
 use crate::{Alerting, Alerts, AlertsError};
 use boot::{Stop, database, health::Part};
-use change_log::{Kept, TopicSpec, Versions, frame};
+use change_log::{Kept, Place, Question, TopicSpec, Versions, Watch, frame};
 use event::{AlertChange, PatientAlert, SourcePatient, avro};
 use futures_util::future::try_join_all;
 use rdkafka::{
@@ -31,7 +31,6 @@ const POLL: Duration = Duration::from_secs(1);
 const FORGOTTEN_EVERY: Duration = Duration::from_secs(60);
 const LOCK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// One deliverer at a time. No other part of Causeway uses this number.
 const DELIVERER_LOCK: i64 = 0x616c_6572_7402;
 /// Notifications that wait; beyond it they are dropped, and one that waits says as much.
@@ -61,10 +60,12 @@ pub async fn attempt(alerting: &Alerting, hook: &Alerts, part: &Part, stop: &Sto
     let mut config = world.kafka.client();
     config
         .set("enable.idempotence", "true")
-        .set("delivery.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
+        // Not given up by time: what is given up may arrive all the same. A producer that hangs is met by its watch.
+        .set("message.timeout.ms", "0")
         .set("linger.ms", "0");
     let producer: FutureProducer = config.create()?;
-    let deliverer = Deliverer { client, producer, topic, schema };
+    let watch = Watch::new(&world.kafka, Some(part));
+    let mut deliverer = Deliverer { client, producer, watch, topic, schema };
     deliverer.forget_delivered(alerting).await?;
     part.ready();
     let mut looked: Option<Instant> = None;
@@ -130,13 +131,14 @@ where
 struct Deliverer {
     client: Client,
     producer: FutureProducer,
+    watch: Watch,
     topic: String,
     schema: u32,
 }
 
 impl Deliverer {
     /// Delivers what is there, up to a batch, and deletes it once Kafka has all of it. Tells how many.
-    async fn deliver(&self) -> Result<usize, AlertsError> {
+    async fn deliver(&mut self) -> Result<usize, AlertsError> {
         let rows = self.client.query(OUTBOX, &[&BATCH_ROWS_MAX]).await?;
         if rows.is_empty() {
             metrics::gauge!("causeway_alerts_outbox_rows").set(0.0);
@@ -162,7 +164,13 @@ impl Deliverer {
             }
             Ok::<_, AlertsError>(())
         };
-        acknowledged.await?;
+        let place = Place::written(&*self.topic);
+        self.watch.heard();
+        tokio::select! {
+            biased;
+            acknowledged = acknowledged => acknowledged?,
+            stalled = self.watch.stalled(|| Question::writing(vec![place.clone()], alerts.len() as u64, None)) => return Err(stalled.into()),
+        }
         let ids: Vec<i64> = alerts.iter().map(|alert| alert.id).collect();
         self.client.execute("delete from alert.outbox where id = any($1)", &[&ids]).await?;
         metrics::counter!("causeway_alert_changes_delivered_total").increment(ids.len() as u64);

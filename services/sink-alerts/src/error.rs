@@ -2,7 +2,7 @@
 
 use boot::database::DatabaseError;
 use boot::database::DatabaseFault;
-use change_log::{RegistryError, TopicError};
+use change_log::{RegistryError, Stalled, TopicError};
 use rdkafka::error::KafkaError;
 use sink_views::ViewsError;
 
@@ -16,6 +16,8 @@ pub enum AlertsError {
     Connect(#[from] DatabaseError),
     #[error("cannot deliver alerts to Kafka")]
     Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
@@ -36,7 +38,7 @@ impl AlertsError {
     pub fn worth_retrying(&self) -> bool {
         match self {
             Self::Views(error) => error.worth_retrying(),
-            Self::Database(_) | Self::Kafka(_) | Self::Disconnected | Self::Background => true,
+            Self::Database(_) | Self::Kafka(_) | Self::Stalled(_) | Self::Disconnected | Self::Background => true,
             Self::Connect(_) => false,
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),

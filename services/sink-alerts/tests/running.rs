@@ -64,7 +64,13 @@ impl Region {
             ca_file: None,
         };
         let brokers = kafka.brokers().to_owned();
-        let kafka_settings = KafkaSettings { brokers, topic_prefix: "t.".into(), replicas: 1, security: None };
+        let kafka_settings = KafkaSettings {
+            brokers,
+            topic_prefix: "t.".into(),
+            replicas: 1,
+            security: None,
+            ends: change_log::watch::Ends::default(),
+        };
         let client = Registry::new(&RegistrySettings { url: registry.url() }).expect("a client");
         let alerting = Alerting {
             world: World {

@@ -1,12 +1,14 @@
 //! What can stand between the log and the topics.
 
-use change_log::{ReadError, RegistryError, TopicError};
+use change_log::{ReadError, RegistryError, Stalled, TopicError};
 use rdkafka::error::KafkaError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
     #[error("cannot read the log")]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     #[error("cannot create a topic")]
     Topic(#[from] TopicError),
     #[error("cannot register a topic's schema")]

@@ -22,7 +22,9 @@ pub use name::topic_of;
 pub use status::{Status, View};
 
 use boot::{Stop, health::Part, restart};
-use change_log::{Item, KafkaSettings, LogReader, Registry, TopicSpec, WholeReader, topics as kafka_topics};
+use change_log::{
+    Item, KafkaSettings, LogReader, Place, Question, Registry, TopicSpec, Watch, WholeReader, topics as kafka_topics,
+};
 use lease::Lease;
 use std::{sync::Arc, time::Duration};
 use topics::Topics;
@@ -59,17 +61,20 @@ struct Projector {
 impl Projector {
     async fn attempt(&self) -> Result<(), TopicsError> {
         kafka_topics::ensure(&self.kafka, &[TopicSpec::changes(&self.source)]).await?;
-        let mut lease = Lease::join(&self.kafka, &self.source)?;
+        let mut lease = Lease::join(&self.kafka, &self.source, &self.health)?;
         self.health.ready_but("waiting to be the one that writes the topics of its source");
         tokio::select! {
-            () = lease.granted() => {}
+            granted = lease.granted() => granted?,
             () = self.stop.cancelled() => return Ok(()),
         }
         let tails = tails::read(&self.kafka, &self.source).await?;
-        let start = LogReader::open(&self.kafka, &self.registry, &self.source, 0)?.watermarks().await?.0;
+        let log = self.kafka.topic(&kafka_topics::changes_topic(&self.source));
+        let start = self.kafka.watermarks(&log, 0).await;
+        let start = start.map_err(|source| TopicsError::Kafka { doing: "ask where the log starts", source })?.0;
         let from = tails.settled().unwrap_or(start);
         let reader = LogReader::open(&self.kafka, &self.registry, &self.source, from)?;
         let mut reader = WholeReader::new(reader);
+        reader.tell(&self.health);
         let mut topics = Topics::new(&self.source, &self.kafka, &self.registry, tails);
         let mut writer = Writer::new(&self.kafka, from)?;
         tracing::info!(source = self.source, from, "writing the topics of each table");
@@ -78,7 +83,7 @@ impl Projector {
         tokio::select! {
             ended = self.pump(&mut reader, &mut topics, &mut writer) => return ended,
             error = self.look_after(&watched) => return Err(error),
-            () = lease.lost() => return Err(TopicsError::Superseded),
+            error = lease.lost() => return Err(error),
             () = self.stop.cancelled() => {}
         }
         // What is not acknowledged in time is found missing at the next start.
@@ -127,6 +132,9 @@ impl Projector {
 
     /// Tells the status, until the writer fails.
     async fn look_after(&self, writer: &write::Watch) -> TopicsError {
+        let mut alive = Watch::new(&self.kafka, Some(&self.health));
+        let log = Place::written(self.kafka.topic(&kafka_topics::changes_topic(&self.source)));
+        let mut last = 0;
         loop {
             if let Some(error) = writer.failure() {
                 return error;
@@ -138,7 +146,13 @@ impl Projector {
                 view.in_flight = in_flight;
                 view.settled = settled;
             });
-            tokio::time::sleep(TICK).await;
+            if std::mem::replace(&mut last, settled) != settled {
+                alive.heard();
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                stalled = alive.stalled(|| Question::writing(vec![log.clone()], in_flight as u64, None)) => return stalled.into(),
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     write,
 };
 use boot::{Stop, health::Part};
-use change_log::{Kept, TopicSpec};
+use change_log::{Kept, Place as Partition, Question, Reading, TopicSpec, Watch, watch::let_go};
 use event::Quarantined;
 use futures_util::FutureExt;
 use rdkafka::{
@@ -40,8 +40,8 @@ const COLLISION_PAUSE: Duration = Duration::from_millis(20);
 /// them after five minutes.
 const DATABASE_AWAY_MAX: Duration = Duration::from_secs(60);
 const DATABASE_BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// While Kafka is away, how often to look whether it is back.
-const KAFKA_LOOK: Duration = Duration::from_secs(1);
+/// After a complaint of the client.
+const KAFKA_PAUSE: Duration = Duration::from_millis(200);
 /// `patient.events` is made by whoever comes first.
 const EVENTS_PARTITIONS: u16 = 6;
 
@@ -69,13 +69,19 @@ pub(crate) async fn attempt<H: Hook>(
         decoder,
         quarantine,
         consumer,
+        watch: Watch::new(&world.kafka, Some(part)),
+        reading: Reading::default(),
         stop,
         held: Vec::new(),
         rebuilding: !past.is_empty(),
         past,
         outlived: BTreeSet::new(),
     };
-    sink.run().await
+    let outcome = sink.run().await;
+    if matches!(outcome, Err(ViewsError::Stalled(_))) {
+        let_go(sink.consumer);
+    }
+    outcome
 }
 
 /// What a rebuild replays: messages before these offsets were read once before.
@@ -125,6 +131,8 @@ struct Sink<'a, H> {
     decoder: Decoder,
     quarantine: Quarantine,
     consumer: Arc<StreamConsumer>,
+    watch: Watch,
+    reading: Reading,
     stop: &'a Stop,
     /// The incomplete tails of transactions.
     held: Vec<Incoming>,
@@ -142,6 +150,7 @@ impl<H: Hook> Sink<'_, H> {
                 () = self.stop.cancelled() => return Ok(()),
                 first = consumer.recv() => Some(first),
                 () = tokio::time::sleep(HELD_MAX), if !self.held.is_empty() => None,
+                stalled = self.watch.stalled(|| question(&consumer, &self.reading, self.world)) => return Err(stalled.into()),
             };
             let mut items = std::mem::take(&mut self.held);
             let late = waited.is_none();
@@ -183,6 +192,8 @@ impl<H: Hook> Sink<'_, H> {
     }
 
     async fn take(&mut self, message: &BorrowedMessage<'_>, items: &mut Vec<Incoming>) -> Result<(), ViewsError> {
+        self.watch.heard();
+        self.reading.take(message);
         let Some(place) = self.decoder.place(message) else { return Ok(()) };
         let item = match self.decoder.item(place, message.payload()).await? {
             Ok(item) => item,
@@ -322,7 +333,7 @@ impl<H: Hook> Sink<'_, H> {
     }
 
     /// Brokers come and go; librdkafka goes on by itself. Anything else ends the attempt.
-    async fn kafka_away(&self, error: KafkaError) -> Result<(), ViewsError> {
+    async fn kafka_away(&mut self, error: KafkaError) -> Result<(), ViewsError> {
         const PASSING: [RDKafkaErrorCode; 6] = [
             RDKafkaErrorCode::AllBrokersDown,
             RDKafkaErrorCode::BrokerTransportFailure,
@@ -334,20 +345,24 @@ impl<H: Hook> Sink<'_, H> {
         if !error.rdkafka_error_code().is_some_and(|code| PASSING.contains(&code)) {
             return Err(ViewsError::kafka("read the sinks' topics")(error));
         }
-        self.part.not_ready("Kafka is away");
-        loop {
-            let consumer = Arc::clone(&self.consumer);
-            let look = tokio::task::spawn_blocking(move || consumer.fetch_metadata(None, KAFKA_LOOK));
-            if look.await.map_err(|_| ViewsError::Background)?.is_ok() {
-                self.part.ready();
-                return Ok(());
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(KAFKA_LOOK) => {}
-            }
-        }
+        // The watch looks, and tells the part while Kafka is away.
+        self.watch.doubt();
+        tokio::time::sleep(KAFKA_PAUSE).await;
+        Ok(())
     }
+}
+
+/// About the partitions that the sink has now; about any if it has none.
+fn question(consumer: &Arc<StreamConsumer>, reading: &Reading, world: &World) -> Question {
+    let mut reading = reading.clone();
+    if let Ok(assignment) = consumer.assignment() {
+        reading.assigned(&assignment);
+    }
+    let mut places = reading.places();
+    if places.is_empty() {
+        places.push(Partition::read(world.kafka.topic(Topic::Events.name()), 0, None));
+    }
+    Question::reading(places, consumer)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric")]

@@ -1,7 +1,7 @@
 //! What can go wrong with the world around the sinks. A bad message is not an error: it is quarantined.
 
 use boot::database::DatabaseFault;
-use change_log::{RegistryError, TopicError};
+use change_log::{RegistryError, Stalled, TopicError};
 use rdkafka::error::KafkaError;
 
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,8 @@ pub enum ViewsError {
     Unsettled,
     #[error("cannot {doing}")]
     Kafka { doing: &'static str, source: KafkaError },
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
@@ -41,7 +43,12 @@ impl ViewsError {
 
     pub fn worth_retrying(&self) -> bool {
         match self {
-            Self::Pool(_) | Self::Database(_) | Self::Unsettled | Self::Kafka { .. } | Self::Background => true,
+            Self::Pool(_)
+            | Self::Database(_)
+            | Self::Unsettled
+            | Self::Kafka { .. }
+            | Self::Stalled(_)
+            | Self::Background => true,
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
             // A database that is away shows here as well; a migration that is wrong stays wrong, loudly.

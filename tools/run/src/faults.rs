@@ -20,7 +20,7 @@ pub struct Arguments {
     /// Repeats a run: it is printed at the start of each.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Only these acts: kills, copy, kafka, links, takeover, disks, clocks, planted.
+    /// Only these acts: kills, copy, kafka, links, takeover, disks, clocks, planted, halts.
     #[arg(long, value_name = "ACT", value_delimiter = ',', value_parser = act)]
     only: Vec<Act>,
     /// As short as in the tests.
@@ -32,8 +32,8 @@ pub struct Arguments {
 }
 
 fn act(name: &str) -> Result<Act, String> {
-    let names: Vec<&str> = Act::ALL.iter().map(|act| act.name()).collect();
-    let found = Act::ALL.into_iter().find(|act| act.name() == name);
+    let names: Vec<&str> = Act::LONG.iter().map(|act| act.name()).collect();
+    let found = Act::LONG.into_iter().find(|act| act.name() == name);
     found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }
 
@@ -44,7 +44,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
     let seed = arguments.seed.unwrap_or(now.subsec_nanos().into());
     let scale = Scale { kill_runs: arguments.runs, ..if arguments.short { Scale::short() } else { Scale::long(0) } };
-    let acts = if arguments.only.is_empty() { Act::ALL.to_vec() } else { arguments.only.clone() };
+    let acts = if arguments.only.is_empty() && arguments.short {
+        Act::ALL.to_vec()
+    } else if arguments.only.is_empty() {
+        Act::LONG.to_vec()
+    } else {
+        arguments.only.clone()
+    };
     let folder = stack::local().join("faults");
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     let report = runtime.block_on(async {

@@ -5,7 +5,10 @@
 //! the others' records count for nothing, for every reader alike, and are written again.
 
 use super::{SignalError, TOPIC, topic};
-use crate::{KafkaSettings, topics};
+use crate::{
+    KafkaSettings, topics,
+    watch::{Place, Question, Watch, let_go},
+};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, StreamConsumer},
@@ -163,8 +166,8 @@ pub(super) async fn follow<T: Entry>(
     }
     let topic = kafka.topic(TOPIC);
     let failed = |source| SignalError::Kafka { topic: topic.clone(), source };
-    let consumer: StreamConsumer = consumer(kafka).create().map_err(failed)?;
-    consumer.assign(&assignment(&topic, next).map_err(failed)?).map_err(failed)?;
+    let mut consumer = following(kafka, &topic, next).map_err(failed)?;
+    let (kafka, mut watch) = (kafka.clone(), Watch::new(kafka, None));
     let (sender, receiver) = watch::channel(Arc::new(standing.value.clone()));
     let key = key.to_owned();
     tokio::spawn(async move {
@@ -172,9 +175,19 @@ pub(super) async fn follow<T: Entry>(
             let received = tokio::select! {
                 () = sender.closed() => return,
                 received = consumer.recv() => received,
+                stalled = watch.stalled(|| Question::reading(vec![Place::read(&*topic, 0, Some(next))], &consumer)) => {
+                    tracing::warn!(key, error = %stalled, "following what is wanted of the source");
+                    match following(&kafka, &topic, next) {
+                        Ok(fresh) => let_go(std::mem::replace(&mut consumer, fresh)),
+                        Err(error) => tracing::warn!(key, %error, "no other client"),
+                    }
+                    continue;
+                }
             };
             match received {
                 Ok(message) => {
+                    watch.heard();
+                    next = message.offset() + 1;
                     let record = parse(&message, &key);
                     if record.is_some_and(|record| standing.take(message.offset(), record)) {
                         tell(&standing.value, &key);
@@ -190,6 +203,12 @@ pub(super) async fn follow<T: Entry>(
         }
     });
     Ok(receiver)
+}
+
+fn following(kafka: &KafkaSettings, topic: &str, from: i64) -> Result<Arc<StreamConsumer>, KafkaError> {
+    let consumer: StreamConsumer = consumer(kafka).create()?;
+    consumer.assign(&assignment(topic, from)?)?;
+    Ok(Arc::new(consumer))
 }
 
 fn consumer(kafka: &KafkaSettings) -> rdkafka::ClientConfig {

@@ -6,14 +6,14 @@ use super::{
 };
 use crate::{GatewayError, app::now};
 use boot::{Stop, health::Part};
-use change_log::{KafkaSettings, Kept, Registry, TopicSpec, Versions};
+use change_log::{KafkaSettings, Kept, Question, Reading, Registry, TopicSpec, Versions, Watch, watch::let_go};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
     error::KafkaError,
     message::BorrowedMessage,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub const TOPIC: &str = "patient.alerts";
 const BACKOFF: Duration = Duration::from_secs(2);
@@ -68,12 +68,24 @@ async fn read(
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(&topic, PARTITION, Offset::Offset(start))?;
     consumer.assign(&assignment)?;
+    let (consumer, mut reading, mut watch) =
+        (Arc::new(consumer), Reading::of(&assignment), Watch::new(kafka, Some(part)));
     // Streams see the ring once it holds the whole window: a reader must not be reset for what is still being read.
     let mut filling = Some(Ring::new(start));
     let mut versions = Versions::new(registry.clone(), event::avro::ALERT_SCHEMA);
     loop {
-        match consumer.recv().await {
+        let received = tokio::select! {
+            biased;
+            received = consumer.recv() => received,
+            stalled = watch.stalled(|| Question::reading(reading.places(), &consumer)) => {
+                let_go(consumer);
+                return Err(stalled.into());
+            }
+        };
+        match received {
             Ok(message) => {
+                watch.heard();
+                reading.take(&message);
                 let Some(entry) = entry(&message, &mut versions).await? else { continue };
                 match filling.as_mut() {
                     Some(ring) => ring.push(entry, now()),

@@ -6,6 +6,7 @@
 //! more than most acts. Nothing here is timed, only counted: zero lost, zero duplicated, order kept.
 
 mod fold;
+mod halts;
 mod kills;
 mod large;
 mod links;
@@ -43,11 +44,26 @@ pub enum Act {
     Clocks,
     /// A planted loss and a planted repetition are found.
     Planted,
+    /// Kafka halts again and again under a whole region. Not in the tests: their region is halted, too.
+    Halts,
 }
 
 impl Act {
+    /// What the tests perform, in their short form.
     pub const ALL: [Self; 8] =
         [Self::Planted, Self::Takeover, Self::Copy, Self::Kafka, Self::Links, Self::Clocks, Self::Disks, Self::Kills];
+    /// And what takes a region of its own.
+    pub const LONG: [Self; 9] = [
+        Self::Planted,
+        Self::Takeover,
+        Self::Copy,
+        Self::Kafka,
+        Self::Links,
+        Self::Clocks,
+        Self::Disks,
+        Self::Kills,
+        Self::Halts,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,6 +75,7 @@ impl Act {
             Self::Disks => "disks",
             Self::Clocks => "clocks",
             Self::Planted => "planted",
+            Self::Halts => "halts",
         }
     }
 }
@@ -68,8 +85,10 @@ impl Act {
 pub struct Scale {
     pub kill_runs: u64,
     pub copy_rows: u64,
-    /// How long Kafka is halted.
-    pub paused: Duration,
+    /// How often Kafka is halted, and for how long.
+    pub halts: u64,
+    pub halt_min: Duration,
+    pub halt_max: Duration,
     /// How long Kafka is away.
     pub away: Duration,
     /// How long a link is slow or silent.
@@ -84,7 +103,10 @@ impl Scale {
         Self {
             kill_runs: 7,
             copy_rows: 60_000,
-            paused: seconds(3),
+            halts: 2,
+            // Longer than the broker's session, so that it comes back without knowing itself.
+            halt_min: seconds(4),
+            halt_max: seconds(7),
             away: seconds(3),
             silent: seconds(2),
             full: seconds(3),
@@ -96,7 +118,9 @@ impl Scale {
         Self {
             kill_runs,
             copy_rows: 1_000_000,
-            paused: seconds(45),
+            halts: 20,
+            halt_min: seconds(2),
+            halt_max: seconds(30),
             away: seconds(150),
             silent: seconds(15),
             full: seconds(20),
@@ -143,7 +167,7 @@ async fn perform(
     match act {
         Act::Kills => kills::run(yard, scale.kill_runs, seed, report, say).await,
         Act::Copy => outages::copy(yard, scale, report).await,
-        Act::Kafka => outages::kafka(yard, scale, seed, report).await,
+        Act::Kafka => outages::kafka(yard, scale, seed, report, say).await,
         Act::Links => links::run(yard, scale, seed, report).await,
         Act::Takeover => {
             takeover::second(yard, seed, report).await?;
@@ -152,5 +176,6 @@ async fn perform(
         Act::Disks => machine::disks(&yard.file("small-disks"), scale, seed, report).await,
         Act::Clocks => machine::clocks(yard, seed, report).await,
         Act::Planted => planted::run(yard, report).await,
+        Act::Halts => halts::region(&yard.file("region"), scale, seed, report, say).await,
     }
 }

@@ -1,6 +1,10 @@
 //! Components that stop, halt, or stay away: the database in the middle of a large COPY, and Kafka.
 
-use super::{Scale, load::Load, yard::Yard};
+use super::{
+    Scale, halts,
+    load::{Load, Random},
+    yard::Yard,
+};
 use crate::report::Report;
 use anyhow::{Context, ensure};
 use rdkafka::{
@@ -69,27 +73,39 @@ async fn written(brokers: &str, topic: &str) -> anyhow::Result<i64> {
     .await?
 }
 
-/// Kafka is killed, halted, and away for a while.
-pub async fn kafka(yard: &mut Yard, scale: &Scale, seed: u64, report: &mut Report) -> anyhow::Result<()> {
+/// Kafka is killed, halted again and again, and away for a while.
+pub async fn kafka(
+    yard: &mut Yard,
+    scale: &Scale,
+    seed: u64,
+    report: &mut Report,
+    say: &mut impl FnMut(&str),
+) -> anyhow::Result<()> {
     let mut source = yard.source(ROWS).await?;
-    let connector = source.ready_connector().await?;
+    let mut connector = source.ready_connector().await?;
     let load = Load::start(&yard.database.config(&source.name)?, seed);
     tokio::time::sleep(CALM).await;
     yard.kafka.kill_9()?;
     yard.kafka.start().await?;
     tokio::time::sleep(CALM).await;
-    yard.kafka.pause()?;
-    tokio::time::sleep(scale.paused).await;
-    yard.kafka.resume()?;
-    tokio::time::sleep(CALM).await;
+    let mut random = Random(seed);
+    for number in 1..=scale.halts {
+        let halted = halts::halt(scale, &mut random);
+        yard.kafka.pause()?;
+        tokio::time::sleep(halted).await;
+        yard.kafka.resume()?;
+        let began = Instant::now();
+        yard.settle(&source, &mut connector).await.with_context(|| format!("halt {number}, of {halted:?}"))?;
+        let (halted, took) = (halted.as_secs_f64(), began.elapsed().as_secs_f64());
+        say(&format!("halt {number} of {halted:.1} s: level again after {took:.1} s"));
+    }
     yard.kafka.stop().await?;
     tokio::time::sleep(scale.away).await;
     yard.kafka.start().await?;
     tokio::time::sleep(CALM).await;
     let committed = load.stop().await;
-    let verdict = yard.judge(source, connector).await.context("after Kafka was killed, paused and away")?;
-    let detail =
-        format!("paused {:?}, away {:?}, {committed} transactions: {}", scale.paused, scale.away, verdict.text());
-    report.check("kafka_killed_paused_and_away", verdict.ok() && committed > 0, &detail);
+    let verdict = yard.judge(source, connector).await.context("after Kafka was killed, halted and away")?;
+    let detail = format!("{} halts, away {:?}, {committed} transactions: {}", scale.halts, scale.away, verdict.text());
+    report.check("kafka_killed_halted_and_away", verdict.ok() && committed > 0, &detail);
     Ok(())
 }

@@ -1,0 +1,133 @@
+//! What a log that has lost its beginning does not hold: the tables whose rows have to be read again before anything can
+//! be told from it.
+//!
+//! # Why
+//! The fold starts from nothing. Where the log's first records are older than its topic keeps, rows are missing that others
+//! are joined with, and a row that is there may be an old one. So nothing is told until each table has been read as a whole
+//! after the first record that is left. A snapshot that is in the log already does; otherwise an operator asks for one. What
+//! was told before is not told again, but for what the snapshot shows, which may have changed unseen.
+
+use crate::{error::NormaliserError, mapping::Mapping};
+use change_log::{Registry, control::Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The first offset that the log still holds.
+    start: i64,
+    /// What was told ends before this one.
+    told_before: i64,
+    tables: BTreeSet<String>,
+    /// Snapshots that began after it, by id, with their tables.
+    begun: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Missing {
+    /// Nothing of a log that begins at its beginning.
+    pub async fn of(
+        registry: &Registry,
+        source: &str,
+        mapping: &Mapping,
+        start: i64,
+        told_before: i64,
+    ) -> Result<Option<Self>, NormaliserError> {
+        if start == 0 {
+            return Ok(None);
+        }
+        let mut tables = BTreeSet::new();
+        for table in &mapping.tables {
+            let table = table.id.to_string();
+            // A table without a schema has never had a row in the log.
+            if registry.latest(&format!("{source}.{table}.Envelope")).await?.is_some() {
+                tables.insert(table);
+            }
+        }
+        Ok(Self::new(start, told_before, tables))
+    }
+
+    fn new(start: i64, told_before: i64, tables: BTreeSet<String>) -> Option<Self> {
+        (!tables.is_empty()).then(|| Self { start, told_before, tables, begun: BTreeMap::new() })
+    }
+
+    /// A snapshot of all rows of some tables begins.
+    pub fn begin(&mut self, snapshot: &Snapshot) {
+        // A table without keys that has to be begun again is announced again, alone.
+        let tables = || snapshot.tables.iter().cloned().collect();
+        self.begun.entry(snapshot.snapshot.clone()).or_insert_with(tables);
+    }
+
+    /// It is over. True: nothing is missing any more.
+    pub fn end(&mut self, snapshot: &Snapshot) -> bool {
+        // One whose beginning is lost may have shown rows there.
+        let read = self.begun.remove(&snapshot.snapshot).filter(|_| !snapshot.partial).unwrap_or_default();
+        self.tables.retain(|table| !read.contains(table));
+        self.tables.is_empty()
+    }
+
+    /// For whoever runs it.
+    pub fn what_to_do(&self, source: &str) -> String {
+        let tables: Vec<&str> = self.tables.iter().map(String::as_str).collect();
+        let mut what = format!(
+            "the log of {source} has lost what was before offset {}, and nothing is told from it until these tables are \
+             read again: {}. Run `causeway source snapshot CONFIG {source}`",
+            self.start,
+            tables.join(", ")
+        );
+        if self.told_before < self.start {
+            what += &format!(
+                ". What was from offset {} on was lost before it was told: the snapshot shows what it left behind, and not \
+                 what came and went meanwhile",
+                self.told_before
+            );
+        }
+        what
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use change::Lsn;
+
+    fn snapshot(id: &str, tables: &[&str], partial: bool) -> Snapshot {
+        Snapshot {
+            snapshot: id.into(),
+            table: None,
+            rows: 0,
+            lsn: Lsn(1),
+            at: 0,
+            tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+            partial,
+            state: None,
+        }
+    }
+
+    fn missing(tables: &[&str]) -> Missing {
+        Missing::new(7, 9, tables.iter().map(|table| (*table).to_owned()).collect()).expect("some")
+    }
+
+    #[test]
+    fn each_table_is_read_whole_and_from_its_beginning() {
+        let mut missing = missing(&["a.b", "a.c"]);
+        assert!(!missing.end(&snapshot("lost beginning", &["a.b", "a.c"], false)));
+        let part = snapshot("some rows", &["a.b", "a.c"], true);
+        missing.begin(&part);
+        assert!(!missing.end(&part));
+        let one = snapshot("one", &["a.b"], false);
+        missing.begin(&one);
+        assert!(!missing.end(&one));
+        let told = missing.what_to_do("gp");
+        assert!(!told.contains("before it was told"), "{told}");
+        assert!(told.contains("read again: a.c. Run `causeway source snapshot CONFIG gp`"), "{told}");
+        let other = snapshot("other", &["a.c", "x.y"], false);
+        missing.begin(&other);
+        assert!(missing.end(&other), "both are there now");
+    }
+
+    #[test]
+    fn a_log_without_tables_of_ours_misses_nothing() {
+        assert_eq!(Missing::new(7, 9, BTreeSet::new()), None);
+        let told = Missing::new(7, 5, BTreeSet::from(["a.b".into()])).expect("some").what_to_do("gp");
+        assert!(told.contains("from offset 5 on was lost before it was told"), "{told}");
+    }
+}
