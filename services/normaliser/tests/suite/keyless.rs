@@ -1,7 +1,7 @@
 //! A table without a key, with REPLICA IDENTITY FULL: updates and deletes tell the whole old row.
 
 use crate::support::*;
-use change::{Cell, Change, Entry, Position, Row};
+use change::{Change, Entry, Position, Row};
 use normaliser::{fold::Fold, mapping};
 use proptest::{collection::vec, prelude::*};
 use std::{collections::BTreeMap, sync::Arc};
