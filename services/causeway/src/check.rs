@@ -50,6 +50,7 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     };
     if let Some(settings) = &settings {
         files(settings).into_iter().for_each(&mut mistake);
+        mapping_warnings(settings, &mut findings);
         if let Ok(limits) = settings.site.read_limits() {
             watched(&limits, &mut findings);
         }
@@ -102,6 +103,14 @@ fn files(settings: &Settings) -> Vec<String> {
         }
     }
     mistakes
+}
+
+/// What a good mapping may not mean. A mapping that several sources share is told once.
+fn mapping_warnings(settings: &Settings, findings: &mut Vec<Finding>) {
+    let files: BTreeSet<_> = settings.sources.iter().map(|source| &source.mapping).collect();
+    for mapping in files.into_iter().filter_map(|file| normaliser::mapping::load(file).ok()) {
+        findings.extend(mapping.warnings.iter().map(|warning| Finding { kind: "advice", what: warning.to_string() }));
+    }
 }
 
 /// Every analyte of the site's rules with all the codes that make a result one of it: another code is not watched. A

@@ -394,3 +394,37 @@ fn freshness_of(row: &Row) -> Freshness {
         unattributed: row.get(4),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Observation;
+
+    #[test]
+    fn a_status_is_said_in_words_and_never_assumed() {
+        for (status, text, want) in [
+            (Some("final"), None, "final"),
+            (Some("unknown"), Some("Biologist rejected"), "not understood: Biologist rejected"),
+            (Some("unknown"), None, "not told"),
+            (None, None, "not told"),
+        ] {
+            let row = Observation {
+                status: status.map(str::to_owned),
+                status_text: text.map(str::to_owned),
+                ..Observation::default()
+            };
+            assert_eq!(row.status_words(), want);
+        }
+    }
+
+    #[test]
+    fn what_nobody_watches_is_not_unusable() {
+        let row =
+            |unchecked: Option<&str>| Observation { unchecked: unchecked.map(str::to_owned), ..Observation::default() };
+        for (unchecked, not_watched, unusable) in
+            [(None, false, false), (Some(event::NOT_WATCHED), true, false), (Some("unknown unit"), false, true)]
+        {
+            let row = row(unchecked);
+            assert_eq!((row.not_watched(), row.unusable().is_some()), (not_watched, unusable), "{unchecked:?}");
+        }
+    }
+}
