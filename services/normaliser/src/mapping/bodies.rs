@@ -121,7 +121,7 @@ fn status_when(s: &Section<'_>, scope: &mut Scope<'_>) -> Vec<(&'static str, Vec
     let Some(inner) = s.take("status_when").and_then(|node| Section::of(s.report, &s.key("status_when"), node)) else {
         return Vec::new();
     };
-    let taken = MEDICATION_STATUSES.into_iter().filter(|status| inner.take(*status).is_some()).collect::<Vec<_>>();
+    let taken = MEDICATION_STATUSES.into_iter().filter(|status| inner.take(status).is_some()).collect::<Vec<_>>();
     let all = taken.into_iter().map(|status| (status, scope.conditions(&inner, status))).collect();
     inner.finish();
     all
