@@ -372,5 +372,8 @@ mod tests {
         check(&part, &[], &["alter publication pub set (publish = 'insert, update, delete, truncate')"]);
         let captured = seen(false, vec![table("lims.a"), Table { published: false, ..table("lims.b") }]).captured();
         assert_eq!(captured.into_iter().collect::<Vec<_>>(), ["lims.a since 1.7"]);
+        // Once it can be read it is another one: what could not be read is read then.
+        let captured = seen(true, vec![Table { hidden: true, ..table("lims.a") }]).captured();
+        assert_eq!(captured.into_iter().collect::<Vec<_>>(), ["lims.a since 1.7, not readable"]);
     }
 }
