@@ -329,10 +329,7 @@ impl Session<'_> {
             ControlBody::Progress(it) if self.unsettled == 0 => {
                 self.fold.hear(it.at);
                 self.settle(control.offset + 1).await?;
-                // What waits for a table is not told.
-                if !self.fold.holds_back() {
-                    self.reached(control.offset + 1, it.at);
-                }
+                self.reached(control.offset + 1, it.at);
             }
             ControlBody::Progress(_) | ControlBody::Session(_) => {}
         }
@@ -391,9 +388,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Everything before the offset is settled; an earlier run has said so of what it told.
+    /// Everything before the offset is settled; an earlier run has said so of what it told. What waits for a table that is
+    /// being read is not told yet.
     fn reached(&mut self, offset: i64, at: i64) {
-        if offset > self.told_before {
+        if offset > self.told_before && !self.fold.holds_back() {
             self.telling.settled(offset, at);
         }
     }
