@@ -74,6 +74,12 @@ impl Sources {
         self.read(|known| known.standing.get(source).cloned())
     }
 
+    /// How old the newest of each source is that is certainly here.
+    pub fn ages(&self, now: Micros) -> Vec<(String, Micros)> {
+        let age = |known: &Known, standing: &Standing| now - standing.at.unwrap_or(known.began);
+        self.read(|known| known.standing.iter().map(|(source, of)| (source.clone(), age(known, of))).collect())
+    }
+
     /// The sources that are more than `max` behind, those of whom least is known first.
     pub fn behind(&self, now: Micros, max: Micros) -> Vec<Behind> {
         self.read(|known| {
@@ -146,6 +152,7 @@ mod tests {
         sources.confirm(&told(0));
         check(&sources, MAX, &[]);
         check(&sources, MAX + 1, &[("stmarys", Some(0))]);
+        assert_eq!(sources.ages(MAX), [("stmarys".to_owned(), MAX)]);
         // Nothing was committed, but somebody has looked.
         sources.confirm(&told(MAX));
         check(&sources, 2 * MAX, &[]);

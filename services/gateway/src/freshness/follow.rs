@@ -41,6 +41,15 @@ pub async fn run(kafka: KafkaSettings, pool: Pool, sources: Sources, stop: Stop)
             tokio::time::sleep(LIST_EVERY).await;
         }
     };
+    let telling = async {
+        while !stop.is_cancelled() {
+            for (source, age) in sources.ages(now()) {
+                #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+                metrics::gauge!("causeway_gateway_source_age_seconds", "source" => source).set(age as f64 / 1e6);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
     let following = async {
         while !stop.is_cancelled() {
             let (kafka, sources, stop) = (kafka.clone(), sources.clone(), stop.clone());
@@ -52,7 +61,7 @@ pub async fn run(kafka: KafkaSettings, pool: Pool, sources: Sources, stop: Stop)
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        ((), ()) = async { tokio::join!(listing, following) } => {}
+        ((), (), ()) = async { tokio::join!(listing, telling, following) } => {}
     }
 }
 
