@@ -200,6 +200,10 @@ fn check_sources(document: &mut Document, known: &BTreeSet<&str>, ingredients: &
         document.mistake("ingredient", 0, "", format!("more than {INGREDIENTS_MAX} ingredients"));
     }
     for (index, ingredient) in ingredients.iter().enumerate() {
+        let codes = ingredient.codes.iter().chain(&ingredient.systemic_codes);
+        for code in codes.filter(|code| !is_concept(code)) {
+            document.mistake("ingredient", index, "codes", format!("`{code}` fails the check digit of SNOMED CT"));
+        }
         let unknown = ingredient.source.iter().find(|source| !known.contains(source.as_str()));
         if let Some(unknown) = unknown {
             document.mistake("ingredient", index, "source", format!("`{unknown}` is not a source of this file"));
@@ -209,6 +213,9 @@ fn check_sources(document: &mut Document, known: &BTreeSet<&str>, ingredients: &
         }
     }
     for (index, problem) in problems.iter().enumerate() {
+        for code in problem.snomed.iter().filter(|code| !is_concept(code)) {
+            document.mistake("problem", index, "snomed", format!("`{code}` fails the check digit of SNOMED CT"));
+        }
         let unknown = problem.source.iter().find(|source| !known.contains(source.as_str()));
         if let Some(unknown) = unknown {
             document.mistake("problem", index, "source", format!("`{unknown}` is not a source of this file"));
@@ -222,6 +229,25 @@ fn check_sources(document: &mut Document, known: &BTreeSet<&str>, ingredients: &
             );
         }
     }
+}
+
+/// Verhoeff's check digit, which every SNOMED CT identifier ends in: a code that was rounded or mistyped names nothing.
+fn is_concept(code: &str) -> bool {
+    const FIVE: usize = 5;
+    // The dihedral group of the pentagon: rotations 0 to 4, reflections 5 to 9.
+    let product = |a: usize, b: usize| match (a < FIVE, b < FIVE) {
+        (true, true) => (a + b) % FIVE,
+        (true, false) => FIVE + (a + b) % FIVE,
+        (false, true) => FIVE + (a - b) % FIVE,
+        (false, false) => (FIVE + a - b) % FIVE,
+    };
+    let permuted =
+        |digit: usize, times: usize| (0..times).fold(digit, |digit, _| [1, 5, 7, 6, 2, 8, 3, 0, 9, 4][digit]);
+    let digits: Option<Vec<usize>> = code.chars().rev().map(|c| usize::try_from(c.to_digit(10)?).ok()).collect();
+    digits.is_some_and(|digits| {
+        let check = digits.iter().enumerate().fold(0, |sum, (place, digit)| product(sum, permuted(*digit, place % 8)));
+        (6..=18).contains(&digits.len()) && check == 0
+    })
 }
 
 /// SNOMED CT and dm+d share one space of identifiers; a local code is compared only by words.

@@ -74,6 +74,20 @@ fn a_code_decides_whatever_the_name_says_and_directions_only_where_the_name_tell
     };
     assert_eq!(reasons_of(coded("325373001", "HC 10")), [(By::Code, true)]);
     assert_eq!(reasons_of(coded("331111000001100", "x")), [(By::Code, true)]);
+    for product in [
+        "21494611000001109", // Plenadren 5mg
+        "35699311000001104", // Alkindi 0.5mg
+        "13871211000001104", // Solu-Cortef 100mg
+        "459611000001100",   // Deltacortril 2.5mg
+        "4051911000001105",  // Medrone 16mg
+        "325426006",         // Prednisolone 1mg
+        "325356003",         // Dexamethasone 2mg
+        "838111000001105",   // Florinef 100microgram
+    ] {
+        assert_eq!(reasons_of(coded(product, "x")), [(By::Code, true)], "{product}");
+    }
+    // An ointment that the same list has under the steroids of the whole body.
+    assert_eq!(reasons_of(coded("19525311000001106", "Methylprednisolone aceponate 0.1% ointment")), []);
     // The ingredient's own code tells no form: the words do.
     assert_eq!(reasons_of(coded("16602005", "HC cream")), []);
     let mut own = medication("HC 10", "RSM01");
@@ -201,11 +215,15 @@ fn medicines_stand_side_by_side_by_ingredient() {
 #[test]
 fn every_mistake_of_the_file_is_told() {
     let text = "[guideline]\nname = 'g'\nurl = 'http://x'\n[forms]\nlocal = []\nsystemic = []\n[[source]]\nid = 's'\nwhat = ''\n\
-                [[ingredient]]\nname = 'a'\nwords = ['a']\nsource = ['t']\n[[problem]]\nname = 'p'\nsnomed = ['1']\n";
+                [[ingredient]]\nname = 'a'\nwords = ['a']\ncodes = ['325373002']\nsource = ['t']\n[[problem]]\nname = 'p'\nsnomed = ['1']\n";
     let told = Ingredients::parse("m.toml", text).expect_err("mistakes");
-    for want in
-        ["an https address", "does not say what was read", "`t` is not a source", "codes of `p` and their source"]
-    {
+    for want in [
+        "an https address",
+        "does not say what was read",
+        "`t` is not a source",
+        "`325373002` fails the check digit",
+        "codes of `p` and their source",
+    ] {
         assert!(told.iter().any(|line| line.starts_with("m.toml: ") && line.contains(want)), "{want}: {told:?}");
     }
 }

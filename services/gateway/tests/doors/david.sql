@@ -24,7 +24,14 @@ values
         '9912003888', true, 'Zachert', 'Carl', '1970-01-01', 'male', 'R1V01', false, true),
     ('stmarys', '45', 'patient/45', 'RSM01', pg_temp.pos(62), 1, 'e62', now(), true,
         null, false, 'Carlsson', 'Carl', '1970-01-01', 'male', null, false, false);
+-- Hugo: only the hospital knows him.
+insert into record.patient (source, patient, record, organisation, position, revision, event_id, committed_at, snapshot, family, given)
+values ('stmarys', '46', 'patient/46', 'RSM01', pg_temp.pos(66), 1, 'e66', now(), true, 'Hospitalonly', 'Hugo');
+insert into record.encounter (source, patient, record, organisation, position, revision, event_id, committed_at, snapshot,
+    class, text, team, started_at, referral)
+values ('stmarys', '46', 'encounter/5', 'RSM01', pg_temp.pos(67), 1, 'e67', now(), true, 'EMER', 'A&E', 'stmarys-ed', now(), false);
 insert into record.link (source, patient, person, version, status, reason, decided_at) values
+    ('stmarys', '46', '0197f2a0-0000-7000-8000-000000000005', 1, 'alone', 'nothing to link by', now()),
     ('riverside', 'p-3', '0197f2a0-0000-7000-8000-000000000004', 1, 'linked', 'decided', now()),
     ('stmarys', '45', '0197f2a0-0000-7000-8000-000000000004', 1, 'linked', 'decided', now());
 insert into record.encounter (source, patient, record, organisation, position, revision, event_id, committed_at, snapshot,

@@ -173,6 +173,12 @@ async fn the_record_page(doors: &Doors<'_>) -> anyhow::Result<()> {
     ensure!(!banner.contains("100 mg IV or IM") && !banner.contains("saline"), "no dose stands in the banner");
     ensure!(!page.contains("<script>alert") && !page.contains("<b>"), "text of a source is never markup");
     ensure!(!page.contains("Incomplete:"), "nothing is missing of David");
+    let hugo = CARL.replace("0004", "0005");
+    let (_, page) = doors.get(&token, &format!("/patients/{hugo}")).await?;
+    ensure!(page.contains("No GP record is linked to this patient.") && !page.contains("Incomplete:"), "{page}");
+    ensure!(page.matches("No GP record is linked: nobody looked").count() == 4, "on each empty list: {page}");
+    let bundle = doors.json(&token, &format!("/fhir/Observation?patient={hugo}")).await?.to_string();
+    ensure!(bundle.contains("No GP record is linked: nobody looked") && bundle.contains("unavailable"), "{bundle}");
     let found = doors.ask(&token, Method::POST, "/patients", "csrf=&query=ell").await?.text().await?;
     ensure!(found.contains(DAVID), "David is found by name");
     // The answer has an address that can be gone back to, without a name in it; it is one reader's.
