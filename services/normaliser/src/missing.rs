@@ -4,8 +4,8 @@
 //! # Why
 //! The fold starts from nothing. Where the log's first records are older than its topic keeps, rows are missing that others
 //! are joined with, and a row that is there may be an old one. So nothing is told until each table has been read as a whole
-//! after the first record that is left. A snapshot that is in the log already does; otherwise an operator asks for one. What
-//! was told before is not told again, but for what the snapshot shows, which may have changed unseen.
+//! after the first record that is left. A snapshot that is in the log already does; otherwise an operator asks for one. Then
+//! what differs from what was told is told, as of a new generation: see [`crate::retell`].
 
 use crate::{error::NormaliserError, mapping::Mapping};
 use change_log::{Registry, control::Snapshot};
@@ -61,6 +61,9 @@ impl Missing {
         // One whose beginning is lost may have shown rows there.
         let read = self.begun.remove(&snapshot.snapshot).filter(|_| !snapshot.partial).unwrap_or_default();
         self.tables.retain(|table| !read.contains(table));
+        if self.tables.is_empty() {
+            tracing::info!(start = self.start, "what the log had lost is read again");
+        }
         self.tables.is_empty()
     }
 

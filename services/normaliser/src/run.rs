@@ -191,9 +191,8 @@ struct Session<'a> {
     quiet: Option<Stretch>,
     /// Tables that no snapshot has shown whole: what earlier generations told of them may be gone.
     unread: BTreeSet<usize>,
-    /// The log has lost its beginning, …
+    /// What the log has lost, and what of that has not been read again.
     aged: bool,
-    /// … and what of it has not been read again.
     missing: Option<Missing>,
 }
 
@@ -221,9 +220,7 @@ impl Session<'_> {
                     self.commit()?;
                     self.telling.say(self.publisher.durable);
                 }
-                _ = lag.tick() => {
-                    drop(tokio::spawn(measure(self.context.kafka.clone(), name.clone(), reader.point().offset)));
-                }
+                _ = lag.tick() => measure(&self.context.kafka, &name, reader.point().offset),
                 batch = reader.read() => match batch {
                     Ok(batch) => {
                         if caught_up {
@@ -317,10 +314,7 @@ impl Session<'_> {
                     let at = (position, control.offset);
                     self.fold.end_snapshot(&it.snapshot, &it.tables, it.partial, at, it.at);
                 }
-                if self.missing.as_mut().is_some_and(|missing| missing.end(it)) {
-                    self.missing = None;
-                    tracing::info!(source = self.context.source.name, "what its log had lost is read again");
-                }
+                drop(self.missing.take_if(|missing| missing.end(it)));
                 self.say(control.offset + 1).await?;
                 self.take_back(control.offset + 1).await?;
                 self.mark(control.offset + 1).await?;
@@ -491,9 +485,13 @@ const fn offset_of(item: &Item) -> i64 {
     }
 }
 
-async fn measure(kafka: KafkaSettings, source: String, offset: i64) {
-    let Ok((_, high)) = kafka.watermarks(&kafka.topic(&changes_topic(&source)), 0).await else { return };
-    #[expect(clippy::cast_precision_loss, reason = "a gauge of a count")]
-    let behind = (high - offset).max(0) as f64;
-    metrics::gauge!("causeway_normaliser_lag_records", "source" => source).set(behind);
+/// Beside the loop, which does not wait for an answer.
+fn measure(kafka: &KafkaSettings, source: &str, offset: i64) {
+    let (kafka, source) = (kafka.clone(), source.to_owned());
+    tokio::spawn(async move {
+        let Ok((_, high)) = kafka.watermarks(&kafka.topic(&changes_topic(&source)), 0).await else { return };
+        #[expect(clippy::cast_precision_loss, reason = "a gauge of a count")]
+        let behind = (high - offset).max(0) as f64;
+        metrics::gauge!("causeway_normaliser_lag_records", "source" => source).set(behind);
+    });
 }

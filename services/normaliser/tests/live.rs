@@ -2,6 +2,8 @@
 //! often they are ended; links follow.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
+#[path = "live/aged.rs"]
+mod aged;
 #[path = "live/lost.rs"]
 mod lost;
 
@@ -247,6 +249,10 @@ impl Normaliser {
     }
 
     fn start_with(&self, mapping: &Path) -> tokio::task::JoinHandle<()> {
+        self.start_seen(mapping, Health::new())
+    }
+
+    fn start_seen(&self, mapping: &Path, health: Health) -> tokio::task::JoinHandle<()> {
         let source = |name: &&str| SourceSettings {
             name: (*name).to_owned(),
             mapping: mapping.to_owned(),
@@ -257,7 +263,7 @@ impl Normaliser {
             SOURCES.iter().map(source).collect(),
             self.kafka.clone(),
             self.registry.clone(),
-            Health::new(),
+            health,
             Stop::new(),
         );
         tokio::spawn(async move { running.await.expect("the normaliser runs") })
@@ -286,7 +292,8 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
         survives(&kafka, &registry).await?;
         database.execute("postgres", "create database causeway").await?;
         links(&kafka, &registry, &database).await?;
-        lost::what_was_told(&kafka, &registry, &folder).await
+        lost::what_was_told(&kafka, &registry, &folder).await?;
+        aged::what_is_left(&kafka, &registry, &folder).await
     }
     .await;
     drop((broker, database));

@@ -82,6 +82,7 @@ type Ends = BTreeMap<(String, i32), i64>;
 
 struct Watcher {
     told: BaseConsumer,
+    told_topic: String,
     /// Joins no group: it only asks how far the sinks' is.
     sinks: BaseConsumer,
     topics: Vec<String>,
@@ -99,10 +100,11 @@ impl Watcher {
         };
         let told = consumer("causeway-gateway")?;
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(&kafka.topic(TOPIC), 0, Offset::Beginning)?;
+        let told_topic = kafka.topic(TOPIC);
+        assignment.add_partition_offset(&told_topic, 0, Offset::Beginning)?;
         told.assign(&assignment)?;
         let topics = READ_BY_SINKS.map(|name| kafka.topic(name)).into();
-        Ok(Self { told, sinks: consumer(&kafka.topic(GROUP))?, topics })
+        Ok(Self { told, told_topic, sinks: consumer(&kafka.topic(GROUP))?, topics })
     }
 
     /// Takes what was told together with the ends of what the sinks read, and confirms it once they have read up to there.
@@ -125,6 +127,8 @@ impl Watcher {
                 continue;
             }
             looked = Instant::now();
+            // A client that hangs has no answer, and both are made anew: see `change_log::watch`.
+            self.told.fetch_watermarks(&self.told_topic, 0, KAFKA_TIMEOUT)?;
             // The ends after what was told: whatever that covers lies before them.
             let (standing, ends) = match waiting.take() {
                 Some(waiting) => waiting,

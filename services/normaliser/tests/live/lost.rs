@@ -21,12 +21,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-const LOST: &str = SOURCES[0];
+pub const LOST: &str = SOURCES[0];
 /// As a connector fixes it, far beyond the first one's.
-const EPOCH: u32 = 1_764_000_000;
+pub const EPOCH: u32 = 1_764_000_000;
 
 impl Log {
-    async fn control(&mut self, registry: &Registry, kind: Kind, tables: &[&str]) -> anyhow::Result<()> {
+    pub async fn control(&mut self, registry: &Registry, kind: Kind, tables: &[&str]) -> anyhow::Result<()> {
         self.commit += 0x10;
         let record = Snapshot {
             snapshot: "first".into(),
@@ -53,7 +53,7 @@ impl Log {
 }
 
 /// Records of the source that are shown, by the rule of places.
-fn shown(events: &[PatientEvent], source: &str) -> BTreeSet<String> {
+pub fn shown(events: &[PatientEvent], source: &str) -> BTreeSet<String> {
     let mut newest: BTreeMap<String, (Place, bool)> = BTreeMap::new();
     for event in events.iter().filter(|event| event.patient.source == source) {
         let key = format!("{} of {}", event.record, event.patient.id);
