@@ -68,7 +68,9 @@ values
     ('riverside', 'p-1', 'condition/1', 'R1V01', pg_temp.pos(9), 1, 'e9', now(), '2009-05-01', true,
         'Addison''s disease', 'http://snomed.info/sct', '363732003', '363732003', true, 'significant'),
     ('riverside', 'p-1', 'condition/2', 'R1V01', pg_temp.pos(10), 1, 'e10', now(), '2012-05-01', true,
-        'Essential hypertension', 'http://snomed.info/sct', '59621000', '59621000', false, 'significant');
+        'Essential hypertension', 'http://snomed.info/sct', '59621000', '59621000', false, 'significant'),
+    ('riverside', 'p-2', 'condition/olive', 'R1V01', pg_temp.pos(70), 1, 'e70', now(), '2001-05-01', true,
+        'Addison''s disease', 'http://snomed.info/sct', '363732003', '363732003', true, 'significant');
 
 insert into record.allergy (source, patient, record, organisation, position, revision, event_id, committed_at, effective_at, snapshot,
     code_text, code_system, code, snomed, reaction, severity, none_known, active)
@@ -126,7 +128,7 @@ from (values
     ('42', 4, interval '2 days', 'Potassium', 'K', '1107761000000109', '2823-3', 'potassium', null, 4.6, 'mmol/L', null, 4.60, 'mmol/L', 3.5, 5.3, null, 'l100', null),
     ('42', 5, interval '1 day', 'Glucose', 'GLU', null, null, 'glucose', '>', 7, 'Banana', null, null, null, null, null, null, 'L-101', 'unknown unit'),
     ('42', 6, interval '1 day', 'Blood film', 'FILM', null, null, null, null, null, null, 'Haemolysed, please repeat', null, null, null, null, null, 'L-101', null),
-    ('43', 7, interval '1 day', 'Potassium', 'K', '1107761000000109', '2823-3', 'potassium', null, 4.0, 'mmol/L', null, 4.0, 'mmol/L', 3.5, 5.3, null, 'L-9', null)
+    ('43', 7, interval '1 day', 'Potassium', 'K', '1107761000000109', '2823-3', 'potassium', null, 5.6, 'mmol/L', null, 5.6, 'mmol/L', 3.5, 5.3, null, 'L-9', null)
 ) as t(patient, n, age, name, read, snomed, loinc, analyte, comparator, number, unit, text, canonical_number, canonical, low, high, flag, specimen, unchecked);
 
 update record.observation set status = 'unknown', status_text = 'Biologist?', incomplete = 'lims.sample' where record = 'result/3';
@@ -150,10 +152,14 @@ values
     ('0197f2a0-0000-7000-8000-0000000000a4', '\x04', 'critical-limit', 'critical', 'stmarys', '43', 'result/7', pg_temp.pos(47), 'er7',
         'potassium', 'Potassium of Olive', '{}', 'paged', 'new', now(), now()),
     ('0197f2a0-0000-7000-8000-0000000000a5', '\x05', 'critical-limit', 'critical', 'stmarys', '45', 'result/9', pg_temp.pos(65), 'e65',
-        'potassium', 'Kept back potassium', '{}', 'paged', 'new', now(), now());
+        'potassium', 'Kept back potassium', '{}', 'paged', 'new', now(), now()),
+    -- It rests on what the practice alone knows.
+    ('0197f2a0-0000-7000-8000-0000000000a6', '\x06', 'adrenal-crisis', 'critical', 'stmarys', '43', 'result/7', pg_temp.pos(47), 'er7',
+        'potassium', 'Olive in crisis', '{}', 'late', 'new', now() - interval '1 day', now());
 
 insert into alert.recipient (alert, team, why)
 select id, team, 'test' from alert.alert, unnest(array['stmarys-ed', 'stmarys-endocrinology']) as team where patient = '42'
 union all select '0197f2a0-0000-7000-8000-0000000000a1', 'riverside', 'registered'
 union all select '0197f2a0-0000-7000-8000-0000000000a4', 'riverside', 'registered'
+union all select unnest(array['0197f2a0-0000-7000-8000-0000000000a4', '0197f2a0-0000-7000-8000-0000000000a6'])::uuid, 'stmarys-ed', 'seen'
 union all select '0197f2a0-0000-7000-8000-0000000000a5', unnest(array['riverside', 'stmarys-ed']), 'test';
