@@ -55,6 +55,11 @@ impl Live {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|ring| ring.resume(after))
     }
 
+    fn had_before(&self, change: &Entry, teams: &[String]) -> bool {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        ring.as_ref().is_some_and(|ring| ring.had_before(change, teams))
+    }
+
     fn next(&self, after: i64) -> Result<Option<Entry>, Missed> {
         match self.ring.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(ring) => ring.next(after).map(|entry| entry.cloned()),

@@ -84,6 +84,15 @@ impl Ring {
         }
     }
 
+    /// Whether one of these teams had the alert before this change of it. That yet another team was given it is nothing to
+    /// them, and would tell them where else the patient is known.
+    pub fn had_before(&self, change: &Entry, teams: &[String]) -> bool {
+        let before = self.entries.iter().take_while(|entry| entry.offset < change.offset);
+        before
+            .into_iter()
+            .any(|entry| entry.alert == change.alert && entry.teams.iter().any(|team| teams.contains(team)))
+    }
+
     /// The first change after the offset, if it is here yet.
     pub fn next(&self, after: i64) -> Result<Option<&Entry>, Missed> {
         if after < self.floor - 1 {
@@ -153,6 +162,23 @@ mod tests {
         let mut ring = ring(0, &[0], 10);
         ring.push(Entry { id: 0, ..entry(1, NOW) }, NOW);
         assert_eq!((ring.head(), ring.next(0)), (1, Ok(None)));
+    }
+
+    #[test]
+    fn that_another_team_was_given_it_is_nothing_to_those_who_had_it() {
+        let told = |offset, teams: &[&str]| {
+            let teams: Vec<String> = teams.iter().map(|team| (*team).to_owned()).collect();
+            Entry { teams: teams.into(), ..entry(offset, NOW) }
+        };
+        let mut ring = ring(0, &[], 10);
+        ring.push(told(0, &["ed"]), NOW);
+        let routed = told(1, &["ed", "practice"]);
+        ring.push(routed.clone(), NOW);
+        ring.push(told(2, &["practice"]), NOW);
+        assert!(ring.had_before(&routed, &["ed".to_owned()]));
+        assert!(!ring.had_before(&routed, &["practice".to_owned()]));
+        let other = Entry { alert: uuid::Uuid::max(), ..routed };
+        assert!(!ring.had_before(&other, &["ed".to_owned()]));
     }
 
     #[test]

@@ -212,6 +212,9 @@ impl Reader {
         if !entry.teams.iter().any(|team| self.teams.contains(team)) {
             return Ok(None);
         }
+        if entry.change == AlertChange::Routed && self.live.had_before(entry, &self.teams) {
+            return Ok(None);
+        }
         let mut client = self.app.pool.get().await?;
         let transaction = database::begin(&mut client).await?;
         let Some(actor) = self.actor(&transaction).await? else {

@@ -25,6 +25,8 @@ const MARY: &str = "0197f2a0-0000-7000-8000-000000000003";
 const CARL: &str = "0197f2a0-0000-7000-8000-000000000004";
 const POTASSIUM: &str = "0197f2a0-0000-7000-8000-0000000000a1";
 const CRISIS: &str = "0197f2a0-0000-7000-8000-0000000000a2";
+/// What the inbox says to everybody, whether anything is missing or not.
+const ALWAYS: &str = "What agreements or patients' objections keep from you is not in this list";
 const OLIVES: &str = "0197f2a0-0000-7000-8000-0000000000a4";
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -218,8 +220,6 @@ async fn objection_withholds_without_saying_what(doors: &Doors<'_>) -> anyhow::R
     let gp = doors.token("gp.riverside").await?;
     let (_, inbox) = doors.get(&gp, "/inbox").await?;
     ensure!(inbox.contains("Potassium 6.7") && !inbox.contains("Potassium of Olive"), "an objection holds for alerts");
-    // The same for everybody, whether anything is missing or not.
-    const ALWAYS: &str = "What agreements or patients' objections keep from you is not in this list";
     ensure!(inbox.contains(ALWAYS));
     // What rests on the practice's problem does not exist for the hospital, until the patient lets it know.
     let crisis = "0197f2a0-0000-7000-8000-0000000000a6";
