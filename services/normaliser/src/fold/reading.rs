@@ -121,7 +121,7 @@ impl Waiting {
     pub fn came(&self, id: &RecordId, touch: Touch, said: Option<&Said>) -> Touch {
         let Some(wait) = self.records.get(id) else { return touch };
         let Touch { position, offset, own, committed_at, .. } = touch;
-        if own && !(touch.snapshot && !wait.touch.snapshot) {
+        if own && (!touch.snapshot || wait.touch.snapshot) {
             return touch;
         }
         // What is in quarantine may have waited for long: it is known from now on.
