@@ -112,28 +112,7 @@ impl Region {
         let (health, stop) = (self.health.clone(), self.stop.clone());
         match service {
             Service::Connector => {
-                for source in &self.settings.sources {
-                    let part = health.part(&format!("connector-{}", source.name));
-                    let status = Arc::clone(&self.connectors[&source.name]);
-                    let (kafka, registry, stop) = (kafka.clone(), self.settings.registry.clone(), stop.clone());
-                    let settings = source.connector();
-                    spawn(services, format!("the connector of {}", source.name), async move || {
-                        // What is wrong with one source stops that source.
-                        restart::alone(&part, &stop, ConnectorError::worth_retrying, || {
-                            let (status, part, stop) = (Arc::clone(&status), part.clone(), stop.clone());
-                            connector_postgres::run(
-                                settings.clone(),
-                                kafka.clone(),
-                                registry.clone(),
-                                status,
-                                part,
-                                stop,
-                            )
-                        })
-                        .await;
-                        Ok::<_, ConnectorError>(())
-                    });
-                }
+                self.start_connectors(services);
                 self.start_topics(services);
             }
             Service::Normaliser => {
@@ -189,6 +168,24 @@ impl Region {
             }
         }
         Ok(())
+    }
+
+    /// A thread for each source: what is wrong with one source stops that source.
+    fn start_connectors(&self, services: &mut Services) {
+        for source in &self.settings.sources {
+            let part = self.health.part(&format!("connector-{}", source.name));
+            let status = Arc::clone(&self.connectors[&source.name]);
+            let (kafka, registry) = (self.settings.kafka.clone(), self.settings.registry.clone());
+            let (stop, settings) = (self.stop.clone(), source.connector());
+            spawn(services, format!("the connector of {}", source.name), async move || {
+                restart::alone(&part, &stop, ConnectorError::worth_retrying, || {
+                    let (status, part, stop) = (Arc::clone(&status), part.clone(), stop.clone());
+                    connector_postgres::run(settings.clone(), kafka.clone(), registry.clone(), status, part, stop)
+                })
+                .await;
+                Ok::<_, ConnectorError>(())
+            });
+        }
     }
 
     /// Debezium's topics, of the sources that have them.

@@ -224,11 +224,9 @@ async fn look(kafka: KafkaSettings, question: Question) -> Sight {
         return Sight::Stuck(stuck);
     }
     let (Some(own), Some(place)) = (own, places.into_iter().next()) else { return Sight::Well };
-    let asking = move || own(&place, ANSWER_MAX).map_err(|error| (place, error));
-    match tokio::task::spawn_blocking(asking).await {
-        Ok(Err((place, error))) => {
-            Sight::Stuck(format!("a client of `{}` has no answer, and others have: {error}", place.topic))
-        }
+    let topic = place.topic.clone();
+    match tokio::task::spawn_blocking(move || own(&place, ANSWER_MAX)).await {
+        Ok(Err(error)) => Sight::Stuck(format!("a client of `{topic}` has no answer, and others have: {error}")),
         Ok(Ok(())) | Err(_) => Sight::Well,
     }
 }

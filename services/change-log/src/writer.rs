@@ -366,8 +366,9 @@ async fn reported(
         let waiting = sent - deliveries.count.load(Ordering::Acquire);
         let producers = producers.map(Arc::clone);
         let own = move |place: &Place, timeout| {
-            let asked = producers.iter().map(|producer| producer.client().fetch_watermarks(&place.topic, 0, timeout));
-            asked.map(|answer| answer.map(drop)).collect()
+            let mut asked =
+                producers.iter().map(|producer| producer.client().fetch_watermarks(&place.topic, 0, timeout));
+            asked.try_for_each(|answer| answer.map(drop))
         };
         Question::writing(vec![Place::read(topic, 0, None)], waiting, Some(Box::new(own)))
     };

@@ -43,7 +43,10 @@ fn meaning(of: &Mapping, which: u8) -> Arc<Mapping> {
 
 /// What sinks hold, guarded by place.
 #[derive(Default)]
-struct Views(BTreeMap<(String, String), (Place, Option<(Option<i64>, Body)>)>);
+struct Views(BTreeMap<(String, String), (Place, Shown)>);
+
+/// Nothing, once it was taken back.
+type Shown = Option<(Option<i64>, Body)>;
 
 impl Views {
     fn take(&mut self, event: &PatientEvent) {
