@@ -223,9 +223,6 @@ impl Session<'_> {
                 _ = lag.tick() => measure(&self.context.kafka, &name, reader.point().offset),
                 batch = reader.read() => match batch {
                     Ok(batch) => {
-                        if caught_up {
-                            self.say_ready();
-                        }
                         metrics::counter!("causeway_normaliser_changes_total", "source" => name.clone())
                             .increment(batch.items.len() as u64);
                         for item in batch.items {
@@ -233,6 +230,10 @@ impl Session<'_> {
                             self.take(item).await?;
                         }
                         self.begin_telling(reader.point().offset).await?;
+                        // After the items: a snapshot's end among them may have been what was missing.
+                        if caught_up {
+                            self.say_ready();
+                        }
                     }
                     // The fold stands; only the reading has to wait.
                     Err(error) if error.worth_retrying() => {
