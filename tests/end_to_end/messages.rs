@@ -84,6 +84,7 @@ async fn messages_that_are_not_ours_are_quarantined_with_their_offset() -> anyho
         ("patient.events", framed(event, malformed)),
         ("patient.events", framed(link, malformed)),
         ("patient.events", framed(u32::MAX, b"")),
+        ("patient.events", framed(i32::MAX.cast_unsigned(), b"")),
         ("patient.events", Vec::new()),
         ("person.links", framed(link, malformed)),
     ] {

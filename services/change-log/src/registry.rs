@@ -244,6 +244,10 @@ impl Registry {
         if let Some(schema) = locked(&self.inner.schemas).get(&id) {
             return Ok(Arc::clone(schema));
         }
+        // Ids are 32-bit with a sign: no registry has this one, and some answer it as they answer a wrong path.
+        if i32::try_from(id).is_err() {
+            return Err(RegistryError::UnknownId { id });
+        }
         let answer = self.send(|client, url| client.get(format!("{url}/schemas/ids/{id}"))).await?;
         let schema: Arc<str> = match answer.status().as_u16() {
             200 => self.json::<SchemaText>(answer).await?.schema.into(),

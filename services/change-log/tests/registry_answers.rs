@@ -44,6 +44,12 @@ async fn only_a_definite_unknown_is_unknown() {
 }
 
 #[tokio::test]
+async fn an_id_that_no_registry_can_have_is_not_asked_for() {
+    let registry = answering(&[("404 Not Found", "a wrong path")]).await;
+    assert!(matches!(registry.schema(u32::MAX).await, Err(RegistryError::UnknownId { id: u32::MAX })));
+}
+
+#[tokio::test]
 async fn no_refusal_is_remembered() {
     let registry = answering(&[
         ("403 Forbidden", ""),
