@@ -74,10 +74,13 @@ impl Session {
     pub(crate) async fn run(&mut self) -> Result<(), ConnectorError> {
         let mut told = None;
         while !self.stop.is_cancelled() {
+            // What is wanted from here on is news to this session, even if it comes while the session is being refused.
+            let mut news = self.desired().await?;
+            news.mark_unchanged();
             let ended = self.once().await;
             self.doubted = matches!(ended, Err(ConnectorError::Incompatible { .. }));
             match ended {
-                Err(error) if error.waits_for_operator() => self.refused(&error, &mut told).await?,
+                Err(error) if error.waits_for_operator() => self.refused(&error, &mut told, news).await,
                 ended => ended?,
             }
         }
@@ -85,10 +88,13 @@ impl Session {
     }
 
     /// Says what an operator must decide, and waits until one has.
-    async fn refused(&self, error: &ConnectorError, told: &mut Option<String>) -> Result<(), ConnectorError> {
+    async fn refused(
+        &self,
+        error: &ConnectorError,
+        told: &mut Option<String>,
+        mut news: watch::Receiver<Arc<Desired>>,
+    ) {
         let why = boot::restart::in_one_line(error);
-        let mut desired = self.desired().await?;
-        desired.mark_unchanged();
         self.health.not_ready(why.clone());
         self.status.update(|view| {
             view.phase = Phase::Refused;
@@ -100,11 +106,10 @@ impl Session {
         }
         tokio::select! {
             () = self.stop.cancelled() => {}
-            changed = desired.changed() => drop(changed),
+            changed = news.changed() => drop(changed),
             () = self.other_tables() => {}
             () = tokio::time::sleep(REFUSED_AGAIN) => {}
         }
-        Ok(())
     }
 
     async fn once(&mut self) -> Result<(), ConnectorError> {
