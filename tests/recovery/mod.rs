@@ -8,6 +8,7 @@ use faults::{Fault, Target};
 use jiff::Timestamp;
 use proof::{
     checks,
+    faults::halts,
     report::Report,
     running::{Histories, Running, ask, tail},
 };
@@ -25,6 +26,8 @@ const TOLD_WITHIN: Duration = Duration::from_secs(45);
 const POLL: Duration = Duration::from_millis(500);
 /// Work before the first fault and after the last.
 const CALM: Duration = Duration::from_secs(4);
+/// Kafka tells of no broker for so long.
+const FORGOTTEN: Duration = Duration::from_secs(4);
 
 /// One region for both acts, because the second needs what the first leaves: running services and witnesses.
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +38,7 @@ async fn parts_absent_at_start_and_killed_under_load_lose_nothing() -> anyhow::R
     };
     println!("{SEED_VARIABLE}={seed}");
     let folder = stack::local().join("tests").join("recovery");
-    let mut running = Running::prepare(&folder, &Histories { seed, people: PEOPLE }, |_| {}).await?;
+    let mut running = Running::prepare_forgetful(&folder, &Histories { seed, people: PEOPLE }).await?;
     running.call_witnesses().await?;
     start_into_nothing(&mut running).await?;
     kill_under_load(&mut running, seed).await?;
@@ -94,11 +97,29 @@ async fn kill_under_load(running: &mut Running, seed: u64) -> anyhow::Result<()>
         tokio::time::sleep(fault.after).await;
         hurt(running, &fault).await.with_context(|| format!("{fault:?} of {SEED_VARIABLE}={seed}"))?;
     }
+    forget_brokers(running).await?;
     tokio::time::sleep(CALM).await;
     stop.cancel();
     let Counts { committed, unknown, refused, .. } = work.await??;
     println!("{committed} transactions committed, {unknown} with an unknown outcome, {refused} refused");
     running.wait_live(|_, _| {}).await
+}
+
+/// Kafka tells of topics and of no broker, for a while. Every client that takes it for the truth hangs for good; each is
+/// found and made anew.
+async fn forget_brokers(running: &mut Running) -> anyhow::Result<()> {
+    running.wait_live(|_, _| {}).await?;
+    let forgetful = running.region.forgetful.as_ref().context("nothing stands before Kafka")?;
+    forgetful.forget();
+    tokio::time::sleep(FORGOTTEN).await;
+    ensure!(forgetful.answers() > 0, "nobody asked for brokers");
+    println!("{} answers told of no broker", forgetful.answers());
+    forgetful.remember();
+    let took = halts::recovered(running).await.context("after no broker was told of")?;
+    let stalls = halts::stalls(running).await?;
+    println!("level again after {took:?}; {stalls} clients were made anew");
+    ensure!(stalls >= 1.0, "no client hung, so that this shows nothing");
+    Ok(())
 }
 
 async fn hurt(running: &mut Running, fault: &Fault) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 mod files;
 mod plants;
+mod shipped;
 
 use files::{File, sources};
 use std::process::Command;

@@ -13,6 +13,7 @@ pub mod difference;
 pub mod frame;
 pub mod header;
 pub mod kafka;
+pub mod members;
 mod pace;
 pub mod reader;
 pub mod records;

@@ -1,12 +1,14 @@
 //! One task for each source: read its log, fold, publish, and then move the offset.
 
+mod generation;
+
 use crate::{
     commit::Commits,
     error::NormaliserError,
     fold::{Fold, Output, Stands},
     mapping::{self, Mapping},
     missing::Missing,
-    progress::{Progress, Stand},
+    progress::Progress,
     publish::{EVENTS_TOPIC, LINKS_TOPIC, Publisher, QUARANTINE_TOPIC, Schemas},
     retell::{At, Held, Stretch},
     settings::{Settings, SourceSettings},
@@ -19,10 +21,7 @@ use boot::{
 };
 use change_log::{
     Control, ControlBody, Item, KafkaSettings, Kept, LogReader, ReadError, Registry, Rejected, TopicSpec,
-    signal::{
-        self, Generation,
-        lives::{self, LogNow},
-    },
+    signal::{self, Generation},
     topics::{changes_topic, ensure},
 };
 use event::{Quarantined, avro};
@@ -145,34 +144,6 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
         missing,
     };
     session.follow(reader, end).await
-}
-
-impl Context {
-    /// The generation that this run tells, and how far it is told.
-    async fn generation(&self) -> Result<(Generation, Progress, Stand), NormaliserError> {
-        let (source, revision) = (&self.source.name, self.mapping.revision);
-        let before = Generation { revision, ..Generation::default() };
-        let told = Progress::open(&self.kafka, source, &before)?.is_committed().await?;
-        let mut lost = false;
-        loop {
-            let log = LogNow::look(&self.kafka, source).await?;
-            let generation = lives::generation(&self.kafka, source, revision, log, told, lost).await?;
-            let progress = Progress::open(&self.kafka, source, &generation)?;
-            let stand = progress.load().await?;
-            // More was told of it than it holds: it is another.
-            lost = stand.offset > log.high;
-            if !lost {
-                return Ok((generation, progress, stand));
-            }
-            tracing::warn!(source, told = stand.offset, high = log.high, "the log was lost: a new generation begins");
-        }
-    }
-
-    /// Whether the log is another than the one that this generation began with.
-    async fn is_begun_anew(&self, generation: &Generation, read: i64) -> bool {
-        let Ok(log) = LogNow::look(&self.kafka, &self.source.name).await else { return false };
-        log.low == 0 && (log.high < read || (generation.log.is_some() && log.begins != generation.log))
-    }
 }
 
 struct Session<'a> {

@@ -6,6 +6,8 @@
 mod aged;
 #[path = "live/lost.rs"]
 mod lost;
+#[path = "live/members.rs"]
+mod members;
 
 use anyhow::{Context, ensure};
 use boot::{Stop, health::Health};
@@ -292,6 +294,7 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
         survives(&kafka, &registry).await?;
         database.execute("postgres", "create database causeway").await?;
         links(&kafka, &registry, &database).await?;
+        members::are_waited_for(&kafka, &registry).await?;
         lost::what_was_told(&kafka, &registry, &folder).await?;
         aged::what_is_left(&kafka, &registry, &folder).await
     }

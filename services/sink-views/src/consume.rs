@@ -14,7 +14,7 @@ use crate::{
     write,
 };
 use boot::{Stop, health::Part};
-use change_log::{Kept, Place as Partition, Question, Reading, TopicSpec, Watch, watch::let_go};
+use change_log::{Kept, Place as Partition, Question, Reading, TopicSpec, Watch, members, watch::let_go};
 use event::Quarantined;
 use futures_util::FutureExt;
 use rdkafka::{
@@ -104,6 +104,7 @@ fn consumer(world: &World) -> KafkaResult<StreamConsumer> {
     let mut config = world.kafka.client();
     config
         .set("group.id", world.kafka.topic(GROUP))
+        .set("client.id", members::client_id())
         // Stored offsets are committed by the client once a second and when it leaves.
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", "1000")

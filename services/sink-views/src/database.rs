@@ -12,7 +12,7 @@ use rdkafka::{
 use std::time::Duration;
 
 /// The consumer group of the sinks, without the region's prefix.
-pub const GROUP: &str = "causeway-sinks";
+pub const GROUP: &str = change_log::members::SINKS;
 /// One of several sinks migrates; the others wait. No other part of Causeway uses this number.
 const MIGRATION_LOCK: i64 = 0x7669_6577_7301;
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);

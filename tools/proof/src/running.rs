@@ -5,7 +5,7 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use region::{history, load, story};
 use serde_json::Value;
-use stack::{Causeway, Postgres, Region, witness::Witness};
+use stack::{Causeway, Forgetful, Postgres, Region, witness::Witness};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -40,6 +40,13 @@ const CLINICS: [Clinic; 2] = [
     Clinic { name: "stmarys", organisation: "RSM01", mapping: "stmarys", tables: r#""pas.*", "lims.*", "epma.*""# },
 ];
 
+fn empty(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    Ok(std::fs::create_dir_all(folder)?)
+}
+
 /// One process of Causeway and where it tells how it is.
 pub struct Process {
     pub part: Causeway,
@@ -73,11 +80,22 @@ impl Running {
         histories: &Histories,
         progress: impl FnMut(load::Progress),
     ) -> anyhow::Result<Self> {
-        if folder.exists() {
-            std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-        }
-        std::fs::create_dir_all(folder)?;
-        let region = Region::start(folder).await?;
+        empty(folder)?;
+        Self::fill(folder, Region::start(folder).await?, histories, progress).await
+    }
+
+    /// The same, with a Kafka that can be made to forget its brokers.
+    pub async fn prepare_forgetful(folder: &Path, histories: &Histories) -> anyhow::Result<Self> {
+        empty(folder)?;
+        Self::fill(folder, Region::start_behind(folder).await?, histories, |_| {}).await
+    }
+
+    async fn fill(
+        folder: &Path,
+        region: Region,
+        histories: &Histories,
+        progress: impl FnMut(load::Progress),
+    ) -> anyhow::Result<Self> {
         let (mut gp, mut hospital) =
             tokio::try_join!(region.gp.connect("riverside"), region.hospital.connect("stmarys"))?;
         let today = Timestamp::now();
@@ -107,7 +125,8 @@ impl Running {
         let repository = stack::repository();
         let mut text = String::new();
         let gateway = format!("127.0.0.1:{}", stack::free_port()?);
-        write!(text, "[kafka]\nbrokers = \"{}\"\n\n", self.region.kafka.brokers())?;
+        let brokers = self.region.forgetful.as_ref().map_or(self.region.kafka.brokers().to_owned(), Forgetful::address);
+        write!(text, "[kafka]\nbrokers = \"{brokers}\"\n\n")?;
         write!(text, "[registry]\nurl = \"{}\"\n\n", self.region.registry.url())?;
         let own = &self.region.own;
         write!(text, "[database]\nurl = \"{}\"\n", own.url("causeway", "causeway"))?;

@@ -9,6 +9,7 @@
 //! be built, hangs up, or finds no Kafka has caught nothing.
 
 mod catcher;
+mod choice;
 mod copy;
 
 use anyhow::{Context, ensure};
@@ -28,6 +29,13 @@ const CATCHER: &str = "Caught by: ";
 pub struct Arguments {
     /// One plant, or part of its name or of what catches it: unit, fuzz, contract, faults.
     name: Option<String>,
+    /// Only plants in files that differ from this commit, and those that are new themselves. Without a name of a commit:
+    /// from the last one that the upstream branch holds, or else from the last but one.
+    #[arg(long, value_name = "COMMIT", num_args = 0..=1)]
+    changed: Option<Option<String>>,
+    /// Only this part of the catalogue: the second of three is 2/3.
+    #[arg(long, value_name = "PART/PARTS")]
+    part: Option<choice::Part>,
     /// Write the report here as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -36,6 +44,7 @@ pub struct Arguments {
 struct Plant {
     name: String,
     patch: PathBuf,
+    text: String,
     catcher: Catcher,
 }
 
@@ -46,8 +55,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let began = Instant::now();
     let repository = stack::repository();
-    let plants = plants(&repository.join("tests/plants"), arguments.name.as_deref())?;
+    let mut plants = plants(&repository.join("tests/plants"), arguments.name.as_deref())?;
     ensure!(!plants.is_empty(), "no plant has that name");
+    if let Some(since) = &arguments.changed {
+        let changed = choice::changed(&repository, since.as_deref())?;
+        plants.retain(|plant| choice::touches(&plant.patch, &plant.text, &changed));
+    }
+    if let Some(part) = arguments.part {
+        plants = part.of(plants);
+    }
+    if plants.is_empty() {
+        println!("no plant is in what changed, or in this part");
+        return Ok(ExitCode::SUCCESS);
+    }
     let copy = Copy::make(&repository)?;
     let mut report = Report::new("plants");
     control(&copy, &plants)?;
@@ -110,7 +130,7 @@ fn plants(folder: &Path, name: Option<&str>) -> anyhow::Result<Vec<Plant>> {
             continue;
         }
         let catcher = line.parse().with_context(|| format!("{stem}: {line}"))?;
-        plants.push(Plant { name: stem, patch, catcher });
+        plants.push(Plant { name: stem, patch, text, catcher });
     }
     // Those of one catcher follow one another, so that little is built again.
     plants.sort_by(|a, b| (&a.catcher, &a.name).cmp(&(&b.catcher, &b.name)));

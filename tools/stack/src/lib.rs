@@ -35,6 +35,7 @@
 
 pub mod causeway;
 mod connect;
+mod forgetful;
 mod kafka;
 mod part;
 mod ports;
@@ -48,6 +49,7 @@ pub mod witness;
 
 pub use causeway::Causeway;
 pub use connect::{Connect, Properties, properties};
+pub use forgetful::Forgetful;
 pub use kafka::Kafka;
 pub use part::{Part, Ready};
 pub use ports::free_port;
@@ -59,17 +61,25 @@ pub use region::Region;
 pub use registry::Registry;
 
 use anyhow::{Context, bail};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The pinned versions, read from where Maven reads them.
 const POM: &str = include_str!("../maven/pom.xml");
 const CONNECT_POM: &str = include_str!("../maven/connect.xml");
 
-/// The repository, as it was when this was built.
+/// The repository that the command stands in. Not the one that it was built in: a program that was built in one clone and
+/// is used in another would start, stop and write in the first.
+///
+/// # Panics
+/// Where there is none.
 pub fn repository() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
+    let here = std::env::current_dir().unwrap_or_default();
+    let found = here.ancestors().find(|folder| folder.join(MARK).is_file());
+    found.unwrap_or_else(|| panic!("{} lies in no clone of Causeway: go to one", here.display())).to_owned()
 }
+
+/// A file that every clone has, and no other folder.
+const MARK: &str = "tools/stack/maven/pom.xml";
 
 /// What `./run` fetches and keeps: `.local` in the repository.
 pub fn local() -> PathBuf {

@@ -1,6 +1,9 @@
 //! A whole region: two clinics' databases, Causeway's own, Kafka and the registry.
 
-use crate::{kafka::Kafka, part::Part, postgres::Postgres, process::Lifetime, record::Running, registry::Registry};
+use crate::{
+    forgetful::Forgetful, free_port, kafka::Kafka, part::Part, postgres::Postgres, process::Lifetime, record::Running,
+    registry::Registry,
+};
 use anyhow::Context;
 use std::path::Path;
 
@@ -18,6 +21,8 @@ pub struct Region {
     /// Causeway's own data, in a database owned by the role `causeway`.
     pub own: Postgres,
     pub kafka: Kafka,
+    /// Stands before Kafka, where a test wants it.
+    pub forgetful: Option<Forgetful>,
     pub registry: Registry,
 }
 
@@ -27,7 +32,20 @@ impl Region {
         Self::start_for(folder, Lifetime::WithParent).await
     }
 
+    /// The same, with Kafka's clients behind a [`Forgetful`].
+    pub async fn start_behind(folder: &Path) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let mut region = Self::start_with(folder, Lifetime::WithParent, Some(port)).await?;
+        let back = region.kafka.back().context("the broker has no second listener")?;
+        region.forgetful = Some(Forgetful::start(port, back).await?);
+        Ok(region)
+    }
+
     pub async fn start_for(folder: &Path, lifetime: Lifetime) -> anyhow::Result<Self> {
+        Self::start_with(folder, lifetime, None).await
+    }
+
+    async fn start_with(folder: &Path, lifetime: Lifetime, before_kafka: Option<u16>) -> anyhow::Result<Self> {
         let at = |name: &str| folder.join(name);
         let (gp, hospital, own) = (at(GP_DATABASE), at(HOSPITAL_DATABASE), at(OWN_DATABASE));
         let (kafka, registry) = (at("kafka"), at("registry"));
@@ -35,10 +53,15 @@ impl Region {
             cluster(GP_DATABASE, &gp, lifetime, None),
             cluster(HOSPITAL_DATABASE, &hospital, lifetime, None),
             cluster(OWN_DATABASE, &own, lifetime, Some(OWN_DATABASE)),
-            Kafka::start(&kafka, lifetime),
+            async {
+                match before_kafka {
+                    Some(port) => Kafka::start_behind(port, &kafka, lifetime).await,
+                    None => Kafka::start(&kafka, lifetime).await,
+                }
+            },
             Registry::start(&registry, lifetime),
         )?;
-        Ok(Self { gp, hospital, own, kafka, registry })
+        Ok(Self { gp, hospital, own, kafka, forgetful: None, registry })
     }
 
     /// Every component, for a test that hurts each in turn.

@@ -79,7 +79,7 @@ pub async fn region(
 }
 
 /// Until what both sources have committed since is in the record, and every process says that it is ready.
-async fn recovered(running: &mut Running) -> anyhow::Result<Duration> {
+pub async fn recovered(running: &mut Running) -> anyhow::Result<Duration> {
     let (began, own) = (Instant::now(), running.own().await?);
     let now: i64 = own.query_one("select (extract(epoch from clock_timestamp()) * 1000000)::int8", &[]).await?.get(0);
     let level = "select count(*) from record.freshness where committed_at >= to_timestamp($1::float8 / 1000000)";
@@ -108,7 +108,7 @@ async fn recovered(running: &mut Running) -> anyhow::Result<Duration> {
 }
 
 /// How many clients were made anew, by all processes.
-async fn stalls(running: &Running) -> anyhow::Result<f64> {
+pub async fn stalls(running: &Running) -> anyhow::Result<f64> {
     let mut sum = 0.0;
     for process in running.processes.values() {
         let text = crate::running::http().get(format!("http://{}/metrics", process.ops)).send().await?.text().await?;

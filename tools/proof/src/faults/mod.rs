@@ -6,7 +6,7 @@
 //! more than most acts. Nothing here is timed, only counted: zero lost, zero duplicated, order kept.
 
 mod fold;
-mod halts;
+pub mod halts;
 mod kills;
 mod large;
 mod links;
