@@ -193,7 +193,11 @@ impl Session {
 
     /// What operators want of this source.
     pub(crate) async fn desired(&self) -> Result<watch::Receiver<Arc<Desired>>, ConnectorError> {
-        let following = async || signal::follow(&self.kafka, &self.settings.name).await;
+        // Asked first of all: nobody may have made the topic yet.
+        let following = async || {
+            topics::ensure(&self.kafka, &[signal::topic()]).await?;
+            Ok::<_, ConnectorError>(signal::follow(&self.kafka, &self.settings.name).await?)
+        };
         Ok(self.signals.get_or_try_init(following).await?.clone())
     }
 
