@@ -159,6 +159,7 @@ pub(super) async fn follow<T: Entry>(
     key: &str,
     tell: impl Fn(&T, &str) + Send + 'static,
 ) -> Result<watch::Receiver<Arc<T>>, SignalError> {
+    topics::ensure(kafka, &[topic()]).await?;
     let (mut standing, mut next) = (Standing::<T>::default(), 0);
     for (offset, record) in history(kafka, key).await? {
         standing.take(offset, record);
