@@ -3,11 +3,22 @@
 //! # Why
 //! Twins share surname, birth date and often sex, and a clerk who copies one's NHS number onto the other makes them one
 //! person. The forename tells them apart, so a forename that contradicts stops a link. What does not contradict: an
-//! initial, forename and surname in each other's place, a newborn's placeholder, and whatever is missing. Nicknames are
-//! not known here: a list of them would have to come with a source, and without one "Dave" and "David" wait for a human.
+//! initial, a short form ("Dave", from `data/forenames.csv`), forename and surname in each other's place, a newborn's
+//! placeholder, and whatever is missing. Two short forms of one forename, or two full forenames, do contradict: a link that
+//! waits for a human is the smaller harm.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use std::{collections::BTreeSet, sync::LazyLock};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+/// Each forename of the file with each of its short forms.
+static SHORT_FORMS: LazyLock<BTreeSet<(&'static str, &'static str)>> = LazyLock::new(|| {
+    let lines = include_str!("../../data/forenames.csv").lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once(','))
+        .flat_map(|(full, short)| short.split(',').map(move |s| (full, s)))
+        .collect()
+});
 
 /// What stands where a newborn has no name yet.
 const PLACEHOLDER: &str = "baby";
@@ -63,7 +74,7 @@ pub fn contradict(one: &Name, other: &Name) -> bool {
     }
     let (parts, others) = (one.parts(), other.parts());
     let told = one.first().max(other.first());
-    let agree = parts.iter().zip(&others).take(told).all(|(part, other)| same_or_initial(part, other));
+    let agree = parts.iter().zip(&others).take(told).all(|(part, other)| one_name(part, other));
     !(agree || swapped(one, other))
 }
 
@@ -76,9 +87,11 @@ fn swapped(one: &Name, other: &Name) -> bool {
     begins(one, &other.family) && begins(other, &one.family)
 }
 
-fn same_or_initial(one: &str, other: &str) -> bool {
+/// The same, an initial, or a short form.
+fn one_name(one: &str, other: &str) -> bool {
     let initial = |short: &str, long: &str| short.chars().count() == 1 && long.starts_with(short);
-    one == other || initial(one, other) || initial(other, one)
+    let short = |full: &str, short: &str| SHORT_FORMS.contains(&(full, short));
+    one == other || initial(one, other) || initial(other, one) || short(one, other) || short(other, one)
 }
 
 /// Whether two records of one source name one person: both say all of it, and nothing differs.
@@ -139,9 +152,12 @@ mod tests {
             ("Babysitter/Twin", "Adam/Twin", true),
             ("/Twin", "Adam/Twin", false),
             ("---/Twin", "Adam/Twin", false),
-            // Without a source for nicknames these wait for a human.
-            ("Dave/Ellis", "David/Ellis", true),
-            ("Elizabeth/Ellis", "Beth/Ellis", true),
+            ("Dave/Ellis", "David/Ellis", false),
+            ("Elizabeth/Ellis", "BETH/Ellis", false),
+            ("Bill James/Ellis", "William/Ellis", false),
+            ("Beth/Ellis", "Betty/Ellis", true),
+            ("Hannah/Ellis", "Anna/Ellis", true),
+            ("Dave/Ellis", "Daniel/Ellis", true),
             // Another surname is marriage.
             ("Joan/Ellis", "Joan/Smith", false),
             ("李/王", "李/王", false),
@@ -153,6 +169,14 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_short_forms_is_as_names_are_compared() {
+        assert!(SHORT_FORMS.len() > 300, "{}", SHORT_FORMS.len());
+        for (full, short) in SHORT_FORMS.iter() {
+            assert!(letters(full) == *full && letters(short) == *short && full != short, "{full},{short}");
+        }
+    }
+
+    #[test]
     fn names_of_one_source() {
         for (one, other, same) in [
             ("Adam/Twin", "adam/TWIN", true),
@@ -160,6 +184,7 @@ mod tests {
             ("Adam James/Twin", "Adam John/Twin", false),
             ("Adam/Twin", "Adam/Other", false),
             ("A/Twin", "Adam/Twin", false),
+            ("Dave/Twin", "David/Twin", false),
             ("Twin/Adam", "Adam/Twin", false),
             ("Baby/Twin", "Baby/Twin", false),
             ("/Twin", "/Twin", false),
