@@ -9,7 +9,6 @@ use super::{
 use anyhow::{Context, ensure};
 use boot::{Stop, health::Health};
 use change_log::Registry;
-use connector_postgres::Phase;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -83,11 +82,11 @@ async fn no_two_rows_share_a_key() -> anyhow::Result<()> {
     // An operator lets a shape in: the table's topic follows the log.
     client.batch_execute("alter table day alter column note type integer using 7").await?;
     client.batch_execute("insert into day values ('2026-11-24', 8)").await?;
-    connector.wait(|connector| connector.status.view().phase == Phase::Refused).await?;
+    connector.wait(|connector| !connector.status.view().refused_tables.is_empty()).await?;
     let [envelope, _] = connector_postgres::subjects(SOURCE, "public", "day");
     let (after, _) = registry.latest(&envelope).await?.context("a shape")?;
     want(&bench, |desired| desired.accept(&envelope, after)).await?;
-    connector.wait_ready().await?;
+    connector.wait(|connector| connector.status.view().refused_tables.is_empty()).await?;
     compacted(&bench, |_, keys| keys == 5).await?;
     assert!(health.ready(), "{:?}", health.parts());
     stop.cancel();

@@ -241,8 +241,13 @@ async fn accept_schema(named: &Named, table: &str, format: Format) -> anyhow::Re
         Ok(())
     };
     signal::change(&settings.kafka, source, accept).await?;
-    let told = format!("the next shape of {table} of {source} is let in");
-    tell(format, json!({ "source": source, "table": table }), told)
+    let left_out = signal::aside::read(&settings.kafka, source).await?;
+    let left_out = left_out.iter().any(|aside| format!("{}.{}", aside.schema, aside.name) == table);
+    let mut told = format!("the next shape of {table} of {source} is let in");
+    if left_out {
+        told += "; its changes are left out, and it is read anew";
+    }
+    tell(format, json!({ "source": source, "table": table, "left_out": left_out }), told)
 }
 
 async fn recreate_slot(settings: &Settings, source: &str, format: Format) -> anyhow::Result<()> {

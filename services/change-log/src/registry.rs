@@ -228,6 +228,11 @@ impl Registry {
         keep(&self.inner.accepted, subject.to_owned(), after);
     }
 
+    /// As [`Self::accept`], of these alone: what was let in before and is not among them is refused again.
+    pub fn accept_only(&self, accepted: impl Iterator<Item = (String, u32)>) {
+        *locked(&self.inner.accepted) = accepted.take(SCHEMAS_CACHED_MAX).collect();
+    }
+
     /// Id and text of the subject's newest schema; none of a subject that is not known.
     pub async fn latest(&self, subject: &str) -> Result<Option<(u32, String)>, RegistryError> {
         let path = format!("subjects/{}/versions/latest", escaped(subject));

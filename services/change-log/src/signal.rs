@@ -1,14 +1,16 @@
 //! What operators want of a source: paused or not, snapshots to take, losses and schemas that they accept. And what was
-//! fixed of it once and for all: see [`lives`].
+//! fixed of it once and for all: see [`lives`]; and what waits for them: see [`aside`].
 //!
 //! # Why
 //! The connector keeps nothing of its own, so what is wanted stands in a small compacted topic, one record for each
 //! source, and survives every restart. The connector follows it; `causeway source …` changes it. No change is lost,
 //! however many write at once: see [`register`].
 
+pub mod aside;
 pub mod lives;
 mod register;
 
+pub use aside::Aside;
 pub use lives::{Generation, Lives};
 
 use crate::{KafkaSettings, Kept, TopicError, TopicSpec};
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Key: the source, or what [`lives`] says; value: JSON.
+/// Key: the source, or what [`lives`] and [`aside`] say; value: JSON.
 pub const TOPIC: &str = "source.signals";
 /// Snapshots that can be asked for and are not done yet.
 pub const SNAPSHOTS_MAX: usize = 32;
@@ -77,6 +79,8 @@ pub enum SignalError {
     Topic(#[from] TopicError),
     #[error("{SNAPSHOTS_MAX} snapshots are waiting already: let one finish first")]
     TooMany,
+    #[error("{} tables of the source are set aside already", aside::ASIDE_MAX)]
+    TooManyAside,
     #[error("others change what is wanted of this source at the same moment; try again")]
     Contended,
 }
@@ -98,6 +102,11 @@ impl Desired {
         self.accepted.push(AcceptedSchema { subject: subject.to_owned(), after });
         let surplus = self.accepted.len().saturating_sub(ACCEPTED_MAX);
         self.accepted.drain(..surplus);
+    }
+
+    /// What was let in of these subjects has been used, or is not wanted any more.
+    pub fn settle(&mut self, subjects: &[String]) {
+        self.accepted.retain(|accepted| !subjects.contains(&accepted.subject));
     }
 
     /// The consent to give up an epoch is for one use: the log has moved on to this one.
@@ -185,6 +194,9 @@ mod tests {
         assert!(desired.accepts("s.Envelope", 4) && !desired.accepts("s.Envelope", 5));
         desired.accept("s.Envelope", 5);
         assert!(!desired.accepts("s.Envelope", 4) && desired.accepts("s.Envelope", 5));
+        desired.accept("s.Key", 6);
+        desired.settle(&["s.Envelope".into()]);
+        assert!(!desired.accepts("s.Envelope", 5) && desired.accepts("s.Key", 6));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::{
     catalogue::Types,
     decode::{self, Cell, Message, OldTuple, Tuple},
     error::ConnectorError,
+    left_out::LeftOut,
     meter::Meter,
     quarantine::{Oversized, Quarantine},
     relation::{Margins, Origin, Place, Relation, Transaction as Mark},
@@ -39,8 +40,8 @@ pub(crate) enum Input {
 /// Turns messages into records, transaction by transaction.
 pub(crate) struct Encoder<'a> {
     pub(crate) settings: &'a Settings,
-    /// The tables that may be left out are.
-    pub(crate) pausing: bool,
+    /// Tables whose changes are not told.
+    pub(crate) left_out: &'a LeftOut,
     pub(crate) origin: Origin,
     pub(crate) registry: &'a Registry,
     pub(crate) catalogue: &'a Client,

@@ -1,8 +1,11 @@
 //! What can go wrong, by who must act: the connector itself tries again, or an operator decides.
 
 use boot::database::{DatabaseError, DatabaseFault, Refusal};
-use change::Lsn;
-use change_log::{RegistryError, Stalled, TailError, TopicError, WriteError, signal::SignalError};
+use change::{Lsn, TableId};
+use change_log::{
+    RegistryError, Stalled, TailError, TopicError, WriteError,
+    signal::{SignalError, aside::ASIDE_MAX},
+};
 use pgwire_replication::PgWireError;
 use tokio_postgres::error::SqlState;
 
@@ -72,10 +75,12 @@ pub enum ConnectorError {
     Broken { source_name: String, slot: String, last: String, why: Break },
     #[error(
         "{table} has a new shape that readers of its log may not understand (subject `{subject}`): {differences}. Nothing \
-         was written under it, and the slot keeps what follows. Change the table back and run `causeway source resume \
-         CONFIG {source_name}`, or let the shape in with `causeway source accept-schema CONFIG {source_name} {table}`"
+         is told of the table; the rest of the source goes on. Let the shape in with `causeway source accept-schema CONFIG \
+         {source_name} {table}`, or change the table back: then all of it is read anew"
     )]
-    Incompatible { source_name: String, table: String, subject: String, differences: String },
+    Incompatible { source_name: String, table: TableId, subject: String, differences: String },
+    #[error("{ASIDE_MAX} tables are left out for their shapes already, and with one more the source waits")]
+    TooManyAside { source: Box<ConnectorError> },
     #[error("the log was changed by another connector while this one was starting")]
     LogMoved,
     #[error(transparent)]
@@ -131,6 +136,7 @@ impl ConnectorError {
             Self::Broken { .. }
                 | Self::ForeignSlot { .. }
                 | Self::Incompatible { .. }
+                | Self::TooManyAside { .. }
                 | Self::Untrusted { .. }
                 | Self::Privilege { .. }
                 | Self::NoTables
@@ -189,6 +195,7 @@ impl ConnectorError {
             | Self::ForeignSlot { .. }
             | Self::Untrusted { .. }
             | Self::Incompatible { .. }
+            | Self::TooManyAside { .. }
             | Self::Broken { .. } => false,
         }
     }

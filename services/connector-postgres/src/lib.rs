@@ -17,6 +17,7 @@ pub mod encode;
 mod encoder;
 mod error;
 mod lag;
+mod left_out;
 mod listed;
 mod load;
 mod look;
@@ -44,7 +45,7 @@ pub use look::{Published, ReplicaIdentity, advice, check_predicate, published, s
 pub use script::{setup_sql, setup_sql_of};
 pub use settings::{LINGER_MS, Settings, SnapshotSettings, WhenLost, WhenOver};
 pub use snapshot::{finished_snapshots, was_given_up};
-pub use status::{Phase, SnapshotView, Status, View};
+pub use status::{LeftOutTable, Phase, SnapshotView, Status, View};
 pub use upkeep::Advice;
 
 use boot::{Stop, health::Part, restart};
@@ -80,7 +81,7 @@ pub async fn run(
         signals: Arc::new(OnceCell::new()),
         signs,
         captured: BTreeSet::new(),
-        pausing: false,
+        left_out: left_out::LeftOut::default(),
         doubted: false,
     };
     on_own_thread(session, outlets).await

@@ -90,7 +90,7 @@ impl Relation {
         let refused = |error| match error {
             RegistryError::Incompatible { subject, differences } => ConnectorError::Incompatible {
                 source_name: source.to_owned(),
-                table: schema.table.to_string(),
+                table: schema.table.clone(),
                 subject,
                 differences,
             },

@@ -6,6 +6,7 @@ use crate::{
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
     lag::Unconfirmed,
+    left_out::{self, LeftOut},
     listed,
     meter::Meter,
     plan::{Allowed, Ends, Identity, Plan, Slot, broken, decide, needs_another_look},
@@ -25,7 +26,7 @@ use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, pump};
 use change_log::{
     KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control,
-    signal::{self, Desired, lives},
+    signal::{self, Desired, aside, lives},
     topics,
 };
 use std::{
@@ -63,9 +64,9 @@ pub(crate) struct Session {
     pub(crate) signs: Signs,
     /// The tables that this session captures, …
     pub(crate) captured: BTreeSet<String>,
-    /// … but for those that may be left out, if it leaves them out.
-    pub(crate) pausing: bool,
-    /// The last session met a shape that was refused: the next one is well once it has passed it, not before.
+    /// … but for those that it leaves out.
+    pub(crate) left_out: LeftOut,
+    /// The last session met a shape that the source waits for: the next one is well once it has passed it, not before.
     pub(crate) doubted: bool,
 }
 
@@ -77,8 +78,11 @@ impl Session {
             // What is wanted from here on is news to this session, even if it comes while the session is being refused.
             let mut news = self.desired().await?;
             news.mark_unchanged();
-            let ended = self.once().await;
-            self.doubted = matches!(ended, Err(ConnectorError::Incompatible { .. }));
+            let ended = match self.once().await {
+                Err(refused @ ConnectorError::Incompatible { .. }) => self.set_aside(refused).await,
+                ended => ended,
+            };
+            self.doubted = matches!(ended, Err(ConnectorError::TooManyAside { .. }));
             match ended {
                 Err(error) if error.waits_for_operator() => self.refused(&error, &mut told, news).await,
                 ended => ended?,
@@ -118,13 +122,12 @@ impl Session {
         topics::ensure(&self.kafka, &specs).await?;
         let mut desired = self.desired().await?;
         self.while_paused(&mut desired).await;
-        for accepted in &desired.borrow().accepted {
-            self.registry.accept(&accepted.subject, accepted.after);
-        }
+        self.let_in(&desired.borrow());
+        let aside = aside::read(&self.kafka, &self.settings.name).await?;
         let client = connect::sql(&self.settings).await?;
         let server = setup::check_server(&client).await?;
         self.signs.tables.mark_unchanged();
-        self.pausing = *self.signs.pausing.borrow_and_update();
+        self.left_out = LeftOut { pausing: *self.signs.pausing.borrow_and_update(), aside };
         self.captured = upkeep::ensure(&client, &self.settings, &self.status).await?;
         let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);
         listed::keys_published(&client, &self.settings.publication(), wanted).await?;
@@ -193,11 +196,7 @@ impl Session {
 
     /// What operators want of this source.
     pub(crate) async fn desired(&self) -> Result<watch::Receiver<Arc<Desired>>, ConnectorError> {
-        // Asked first of all: nobody may have made the topic yet.
-        let following = async || {
-            topics::ensure(&self.kafka, &[signal::topic()]).await?;
-            Ok::<_, ConnectorError>(signal::follow(&self.kafka, &self.settings.name).await?)
-        };
+        let following = async || signal::follow(&self.kafka, &self.settings.name).await;
         Ok(self.signals.get_or_try_init(following).await?.clone())
     }
 
@@ -261,7 +260,7 @@ impl Session {
             committed_at: crate::encoder::now(),
             unconfirmed: Unconfirmed::default(),
         };
-        let stop = self.stop.child_token();
+        let (stop, left_out) = (self.stop.child_token(), desired.clone());
         let mut stream = Stream {
             client: replication,
             slot: slot.clone(),
@@ -280,7 +279,7 @@ impl Session {
             self.health.not_ready("taking a snapshot");
             self.status.update(|view| (view.phase, view.refused) = (Phase::Snapshot, None));
         } else if !self.doubted {
-            self.health.ready();
+            left_out::well(&self.health, &self.status);
             self.status.update(|view| (view.phase, view.refused) = (Phase::Streaming, None));
         }
         let drained = async {
@@ -288,6 +287,7 @@ impl Session {
                 () = stop.cancelled() => {}
                 other = desired.wait_for(|d| d.paused || d.replace_epoch == Some(epoch)) => drop(other),
                 () = self.other_tables() => tracing::info!(source = self.settings.name, "there are other tables to capture"),
+                () = self.fits_again(client, left_out) => {}
                 () = tokio::time::sleep(RENEWED_AFTER) => tracing::info!(source = self.settings.name, "the session is renewed"),
             }
             stop.cancel();
@@ -316,7 +316,7 @@ impl Session {
                     Ok(()) if *tables.borrow_and_update() == self.captured => {}
                     changed => break changed,
                 },
-                changed = pausing.wait_for(|pausing| *pausing != self.pausing) => break changed.map(drop),
+                changed = pausing.wait_for(|pausing| *pausing != self.left_out.pausing) => break changed.map(drop),
             }
         };
         if ended.is_err() {
@@ -334,13 +334,14 @@ impl Session {
         let mut state = SnapshotState::of(tail);
         let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);
         let published = catalogue::published(client, &self.settings.publication(), wanted).await?;
-        let captures = |member: &Member| self.settings.captures(&member.table.schema, &member.table.name, self.pausing);
-        let (mut tables, paused): (Vec<Member>, Vec<Member>) = published.into_iter().partition(captures);
-        self.show_paused(&paused);
+        let captures =
+            |member: &Member| self.left_out.captures(&self.settings, &member.table.schema, &member.table.name);
+        let (mut tables, left_out): (Vec<Member>, Vec<Member>) = published.into_iter().partition(captures);
+        self.show_left_out(&left_out);
         // After the tables: whoever began before one of them was published is below it.
         let xmax: String = client.query_one(XMAX, &[]).await.doing("asking for a snapshot")?.get(0);
         let floor = xmax.parse().unwrap_or(u64::MAX);
-        let forgotten = state.leave_out(&paused) | state.forget(&tables) | state.follow_partitions(&tables);
+        let forgotten = state.leave_out(&left_out) | state.forget(&tables) | state.follow_partitions(&tables);
         let attached = state.attached(&tables, || self.unique_id());
         let (rewritten, news) = state.follow_stored(&tables);
         let (mut snapshots, answers) = Coordinator::new(
@@ -395,26 +396,10 @@ impl Session {
         again
     }
 
-    fn show_paused(&self, paused: &[Member]) {
-        let mut tables: Vec<String> = paused.iter().map(|member| member.table.to_string()).collect();
-        tables.sort_unstable();
-        if !tables.is_empty() {
-            tracing::warn!(
-                source = self.settings.name,
-                tables = tables.join(", "),
-                "left out until the slot keeps half of its budget, then read anew: their changes are not told meanwhile"
-            );
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("causeway_source_tables_paused", "source" => self.settings.name.clone())
-            .set(tables.len() as f64);
-        self.status.update(|view| view.paused_tables = tables);
-    }
-
     fn encoder<'e>(&'e self, client: &'e Client, standing: Standing, snapshots: Coordinator) -> Encoder<'e> {
         Encoder {
             settings: &self.settings,
-            pausing: self.pausing,
+            left_out: &self.left_out,
             origin: self.origin(),
             registry: &self.registry,
             catalogue: client,

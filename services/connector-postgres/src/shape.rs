@@ -23,7 +23,7 @@ impl Encoder<'_> {
         relation: &decode::Relation<'_>,
         frame: &[u8],
     ) -> Result<(), ConnectorError> {
-        if !self.settings.captures(relation.schema, relation.name, self.pausing) {
+        if !self.left_out.captures(self.settings, relation.schema, relation.name) {
             self.relations.leave_out(relation.oid);
             return Ok(());
         }

@@ -35,10 +35,22 @@ pub struct View {
     pub active_sessions: Option<f64>,
     /// Left out until the slot keeps far less than its budget; then they are read anew.
     pub paused_tables: Vec<String>,
+    /// Left out until their shape is let in, or they are changed back; then they are read anew.
+    pub refused_tables: Vec<LeftOutTable>,
     /// Why the source stands still until an operator decides, and with which command.
     pub refused: Option<String>,
     /// What the source's administrator has to decide; the rest of the source goes on meanwhile.
     pub advice: Vec<Advice>,
+}
+
+/// A table whose shape readers of its log may not understand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOutTable {
+    pub table: String,
+    /// When its first change was left out.
+    pub since: String,
+    /// With the command that lets it in.
+    pub why: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -5,6 +5,7 @@ use crate::{
     encoder::{Input, now},
     error::ConnectorError,
     lag::Unconfirmed,
+    left_out,
     snapshot::{Answer, Shared},
     status::{Phase, Status},
 };
@@ -178,7 +179,7 @@ impl Source<Input, Lsn> for Stream<'_> {
     async fn confirm(&mut self, upto: Durable<Lsn>) -> Result<(), ConnectorError> {
         let upto = upto.point();
         if let Some((health, _)) = self.doubted.take_if(|(_, at)| upto > *at) {
-            health.ready();
+            left_out::well(&health, self.status);
             self.status.update(|view| (view.phase, view.refused) = (Phase::Streaming, None));
         }
         failpoint::reached("stream.before-confirm");

@@ -81,7 +81,7 @@ fn cells(row: &Row) -> Vec<String> {
     let over = if slot["over_budget"] == true { " (over budget)" } else { "" };
     vec![
         row.source.clone(),
-        row.phase.clone() + &paused(&view["paused_tables"]),
+        row.phase.clone() + &left_out(view),
         wanted,
         or_dash(view["lag_s"].as_f64().map(seconds)),
         or_dash(view["lag_bytes"].as_f64().map(bytes)),
@@ -89,15 +89,28 @@ fn cells(row: &Row) -> Vec<String> {
         or_dash(kept.map(|kept| kept + over)),
         or_dash(slot["limit_bytes"].as_f64().map(bytes)),
         or_dash(slot["forecast_s"].as_f64().map(seconds)),
-        or_dash(view["refused"].as_str().map(str::to_owned)),
+        or_dash(waits_for(view)),
         or_dash(advice(&view["advice"])),
     ]
 }
 
-/// The tables that are left out until the slot keeps less.
-fn paused(told: &Value) -> String {
-    let tables: Vec<&str> = told.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+/// The tables that are left out until the slot keeps less, or until their shape is let in.
+fn left_out(view: &Value) -> String {
+    let list = |key: &str| view[key].as_array().into_iter().flatten();
+    let refused = list("refused_tables").filter_map(|table| table["table"].as_str());
+    let tables: Vec<&str> = list("paused_tables").filter_map(Value::as_str).chain(refused).collect();
     if tables.is_empty() { String::new() } else { format!(", but for {}", tables.join(", ")) }
+}
+
+/// A line for the source, and for each table whose shape is not let in.
+fn waits_for(view: &Value) -> Option<String> {
+    let line = |table: &Value| {
+        let text = |key: &str| table[key].as_str().unwrap_or_default().to_owned();
+        format!("{} is left out since {}: {}", text("table"), text("since"), text("why"))
+    };
+    let refused = view["refused_tables"].as_array().into_iter().flatten().map(line);
+    let lines: Vec<String> = view["refused"].as_str().map(str::to_owned).into_iter().chain(refused).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 /// A line for each table, with the statements of which one is to be chosen.
@@ -174,7 +187,14 @@ mod tests {
             "emis.note is not captured: `one` or `two`",
         ];
         assert_eq!(cells(&row), want);
-        let silent = Row { view: Value::Null, ..row };
+        let refused = json!({"refused_tables": [{"table": "emis.note", "since": "2026", "why": "another shape"}]});
+        let refused = Row { view: refused, source: "riverside".into(), phase: "streaming".into(), ..row };
+        let told = cells(&refused);
+        assert_eq!(
+            (&*told[1], &*told[9]),
+            ("streaming, but for emis.note", "emis.note is left out since 2026: another shape")
+        );
+        let silent = Row { view: Value::Null, ..refused };
         assert_eq!(cells(&silent)[3..], ["-"; 8]);
         assert_eq!(cells(&silent).len(), HEADINGS.len());
     }

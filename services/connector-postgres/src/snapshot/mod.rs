@@ -22,7 +22,7 @@ mod window;
 pub(crate) use beside::At;
 pub(crate) use coordinator::{Coordinator, Shared};
 pub(crate) use place::Output;
-pub(crate) use reader::Answer;
+pub(crate) use reader::{Answer, end_of_record};
 pub(crate) use state::{Running, State};
 pub use state::{finished_snapshots, was_given_up};
 pub(crate) use stored::Stored;
@@ -82,7 +82,7 @@ pub(crate) async fn begin(
         source: pgwire_replication::PgWireError::Protocol("the answer to CREATE_REPLICATION_SLOT is not one".into()),
     })?;
     failpoint::reached("snapshot.slot-created");
-    let wanted = |schema: &str, table: &str| session.settings.captures(schema, table, session.pausing);
+    let wanted = |schema: &str, table: &str| session.left_out.captures(&session.settings, schema, table);
     let tables = catalogue::published(client, &session.settings.publication(), wanted).await?;
     let mut state = State { finished: State::of(&tail).finished, ..State::default() };
     state.follow_partitions(&tables);

@@ -12,6 +12,7 @@ use crate::{
     encode::CopyRow,
     encoder::{Encoder, now},
     error::ConnectorError,
+    left_out,
     quarantine::Oversized,
     relation::{Place, Relation},
     status::{Phase, SnapshotView},
@@ -109,7 +110,7 @@ impl Encoder<'_> {
         failpoint::reached("snapshot.finished");
         tracing::info!(source = self.origin.source, rows = running.rows, "the snapshot is complete");
         self.status.update(|view| view.phase = Phase::Streaming);
-        self.health.ready();
+        left_out::well(self.health, self.status);
         Ok(())
     }
 

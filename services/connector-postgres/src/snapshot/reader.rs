@@ -393,7 +393,7 @@ async fn finish(settings: &Settings, client: &mut Client, ending: Ending) -> Res
 }
 
 /// Where the last record ends: at the beginning of a page the insert position lies behind its header.
-const fn end_of_record(insert: Lsn) -> Lsn {
+pub(crate) const fn end_of_record(insert: Lsn) -> Lsn {
     let into = insert.0 % PAGE_BYTES;
     if into == PAGE_HEADERS[0] || into == PAGE_HEADERS[1] { Lsn(insert.0 - into) } else { insert }
 }
