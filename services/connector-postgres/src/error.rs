@@ -74,6 +74,12 @@ pub enum ConnectorError {
     )]
     Broken { source_name: String, slot: String, last: String, why: Break },
     #[error(
+        "the WAL that slot `{slot}` has still to read was written in part while publication `{publication}` did not exist: it \
+         was dropped, and made again. Servers before PostgreSQL 18 cannot read that WAL, so changes in it are missing. To \
+         read all tables anew into a new epoch of the log: `causeway source snapshot CONFIG {source_name} --recreate-slot`"
+    )]
+    PublicationMissed { source_name: String, slot: String, publication: String },
+    #[error(
         "{table} has a new shape that readers of its log may not understand (subject `{subject}`): {differences}. Nothing \
          is told of the table; the rest of the source goes on. Let the shape in with `causeway source accept-schema CONFIG \
          {source_name} {table}`, or change the table back: then all of it is read anew"
@@ -135,6 +141,7 @@ impl ConnectorError {
             self,
             Self::Broken { .. }
                 | Self::ForeignSlot { .. }
+                | Self::PublicationMissed { .. }
                 | Self::Incompatible { .. }
                 | Self::TooManyAside { .. }
                 | Self::Untrusted { .. }
@@ -194,6 +201,7 @@ impl ConnectorError {
             | Self::KeyNotPublished { .. }
             | Self::ForeignSlot { .. }
             | Self::Untrusted { .. }
+            | Self::PublicationMissed { .. }
             | Self::Incompatible { .. }
             | Self::TooManyAside { .. }
             | Self::Broken { .. } => false,

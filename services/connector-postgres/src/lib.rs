@@ -83,6 +83,7 @@ pub async fn run(
         captured: BTreeSet::new(),
         left_out: left_out::LeftOut::default(),
         doubted: false,
+        unreadable: false,
     };
     on_own_thread(session, outlets).await
 }

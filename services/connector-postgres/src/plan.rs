@@ -38,6 +38,8 @@ pub(crate) struct Allowed {
     pub(crate) when_lost: WhenLost,
     /// This epoch of the log is to be given up.
     pub(crate) replace_epoch: Option<u32>,
+    /// The server cannot read what the slot keeps.
+    pub(crate) unreadable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,7 @@ pub(crate) fn decide(ends: &Ends<'_>, allowed: Allowed) -> Result<Plan, Connecto
         return Ok(anew);
     }
     match continues(ends) {
+        Ok(_) if allowed.unreadable && allowed.when_lost == WhenLost::Snapshot => Ok(anew),
         Ok(start) => Ok(Plan::Stream { start, epoch }),
         Err(_) if allowed.when_lost == WhenLost::Snapshot => Ok(anew),
         Err(error) => Err(error),
@@ -194,8 +197,8 @@ mod tests {
             assert!(told.contains(words) && told.contains("source snapshot CONFIG clinic --recreate-slot"), "{told}");
             let epoch = tail.last.map_or(0, |last| last.position.epoch);
             let anew = Plan::Snapshot { beyond: epoch, drop_slot: slot.is_some() };
-            let by_setting = Allowed { when_lost: WhenLost::Snapshot, replace_epoch: None };
-            let by_command = Allowed { when_lost: WhenLost::Refuse, replace_epoch: Some(epoch) };
+            let by_setting = Allowed { when_lost: WhenLost::Snapshot, ..Allowed::default() };
+            let by_command = Allowed { replace_epoch: Some(epoch), ..Allowed::default() };
             for allowed in [by_setting, by_command] {
                 assert_eq!(asked(tail, slot, server, allowed).expect("allowed"), anew);
             }
@@ -226,12 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn wal_that_the_server_cannot_read_is_given_up_where_the_settings_allow_a_loss() {
+        for (when_lost, anew) in [(WhenLost::Refuse, false), (WhenLost::Snapshot, true)] {
+            let allowed = Allowed { when_lost, unreadable: true, ..Allowed::default() };
+            let planned = asked(&log(100, Some(120)), Some(&slot(90)), &server("42", 1), allowed).expect("planned");
+            assert_eq!(planned == Plan::Snapshot { beyond: 3, drop_slot: true }, anew, "{when_lost:?}");
+        }
+    }
+
+    #[test]
     fn nothing_is_refused_or_begun_anew_on_one_look() {
         let whole = log(100, Some(120));
         let again = |tail: &LogTail, slot: Option<&Slot>, allowed| {
             needs_another_look(&asked(tail, slot, &server("42", 1), allowed), tail)
         };
-        let by_setting = Allowed { when_lost: WhenLost::Snapshot, replace_epoch: None };
+        let by_setting = Allowed { when_lost: WhenLost::Snapshot, ..Allowed::default() };
         for allowed in [Allowed::default(), by_setting] {
             assert!(again(&whole, None, allowed) && again(&whole, Some(&slot(121)), allowed));
             assert!(!again(&whole, Some(&slot(90)), allowed), "the stream goes on");

@@ -13,7 +13,7 @@ use crate::{
     quarantine::{self, Quarantine},
     relation::Origin,
     relations::Relations,
-    settings::Settings,
+    settings::{Settings, WhenLost},
     setup,
     snapshot::{self, Coordinator, Difference, Running, State as SnapshotState},
     standing::Standing,
@@ -66,8 +66,10 @@ pub(crate) struct Session {
     pub(crate) captured: BTreeSet<String>,
     /// … but for those that it leaves out.
     pub(crate) left_out: LeftOut,
-    /// The last session met a shape that the source waits for: the next one is well once it has passed it, not before.
+    /// The last session met what the source waits for: the next one is well once it has passed it, not before.
     pub(crate) doubted: bool,
+    /// The last session met WAL that the server cannot read.
+    pub(crate) unreadable: bool,
 }
 
 impl Session {
@@ -82,8 +84,18 @@ impl Session {
                 Err(refused @ ConnectorError::Incompatible { .. }) => self.set_aside(refused).await,
                 ended => ended,
             };
-            self.doubted = matches!(ended, Err(ConnectorError::TooManyAside { .. }));
+            self.unreadable = matches!(ended, Err(ConnectorError::PublicationMissed { .. }));
+            self.doubted = self.unreadable || matches!(ended, Err(ConnectorError::TooManyAside { .. }));
             match ended {
+                // The settings say that a loss is made up for by a snapshot of all.
+                Err(error) if self.unreadable && self.settings.when_lost == WhenLost::Snapshot => {
+                    let why = boot::restart::in_one_line(&error);
+                    tracing::warn!(
+                        source = self.settings.name,
+                        why,
+                        "all tables are read anew, into a new epoch of the log"
+                    );
+                }
                 Err(error) if error.waits_for_operator() => self.refused(&error, &mut told, news).await,
                 ended => ended?,
             }
@@ -134,7 +146,7 @@ impl Session {
         failpoint::reached("source.published");
         let pulse = Pulse::of(server.sender_timeout);
         let replace_epoch = desired.borrow_and_update().replace_epoch;
-        let allowed = Allowed { when_lost: self.settings.when_lost, replace_epoch };
+        let allowed = Allowed { when_lost: self.settings.when_lost, replace_epoch, unreadable: self.unreadable };
         let (plan, tail) = self.plan(&client, pulse, allowed).await?;
         self.use_up(replace_epoch, &tail).await?;
         match plan {
@@ -264,6 +276,7 @@ impl Session {
         let mut stream = Stream {
             client: replication,
             slot: slot.clone(),
+            settings: &self.settings,
             pulse,
             stop: stop.clone(),
             status: &self.status,
@@ -272,7 +285,7 @@ impl Session {
             desired: desired.clone(),
             shared,
             heard: tokio::time::Instant::now(),
-            doubted: self.doubted.then(|| (self.health.clone(), upto)),
+            doubted: self.doubted.then(|| (self.health.clone(), self.identity.written)),
         };
         tracing::info!(source = self.settings.name, slot, from = %upto, last = %last, "streaming");
         if initial {

@@ -6,6 +6,7 @@ use crate::{
     error::ConnectorError,
     lag::Unconfirmed,
     left_out,
+    settings::Settings,
     snapshot::{Answer, Shared},
     status::{Phase, Status},
 };
@@ -13,7 +14,7 @@ use boot::{Stop, failpoint, health::Part};
 use change::{Batch, Durable, Lsn, Source};
 use change_log::signal::Desired;
 use futures_util::FutureExt;
-use pgwire_replication::{Lsn as WireLsn, ReplicationClient, ReplicationEvent};
+use pgwire_replication::{Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationEvent};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -31,6 +32,7 @@ pub(crate) const BATCH_BYTES_MAX: usize = 512 * 1024;
 pub(crate) struct Stream<'a> {
     pub(crate) client: ReplicationClient,
     pub(crate) slot: String,
+    pub(crate) settings: &'a Settings,
     pub(crate) pulse: Pulse,
     pub(crate) stop: Stop,
     pub(crate) status: &'a Status,
@@ -44,6 +46,9 @@ pub(crate) struct Stream<'a> {
     /// The source is told to be well only once the log has gone beyond this place.
     pub(crate) doubted: Option<(Part, Lsn)>,
 }
+
+/// How the transport tells an `undefined_object`.
+const UNDEFINED_OBJECT: &str = "(SQLSTATE 42704)";
 
 /// While a snapshot is taken, its pace is looked at so often.
 const TICK: Duration = Duration::from_millis(100);
@@ -85,7 +90,7 @@ impl Stream<'_> {
                 Ok(Some(event)) => Ok(First::Event(event)),
                 // The server ends the stream when it shuts down.
                 Ok(None) => Err(ended(slot())),
-                Err(source) => Err(ConnectorError::Stream { slot: slot(), source }),
+                Err(source) => Err(self.failed(source)),
             },
             Ok(()) = self.desired.changed() => Ok(First::Tick),
             () = tokio::time::sleep(TICK), if self.shared.ticking.load(Ordering::Acquire) => Ok(First::Tick),
@@ -101,8 +106,17 @@ impl Stream<'_> {
         match self.client.recv().now_or_never()? {
             Ok(Some(event)) => Some(Ok(event)),
             Ok(None) => Some(Err(ended(self.slot.clone()))),
-            Err(source) => Some(Err(ConnectorError::Stream { slot: self.slot.clone(), source })),
+            Err(source) => Some(Err(self.failed(source))),
         }
+    }
+
+    fn failed(&self, source: PgWireError) -> ConnectorError {
+        let publication = self.settings.publication();
+        if misses(&source, &publication) {
+            let source_name = self.settings.name.clone();
+            return ConnectorError::PublicationMissed { source_name, slot: self.slot.clone(), publication };
+        }
+        ConnectorError::Stream { slot: self.slot.clone(), source }
     }
 
     fn see(&mut self, event: &ReplicationEvent) -> usize {
@@ -131,8 +145,14 @@ impl Stream<'_> {
     }
 }
 
+/// Whether pgoutput did not find the publication where it has read to. A slot that is not there has the same code, but is
+/// missed before the stream begins. The words may be in any language.
+fn misses(error: &PgWireError, publication: &str) -> bool {
+    matches!(error, PgWireError::Server(told) if told.ends_with(UNDEFINED_OBJECT) && told.contains(publication))
+}
+
 fn ended(slot: String) -> ConnectorError {
-    let source = pgwire_replication::PgWireError::Protocol("the server ended the stream".into());
+    let source = PgWireError::Protocol("the server ended the stream".into());
     ConnectorError::Stream { slot, source }
 }
 
@@ -178,7 +198,7 @@ impl Source<Input, Lsn> for Stream<'_> {
 
     async fn confirm(&mut self, upto: Durable<Lsn>) -> Result<(), ConnectorError> {
         let upto = upto.point();
-        if let Some((health, _)) = self.doubted.take_if(|(_, at)| upto > *at) {
+        if let Some((health, _)) = self.doubted.take_if(|(_, at)| upto >= *at) {
             left_out::well(&health, self.status);
             self.status.update(|view| (view.phase, view.refused) = (Phase::Streaming, None));
         }
@@ -198,5 +218,20 @@ impl Source<Input, Lsn> for Stream<'_> {
             view.confirmed = Some(upto.to_string());
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publication_that_pgoutput_does_not_find_is_told_from_other_failures() {
+        let told = |text: &str| misses(&PgWireError::Server(text.into()), "causeway_clinic");
+        assert!(told("publication \"causeway_clinic\" does not exist (SQLSTATE 42704)"));
+        assert!(told("Publikation »causeway_clinic« existiert nicht (SQLSTATE 42704)"));
+        assert!(!told("type \"lims.state\" does not exist (SQLSTATE 42704)"));
+        assert!(!told("terminating connection of causeway_clinic (SQLSTATE 57P01)"));
+        assert!(!misses(&PgWireError::Protocol("causeway_clinic (SQLSTATE 42704)".into()), "causeway_clinic"));
     }
 }
