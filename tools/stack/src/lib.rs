@@ -66,6 +66,7 @@ use std::path::PathBuf;
 /// The pinned versions, read from where Maven reads them.
 const POM: &str = include_str!("../maven/pom.xml");
 const CONNECT_POM: &str = include_str!("../maven/connect.xml");
+const FHIR_POM: &str = include_str!("../maven/fhir.xml");
 
 /// The repository that the command stands in. Not the one that it was built in: a program that was built in one clone and
 /// is used in another would start, stop and write in the first.
@@ -88,7 +89,7 @@ pub fn local() -> PathBuf {
 
 /// `<kafka.version>4.1.2</kafka.version>` → `4.1.2`.
 fn pinned(property: &str) -> Option<&'static str> {
-    let rest = [POM, CONNECT_POM].iter().find_map(|pom| pom.split_once(&format!("<{property}>")))?.1;
+    let rest = [POM, CONNECT_POM, FHIR_POM].iter().find_map(|pom| pom.split_once(&format!("<{property}>")))?.1;
     Some(rest.split_once("</")?.0)
 }
 
@@ -100,6 +101,11 @@ fn fetched(name: &str, property: &str) -> anyhow::Result<PathBuf> {
         bail!("{} is not there: ./run fetches it", folder.display());
     }
     Ok(folder)
+}
+
+/// HAPI FHIR's client and validator, and Groovy to run a script with them: a class path that `./run test` fetched.
+pub fn hapi() -> anyhow::Result<PathBuf> {
+    Ok(fetched("hapi", "hapi.version")?.join("libs").join("*"))
 }
 
 /// The programs of a major version of PostgreSQL that `./run test` or `./run matrix` fetched.

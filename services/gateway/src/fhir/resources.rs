@@ -86,12 +86,21 @@ pub fn note(bundle: &mut Value, code: &str, what: Value) {
     if let (Some(issue), Value::Object(what)) = (issue.as_object_mut(), what) {
         issue.extend(what);
     }
-    let outcome =
-        json!({"resource": {"resourceType": "OperationOutcome", "issue": [issue]}, "search": {"mode": "outcome"}});
+    // It is nowhere to be read again; but every entry has an address, of its own.
+    let url = format!("urn:uuid:{}", name_of(&issue));
+    let resource = json!({"resourceType": "OperationOutcome", "issue": [issue]});
+    let outcome = json!({"fullUrl": url, "resource": resource, "search": {"mode": "outcome"}});
     match bundle["entry"].as_array_mut() {
         Some(entries) => entries.push(outcome),
         None => bundle["entry"] = json!([outcome]),
     }
+}
+
+/// The same of the same issue, as a UUID.
+fn name_of(issue: &Value) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Sha256::digest(issue.to_string().as_bytes())[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
 /// A time out of range is left out: FHIR knows no empty ones.

@@ -3,6 +3,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 mod fhir;
+mod hapi;
 mod live;
 mod region;
 
@@ -43,6 +44,7 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     what_a_source_keeps_back_stays_there(&doors).await?;
     glass_opens_with_a_reason(&doors).await?;
     fhir::pages_and_refuses(&doors).await?;
+    hapi::finds_no_error(&doors).await?;
     the_stream_tells_its_teams(&doors).await?;
     live::a_source_behind_is_told(&doors).await?;
     live::an_open_page_keeps_no_session_alive(&doors).await?;
