@@ -138,7 +138,9 @@ async fn acknowledge(browser: &Client, running: &Running) -> anyhow::Result<()> 
     wait_gone(browser, &button).await?;
     browser.goto(&format!("{}/inbox?state=acknowledged", running.gateway)).await?;
     let row = row_with(browser, "6.7").await?;
-    ensure!(row.text().await?.contains("Acknowledged"), "the alert is not shown as acknowledged");
+    let text = row.text().await?;
+    ensure!(text.contains("Acknowledged by Dr Tom Reid, St Mary's Emergency Department"), "{text}");
+    ensure!(!text.contains(USER), "a login is shown: {text}");
     let own = running.own().await?;
     let by: String =
         own.query_one("select acknowledged_by from alert.alert where state = 'acknowledged'", &[]).await?.get(0);

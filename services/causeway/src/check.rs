@@ -82,6 +82,9 @@ fn files(settings: &Settings) -> Vec<String> {
     if let Err(error) = gateway::agreements(&site.agreements) {
         mistakes.push(error.to_string());
     }
+    if let Some(Err(error)) = settings.gateway.tls.as_ref().map(gateway::server::Tls::load) {
+        mistakes.push(error.to_string());
+    }
     if let Err(error) = gateway::medicines(site.medicines.as_deref()) {
         mistakes.push(error.to_string());
     }

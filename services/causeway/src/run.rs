@@ -18,8 +18,8 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// Connections to Causeway's own database, shared by the services of one process.
-const DATABASE_CONNECTIONS_MAX: usize = 24;
+/// Connections to Causeway's own database of the linker and the sinks. The gateway has its own: `gateway::Pools`.
+const INGESTION_CONNECTIONS_MAX: usize = 8;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -100,7 +100,7 @@ struct Region {
 impl Region {
     fn new(settings: Settings, stop: Stop) -> anyhow::Result<Self> {
         let registry = Registry::new(&settings.registry)?;
-        let pool = boot::database::pool(&settings.database, DATABASE_CONNECTIONS_MAX)?;
+        let pool = boot::database::pool(&settings.database, INGESTION_CONNECTIONS_MAX)?;
         let connectors = settings.sources.iter().map(|source| (source.name.clone(), Arc::default())).collect();
         let per_table = settings.sources.iter().filter(|source| source.topics == Topics::PerTable);
         let topics = per_table.map(|source| (source.name.clone(), Arc::default())).collect();
@@ -142,21 +142,21 @@ impl Region {
                 });
             }
             Service::Gateway => {
-                let site = self.site()?;
+                let (site, pools) = (self.site()?, gateway::Pools::new(&self.settings.database)?);
                 let (users, passwords) = (self.settings.site.users.clone(), self.settings.site.passwords_file.clone());
                 let settings = self.settings.gateway.clone();
                 let part = health.part("gateway");
                 spawn(services, "the gateway".to_owned(), async move || {
                     restart::until_stopped(&part, &stop, GatewayError::worth_retrying, async || {
                         if let Some(passwords) = &passwords {
-                            gateway::users::seed(&pool, &users, passwords).await?;
+                            gateway::users::seed(&pools.pages, &users, passwords).await?;
                         }
                         let (kafka, registry, health) = (kafka.clone(), registry.clone(), health.clone());
                         gateway::run(
                             settings.clone(),
                             kafka,
                             registry,
-                            pool.clone(),
+                            pools.clone(),
                             site.clone(),
                             health,
                             stop.clone(),

@@ -68,6 +68,12 @@ pub fn client(peer: IpAddr, forwarded: &[&str], trusted: &[Network]) -> IpAddr {
     client
 }
 
+/// Whether a trusted proxy says that it was reached over TLS. Its own word stands last in `X-Forwarded-Proto`.
+pub fn over_tls(peer: IpAddr, said: &[&str], trusted: &[Network]) -> bool {
+    let last = said.last().and_then(|line| line.rsplit(',').next());
+    trusted.iter().any(|network| network.has(plain(peer))) && last.is_some_and(|last| last.trim() == "https")
+}
+
 /// `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]:4711`.
 fn parse(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
@@ -113,6 +119,21 @@ mod tests {
         ] {
             let (peer, want): (IpAddr, IpAddr) = (peer.parse().expect("an address"), want.parse().expect("an address"));
             assert_eq!(client(peer, &forwarded, &networks(&trusted)), want, "{peer} {forwarded:?} {trusted:?}");
+        }
+    }
+
+    #[test]
+    fn only_trusted_proxies_say_that_it_was_tls() {
+        for (peer, said, want) in [
+            ("10.1.2.3", vec!["https"], true),
+            ("::ffff:10.1.2.3", vec!["http", "http, https"], true),
+            ("10.1.2.3", vec!["https, http"], false),
+            ("10.1.2.3", vec![], false),
+            // What a client writes itself.
+            ("192.0.2.1", vec!["https"], false),
+        ] {
+            let peer: IpAddr = peer.parse().expect("an address");
+            assert_eq!(over_tls(peer, &said, &networks(&["10.0.0.0/8"])), want, "{peer} {said:?}");
         }
     }
 

@@ -43,7 +43,9 @@ pub struct Alert {
     pub committed_at: Micros,
     pub raised_at: Micros,
     pub acknowledged_at: Option<Micros>,
+    /// The name of whoever acknowledged it, and the team that had it then.
     pub acknowledged_by: Option<String>,
+    pub acknowledged_team: Option<String>,
     pub organisation: Option<String>,
     pub family: Option<String>,
     pub given: Option<String>,
@@ -73,7 +75,7 @@ impl Alert {
 
 /// Which alerts of the reader's teams.
 pub enum Which {
-    One(Uuid),
+    These(Vec<Uuid>),
     States {
         states: Vec<&'static str>,
         skip: i64,
@@ -87,7 +89,8 @@ pub enum Which {
 fn sql(condition: &str, order: &str) -> String {
     format!(
         "select a.id::text, a.rule, a.severity, a.urgency, a.state, a.headline, a.withdrawn_reason, a.source, a.patient,
-            {}, {}, {}, {}, a.acknowledged_by,
+            {}, {}, {}, {},
+            (select u.name from access.user u where u.id = a.acknowledged_by),
             coalesce((select o.organisation from record.observation o
                 where o.source = a.source and o.patient = a.patient and o.record = a.record), p.organisation),
             p.family, p.given, p.birth_date::text, p.nhs_number, l.person::text,
@@ -101,7 +104,8 @@ fn sql(condition: &str, order: &str) -> String {
                 select from record.link m join record.patient q on q.source = m.source and q.patient = m.patient
                 where m.person = l.person and m.status <> 'held' and l.status <> 'held' and q.objection),
             a.record, a.version, case when a.rule = 'adrenal-crisis' then a.detail::text end,
-            (select min(r.why) from alert.recipient r where r.alert = a.id and r.team = any($1))
+            (select min(r.why) from alert.recipient r where r.alert = a.id and r.team = any($1)),
+            (select t.team from alert.sighting t where t.alert = a.id and t.user_id = a.acknowledged_by)
          from alert.alert a
          left join record.patient p on p.source = a.source and p.patient = a.patient and not p.retracted
          left join record.link l on l.source = a.source and l.patient = a.patient
@@ -119,16 +123,20 @@ fn sql(condition: &str, order: &str) -> String {
 pub async fn read(client: &impl GenericClient, actor: &Actor, which: &Which) -> Result<Vec<Alert>, GatewayError> {
     let newest = format!("a.raised_at desc, a.id limit {}", INBOX_MAX + 1);
     let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&actor.teams, &actor.user];
-    let (id, sql) = match which {
-        Which::One(id) => (id.to_string(), sql("a.id = $3::text::uuid", "a.id")),
-        Which::States { .. } => (String::new(), sql("a.state = any($4)", &format!("{newest} offset $3"))),
+    let mut named: Vec<String> = Vec::new();
+    let sql = match which {
+        Which::These(ids) => {
+            named.extend(ids.iter().map(Uuid::to_string));
+            sql("a.id = any($3::text[]::uuid[])", "a.id")
+        }
+        Which::States { .. } => sql("a.state = any($4)", &format!("{newest} offset $3")),
         Which::WithdrawnUntold { .. } => {
             let untold = "a.state = 'withdrawn' and s.user_id is not null and s.told_withdrawn_at is null";
-            (String::new(), sql(untold, &format!("{newest} offset $3")))
+            sql(untold, &format!("{newest} offset $3"))
         }
     };
     match which {
-        Which::One(_) => parameters.push(&id),
+        Which::These(_) => parameters.push(&named),
         Which::States { states, skip } => parameters.extend([skip as &(dyn ToSql + Sync), states]),
         Which::WithdrawnUntold { skip } => parameters.push(skip),
     }
@@ -166,6 +174,7 @@ fn alert(row: &Row) -> Option<Alert> {
         raised_at: row.get(11),
         acknowledged_at: row.get(12),
         acknowledged_by: row.get(13),
+        acknowledged_team: row.get(28),
         organisation,
         family: row.get(15),
         given: row.get(16),
@@ -183,13 +192,30 @@ fn alert(row: &Row) -> Option<Alert> {
 }
 
 /// Alerts with what was decided on each.
-struct Sifted {
-    shown: Vec<(Alert, Decision)>,
-    withheld: Vec<(Alert, Decision)>,
+pub struct Sifted {
+    pub shown: Vec<(Alert, Decision)>,
+    pub withheld: Vec<(Alert, Decision)>,
+}
+
+impl Sifted {
+    /// What the audit says of those of them that `are` asked for.
+    pub fn rows<'a>(
+        &'a self,
+        actor: &'a Actor,
+        action: Action,
+        are: impl Fn(&Alert) -> bool + 'a,
+    ) -> impl Iterator<Item = audit::Row<'a>> {
+        let all = self.shown.iter().chain(&self.withheld).filter(move |(alert, _)| are(alert));
+        all.map(move |(alert, decision)| audit::Row {
+            actor,
+            entry: audit::Entry::of(action.as_str(), decision),
+            subject: alert.subject(),
+        })
+    }
 }
 
 /// Splits what may be told from what may not; each as its reader may be told of it.
-async fn sift(
+pub async fn sift(
     app: &App,
     client: &impl GenericClient,
     actor: &Actor,
@@ -229,17 +255,6 @@ fn answer_for(app: &App, alert: &mut Alert) {
     }
 }
 
-async fn audit(
-    client: &impl GenericClient,
-    actor: &Actor,
-    action: Action,
-    decided: &[(Alert, Decision)],
-) -> Result<(), GatewayError> {
-    let Some((_, decision)) = decided.first() else { return Ok(()) };
-    let subjects: Vec<Subject> = decided.iter().map(|(alert, _)| alert.subject()).collect();
-    audit::write(client, actor, &audit::Entry::of(action.as_str(), decision), &subjects).await
-}
-
 /// What of these alerts may be told to this reader, and as what. Both what is told and what is not is in the audit;
 /// the reader learns nothing of what is not.
 pub async fn disclose(
@@ -249,10 +264,9 @@ pub async fn disclose(
     action: Action,
     alerts: Vec<Alert>,
 ) -> Result<Vec<Alert>, GatewayError> {
-    let Sifted { shown, withheld } = sift(app, client, actor, action, alerts).await?;
-    audit(client, actor, action, &shown).await?;
-    audit(client, actor, action, &withheld).await?;
-    Ok(shown.into_iter().map(|(alert, _)| alert).collect())
+    let sifted = sift(app, client, actor, action, alerts).await?;
+    audit::write_rows(client, &sifted.rows(actor, action, |_| true).collect::<Vec<_>>()).await?;
+    Ok(sifted.shown.into_iter().map(|(alert, _)| alert).collect())
 }
 
 /// One page of what the reader may be told, and whether there is more of it. Counted after the decisions: how much lies
@@ -283,9 +297,9 @@ pub async fn page(
     }
     let more = shown.len() > size;
     shown.truncate(size);
-    audit(client, actor, Action::ViewAlerts, &shown).await?;
-    audit(client, actor, Action::ViewAlerts, &withheld).await?;
-    Ok((shown.into_iter().map(|(alert, _)| alert).collect(), more))
+    let sifted = Sifted { shown, withheld };
+    audit::write_rows(client, &sifted.rows(actor, Action::ViewAlerts, |_| true).collect::<Vec<_>>()).await?;
+    Ok((sifted.shown.into_iter().map(|(alert, _)| alert).collect(), more))
 }
 
 #[derive(Clone, Copy)]

@@ -2,6 +2,7 @@
 
 use crate::{
     app::{Problem, RequestId, Shared, Signed},
+    input,
     page::{inbox, sign_in},
     session, sse,
 };
@@ -70,6 +71,7 @@ pub fn router() -> Router<Shared> {
         .route("/session", axum::routing::post(open_session).delete(close_session))
         .route("/events", get(sse::stream::events))
         .route("/openapi.json", get(async || Json(Document::openapi())))
+        .layer(middleware::from_fn(input::check))
         .layer(middleware::from_fn(problems_as_json))
 }
 
@@ -106,6 +108,7 @@ async fn close_session(State(app): State<Shared>, signed: Signed) -> Result<Stat
 
 pub fn problem(problem: &Problem) -> Response {
     let mut response = (problem.status(), Json(json!({"error": problem.words()}))).into_response();
+    problem.hint(response.headers_mut());
     if matches!(problem, Problem::NotSignedIn) {
         let challenge = axum::http::HeaderValue::from_static("Bearer");
         response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, challenge);

@@ -8,10 +8,10 @@ use crate::{
     page::format,
     record::Person,
     session::{self, Actor},
-    sse::Live,
+    sse::{Live, disclose::Desk},
 };
 use axum::{
-    extract::{FromRequestParts, Request},
+    extract::{ConnectInfo, FromRequestParts, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -28,10 +28,14 @@ pub const COOKIE: &str = "causeway_session";
 pub const CSRF_HEADER: &str = "x-csrf-token";
 
 pub struct App {
+    /// For pages and FHIR…
     pub pool: Pool,
+    /// …and for what open pages ask by themselves, however many they are.
+    pub streams: Pool,
     pub site: Site,
     pub settings: Settings,
     pub live: Live,
+    pub desk: Desk,
     pub sources: Sources,
     pub stop: boot::Stop,
 }
@@ -88,9 +92,20 @@ impl App {
         address::client(peer.ip(), &forwarded, &self.settings.trusted_proxies)
     }
 
+    /// Whether the client speaks TLS, with the gateway or with the site's own proxy.
+    fn over_tls(&self, peer: SocketAddr, headers: &HeaderMap) -> bool {
+        let said = headers.get_all("x-forwarded-proto").iter().filter_map(|line| line.to_str().ok());
+        let said: Vec<&str> = said.collect();
+        self.settings.tls.is_some() || address::over_tls(peer.ip(), &said, &self.settings.trusted_proxies)
+    }
+
     /// Whether the newest changes of this source may be missing.
     pub fn is_behind(&self, source: &str) -> bool {
         self.sources_behind().iter().any(|behind| behind.source == source)
+    }
+
+    pub fn team_name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.site.teams.iter().find(|team| team.id == id).map_or(id, |team| &team.name)
     }
 
     /// The words that an organisation's teams share (`St Mary's`), or its code.
@@ -121,7 +136,11 @@ pub enum Problem {
     },
     NotFound,
     Bad(&'static str),
-    Throttled,
+    /// The request has not arrived whole in time, or is larger than any of ours.
+    TooSlow,
+    TooLarge,
+    /// For so many seconds.
+    Throttled(u32),
     Busy,
     Failed,
 }
@@ -133,7 +152,9 @@ impl Problem {
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
-            Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -145,9 +166,18 @@ impl Problem {
             Self::Forbidden { why, .. } => why,
             Self::NotFound => "there is nothing here",
             Self::Bad(what) => what,
-            Self::Throttled => "too many attempts; try again in a quarter of an hour",
+            Self::TooSlow => "the request did not arrive in time",
+            Self::TooLarge => "the request is too large",
+            Self::Throttled(_) => "too many attempts; wait before you try again",
             Self::Busy => "the service is busy; try again in a moment",
             Self::Failed => "the service could not answer; try again in a moment",
+        }
+    }
+
+    /// How long to wait, where that is known.
+    pub fn hint(&self, headers: &mut HeaderMap) {
+        if let Self::Throttled(seconds) = self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
         }
     }
 
@@ -159,7 +189,11 @@ impl Problem {
 impl From<GatewayError> for Problem {
     fn from(error: GatewayError) -> Self {
         tracing::error!(%error, "a request failed");
-        if matches!(error, GatewayError::Pool(_)) { Self::Busy } else { Self::Failed }
+        match &error {
+            GatewayError::Pool(_) => Self::Busy,
+            GatewayError::Database(failure) if failure.passes() => Self::Busy,
+            _ => Self::Failed,
+        }
     }
 }
 
@@ -187,6 +221,10 @@ impl IntoResponse for Problem {
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
+/// Whether this request came over TLS: to us, or to the site's proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls(pub bool);
+
 /// The signed-in reader of this request.
 pub struct Signed {
     pub actor: Actor,
@@ -212,8 +250,8 @@ impl FromRequestParts<Shared> for Signed {
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
         let (token, bearer) = token(parts).ok_or(Problem::NotSignedIn)?;
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        let client = app.pool.get().await?;
         let touch = !by_itself(&parts.method, parts.uri.path());
+        let client = if touch { app.pool.get().await? } else { app.streams.get().await? };
         let actor = session::actor(&client, &session::hash_token(&token), &request_id, touch).await?;
         let csrf_header = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         actor.map(|actor| Self { actor, bearer, csrf_header }).ok_or(Problem::NotSignedIn)
@@ -260,10 +298,22 @@ const HEADERS: [(&str, &str); 7] = [
     ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
 ];
 
+/// How long a client waits before it asks a gateway again that has no connection to its database.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// A browser that has met the gateway over TLS goes there in no other way for a year.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// Gives the request its id, refuses changes asked for by other sites, and puts the security headers on the answer.
-pub async fn guard(mut request: Request, next: Next) -> Response {
+pub async fn guard(
+    State(app): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = Uuid::now_v7().to_string();
+    let over_tls = app.over_tls(peer, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(OverTls(over_tls));
     let site = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
     let foreign = !request.method().is_safe() && site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
     let mut response = if foreign {
@@ -271,11 +321,18 @@ pub async fn guard(mut request: Request, next: Next) -> Response {
     } else {
         next.run(request).await
     };
+    let busy = response.status() == StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if over_tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    if busy {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert("x-request-id", id);
     }

@@ -33,12 +33,25 @@ impl<'a> Entry<'a> {
             withheld: !decision.withheld.is_empty(),
         }
     }
+
+    const fn decision(&self) -> &'static str {
+        if self.allow { "allow" } else { "refuse" }
+    }
+}
+
+/// What one reader was shown or refused, of one subject.
+pub struct Row<'a> {
+    pub actor: &'a Actor,
+    pub entry: Entry<'a>,
+    pub subject: Subject,
 }
 
 const INSERT: &str = "with entry as (
     insert into access.audit (request_id, actor, role, action, decision, why, reason, withheld, organisation, source, patient, person)
-    select $1, $2, $3, $4, $5, $6, $7, $8, s.organisation, s.source, s.patient, s.person::uuid
-    from unnest($9::text[], $10::text[], $11::text[], $12::text[]) as s(organisation, source, patient, person)
+    select request_id, actor, role, action, decision, why, reason, withheld, organisation, source, patient, person::uuid
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[], $9::text[],
+        $10::text[], $11::text[], $12::text[])
+        as s(request_id, actor, role, action, decision, why, reason, withheld, organisation, source, patient, person)
     returning id)
     insert into access.outbox (audit) select id from entry order by id";
 
@@ -51,31 +64,43 @@ pub async fn write(
 ) -> Result<(), GatewayError> {
     let nobody = [Subject::default()];
     let subjects = if subjects.is_empty() { &nobody } else { subjects };
-    let organisations: Vec<Option<&str>> = subjects.iter().map(|s| s.organisation.as_deref()).collect();
-    let sources: Vec<Option<&str>> = subjects.iter().map(|s| s.source.as_deref()).collect();
-    let patients: Vec<Option<&str>> = subjects.iter().map(|s| s.patient.as_deref()).collect();
-    let persons: Vec<Option<String>> = subjects.iter().map(|s| s.person.map(|person| person.to_string())).collect();
-    let decision = if entry.allow { "allow" } else { "refuse" };
+    let row = |subject: &Subject| Row { actor, entry: entry.clone(), subject: subject.clone() };
+    write_rows(client, &subjects.iter().map(row).collect::<Vec<_>>()).await
+}
+
+/// Rows of one or several readers, in one statement.
+pub async fn write_rows(client: &impl GenericClient, rows: &[Row<'_>]) -> Result<(), GatewayError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let persons: Vec<Option<String>> = rows.iter().map(|row| row.subject.person.map(|id| id.to_string())).collect();
+    let of = |column: for<'r> fn(&'r Row<'r>) -> &'r str| -> Vec<&str> { rows.iter().map(column).collect() };
+    let maybe =
+        |column: for<'r> fn(&'r Row<'r>) -> Option<&'r str>| -> Vec<Option<&str>> { rows.iter().map(column).collect() };
+    let withheld: Vec<bool> = rows.iter().map(|row| row.entry.withheld).collect();
     client
         .execute(
             INSERT,
             &[
-                &actor.request_id,
-                &actor.user,
-                &actor.role_name(),
-                &entry.action,
-                &decision,
-                &entry.why,
-                &entry.reason,
-                &entry.withheld,
-                &organisations,
-                &sources,
-                &patients,
+                &of(|row| &row.actor.request_id),
+                &of(|row| &row.actor.user),
+                &of(|row| row.actor.role_name()),
+                &of(|row| row.entry.action),
+                &of(|row| row.entry.decision()),
+                &of(|row| row.entry.why),
+                &maybe(|row| row.entry.reason),
+                &withheld,
+                &maybe(|row| row.subject.organisation.as_deref()),
+                &maybe(|row| row.subject.source.as_deref()),
+                &maybe(|row| row.subject.patient.as_deref()),
                 &persons,
             ],
         )
         .await?;
-    metrics::counter!("causeway_gateway_access_decisions_total", "action" => entry.action.to_owned(), "decision" => decision)
-        .increment(subjects.len() as u64);
+    for row in rows {
+        let (action, decision) = (row.entry.action.to_owned(), row.entry.decision());
+        metrics::counter!("causeway_gateway_access_decisions_total", "action" => action, "decision" => decision)
+            .increment(1);
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The gateway's own schema, and transactions that cannot run for ever.
 
 use crate::GatewayError;
+use boot::database::{DatabaseError, DatabaseSettings};
 use deadpool_postgres::{Client, Pool, Transaction};
 use tokio_postgres::IsolationLevel;
 
@@ -9,6 +10,27 @@ const STATEMENT_TIMEOUT: &str =
     "set local statement_timeout = '5s'; set local idle_in_transaction_session_timeout = '10s'";
 /// One of several gateways migrates; the others wait. Any fixed number that no other service uses.
 const MIGRATION_LOCK: i64 = 0x6761_7465_7761_7901;
+
+/// Connections of pages, FHIR, sign-in, and of the audit on its way to Kafka.
+pub const PAGE_CONNECTIONS_MAX: usize = 12;
+/// Connections of live streams, and of the rows that open pages ask for by themselves.
+pub const STREAM_CONNECTIONS_MAX: usize = 6;
+
+/// The gateway's connections to Causeway's database: each use has its own, so that none keeps another waiting.
+#[derive(Clone)]
+pub struct Pools {
+    pub pages: Pool,
+    pub streams: Pool,
+}
+
+impl Pools {
+    pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            pages: boot::database::pool(settings, PAGE_CONNECTIONS_MAX)?,
+            streams: boot::database::pool(settings, STREAM_CONNECTIONS_MAX)?,
+        })
+    }
+}
 
 mod migrations {
     refinery::embed_migrations!("migrations");

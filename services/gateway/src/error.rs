@@ -13,6 +13,9 @@ pub enum GatewayError {
     /// The database's own words can quote a row: they are not part of the message.
     #[error("a statement on Causeway's database failed ({})", sqlstate(.0))]
     Database(DatabaseFailure),
+    /// Which of the settings' files cannot be used, and why.
+    #[error("{0}")]
+    Tls(String),
     #[error("cannot migrate the schema `access`")]
     Migration(#[source] Box<refinery::Error>),
     #[error("cannot read the alerts from Kafka")]
@@ -41,17 +44,29 @@ fn list(mistakes: &[String]) -> String {
 #[derive(Debug, Clone)]
 pub struct DatabaseFailure {
     code: Option<String>,
-    closed: bool,
+    /// No answer came: the connection is gone.
+    lost: bool,
+}
+
+impl DatabaseFailure {
+    /// Whether the same may well be answered in a moment: the connection or the server was lost, or it was too busy.
+    /// <https://www.postgresql.org/docs/18/errcodes-appendix.html>: 08 connection exception, 40 transaction rollback,
+    /// 53 insufficient resources, 57 operator intervention (shutting down, statement timeout).
+    pub fn passes(&self) -> bool {
+        let class = self.code.as_deref().and_then(|code| code.get(..2));
+        self.lost || class.is_some_and(|class| matches!(class, "08" | "40" | "53" | "57"))
+    }
 }
 
 fn sqlstate(failure: &DatabaseFailure) -> &str {
-    failure.code.as_deref().unwrap_or(if failure.closed { "connection closed" } else { "client side" })
+    failure.code.as_deref().unwrap_or(if failure.lost { "connection lost" } else { "client side" })
 }
 
 impl From<tokio_postgres::Error> for GatewayError {
     fn from(error: tokio_postgres::Error) -> Self {
         let code = error.code().map(|code| code.code().to_owned());
-        Self::Database(DatabaseFailure { code, closed: error.is_closed() })
+        let io = std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
+        Self::Database(DatabaseFailure { code, lost: error.is_closed() || io })
     }
 }
 
@@ -62,11 +77,35 @@ impl GatewayError {
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
             Self::Listen { .. }
+            | Self::Tls(_)
             | Self::Migration(_)
             | Self::Partitions { .. }
             | Self::File { .. }
             | Self::Site(_)
             | Self::Hash => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself() {
+        for (code, lost, passes) in [
+            (None, true, true),
+            (None, false, false),
+            (Some("57P01"), false, true),
+            (Some("57014"), false, true),
+            (Some("53300"), false, true),
+            (Some("08006"), false, true),
+            (Some("40001"), false, true),
+            (Some("42P01"), false, false),
+            (Some("22021"), false, false),
+        ] {
+            let failure = DatabaseFailure { code: code.map(str::to_owned), lost };
+            assert_eq!(failure.passes(), passes, "{failure:?}");
         }
     }
 }

@@ -17,23 +17,26 @@ mod deliver;
 mod error;
 mod fhir;
 mod freshness;
+mod input;
 pub mod operator;
 mod page;
 mod record;
+pub mod server;
 mod session;
 mod site;
 mod sse;
+mod throttle;
 pub mod users;
 
-pub use database::migrate;
+pub use database::{Pools, migrate};
 pub use deliver::SCHEMA as AUDIT_SCHEMA;
 pub use error::GatewayError;
+pub use input::BODY_WITHIN;
 pub use site::{Site, agreements, medicines};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use boot::{Stop, health::Health};
 use change_log::{KafkaSettings, Registry};
-use deadpool_postgres::Pool;
 use serde::Deserialize;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -49,7 +52,9 @@ pub struct Settings {
     /// Where pages and APIs are served.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
-    /// Cookies only over HTTPS. Default: on, except on the loopback address.
+    /// The gateway's certificate. Without it, it speaks plain HTTP: to this machine, or to a proxy that speaks TLS.
+    pub tls: Option<server::Tls>,
+    /// Cookies only over HTTPS. Default: over TLS, and off the loopback address.
     pub secure_cookies: Option<bool>,
     /// How long after an encounter ended its team still sees the patient.
     #[serde(default = "default_grace")]
@@ -78,6 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: default_listen(),
+            tls: None,
             secure_cookies: None,
             encounter_grace_hours: default_grace(),
             source_behind_seconds: default_behind(),
@@ -91,8 +97,9 @@ impl Settings {
         i64::from(self.source_behind_seconds) * 1_000_000
     }
 
-    fn secure(&self) -> bool {
-        self.secure_cookies.unwrap_or(!self.listen.ip().is_loopback())
+    /// Whether the address that a client knows is `https`.
+    fn secure(&self, over: app::OverTls) -> bool {
+        over.0 || self.secure_cookies.unwrap_or(!self.listen.ip().is_loopback())
     }
 }
 
@@ -101,14 +108,14 @@ pub async fn run(
     settings: Settings,
     kafka: KafkaSettings,
     registry: Registry,
-    pool: Pool,
+    pools: Pools,
     site: Site,
     health: Health,
     stop: Stop,
 ) -> Result<(), GatewayError> {
     let address = settings.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| GatewayError::Listen { address, source })?;
-    serve(listener, settings, kafka, registry, pool, site, &health, stop).await
+    serve(listener, settings, kafka, registry, pools, site, &health, stop).await
 }
 
 /// As [`run`], on a listener that the caller has bound.
@@ -118,12 +125,14 @@ pub async fn serve(
     settings: Settings,
     kafka: KafkaSettings,
     registry: Registry,
-    pool: Pool,
+    pools: Pools,
     site: Site,
     health: &Health,
     stop: Stop,
 ) -> Result<(), GatewayError> {
     let part = health.part("gateway");
+    let tls = settings.tls.as_ref().map(server::Tls::load).transpose()?;
+    let pool = pools.pages;
     database::migrate(&pool).await?;
     let live = sse::Live::default();
     let stop = stop.child_token();
@@ -134,15 +143,16 @@ pub async fn serve(
     let sources = freshness::Sources::default();
     tokio::spawn(freshness::run(kafka.clone(), pool.clone(), sources.clone(), stop.clone()));
     tokio::spawn(deliver::run(kafka, registry, pool.clone(), stop.clone(), health.part("gateway audit")));
-    let app = Arc::new(app::App { pool, site, settings, live, sources, stop: stop.clone() });
+    let (desk, questions) = sse::disclose::Desk::new();
+    let (streams, stopping) = (pools.streams, stop.clone());
+    let app = Arc::new(app::App { pool, streams, site, settings, live, desk, sources, stop: stopping });
+    tokio::spawn(sse::disclose::run(Arc::clone(&app), questions));
     let router = router(app);
     let address = listener.local_addr().map_err(GatewayError::Serve)?;
-    tracing::info!(%address, "the gateway listens");
+    tracing::info!(%address, tls = tls.is_some(), "the gateway listens");
     part.ready();
-    let server = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
-        served = server.into_future() => served.map_err(GatewayError::Serve),
+        () = server::run(listener, tls, router, stop.clone()) => Ok(()),
         () = async { stop.cancelled().await; tokio::time::sleep(SHUTDOWN_MAX).await } => Ok(()),
     }
 }
@@ -152,7 +162,7 @@ fn router(app: app::Shared) -> Router {
         .nest("/fhir", fhir::router())
         .merge(api::router())
         .merge(page::router())
-        .layer(middleware::from_fn(app::guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), app::guard))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(app)
 }

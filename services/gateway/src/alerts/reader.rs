@@ -171,6 +171,7 @@ mod tests {
             raised_at: NOW,
             acknowledged_at: None,
             acknowledged_by: None,
+            acknowledged_team: None,
             organisation: Some(OWN.into()),
             family: None,
             given: None,

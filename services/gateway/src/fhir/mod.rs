@@ -8,14 +8,14 @@ pub mod search;
 use crate::{
     GatewayError,
     access::{Action, Why},
-    app::{App, Problem, Shared, Signed},
+    app::{App, OverTls, Problem, Shared, Signed},
     audit::{self, Subject},
-    database,
+    database, input,
     page::patient::decide_and_audit,
     record::{self, PERSONS_MAX, Person, clinical, judged},
 };
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, RawQuery, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
@@ -43,6 +43,7 @@ pub fn router() -> Router<Shared> {
         .route("/Observation/_search", post(observations_posted))
         .route("/Observation/{id}", get(observation))
         .fallback(async || Problem::NotFound)
+        .layer(middleware::from_fn(input::check))
         .layer(middleware::from_fn(problems_as_outcomes))
 }
 
@@ -95,6 +96,7 @@ impl IntoResponse for Stop {
 struct Asked<'a> {
     app: &'a App,
     headers: &'a HeaderMap,
+    over_tls: OverTls,
     query: String,
 }
 
@@ -110,7 +112,7 @@ impl Asked<'_> {
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let plain = |host: &&str| host.chars().all(|c| c.is_ascii_alphanumeric() || ".:-_[]".contains(c));
         let host = host.filter(plain).map_or_else(|| self.app.settings.listen.to_string(), str::to_owned);
-        format!("{}://{host}{PATH}", if self.app.settings.secure() { "https" } else { "http" })
+        format!("{}://{host}{PATH}", if self.app.settings.secure(self.over_tls) { "https" } else { "http" })
     }
 }
 
@@ -210,10 +212,12 @@ pub async fn patient(State(app): State<Shared>, signed: Signed, Path(id): Path<S
 pub async fn patients(
     State(app): State<Shared>,
     signed: Signed,
+    Extension(over_tls): Extension<OverTls>,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Stop> {
-    search_patients(&app, &signed, &Asked { app: &app, headers: &headers, query: raw.unwrap_or_default() }).await
+    search_patients(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query: raw.unwrap_or_default() })
+        .await
 }
 
 /// The same, by a form.
@@ -223,12 +227,13 @@ pub async fn patients(
 pub async fn patients_posted(
     State(app): State<Shared>,
     signed: Signed,
+    Extension(over_tls): Extension<OverTls>,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
     form: String,
 ) -> Result<Response, Stop> {
     let query = posted(raw, &headers, &form)?;
-    search_patients(&app, &signed, &Asked { app: &app, headers: &headers, query }).await
+    search_patients(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query }).await
 }
 
 async fn search_patients(app: &Shared, signed: &Signed, asked: &Asked<'_>) -> Result<Response, Stop> {
@@ -376,10 +381,16 @@ pub async fn observation(
 pub async fn observations(
     State(app): State<Shared>,
     signed: Signed,
+    Extension(over_tls): Extension<OverTls>,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Stop> {
-    search_observations(&app, &signed, &Asked { app: &app, headers: &headers, query: raw.unwrap_or_default() }).await
+    search_observations(
+        &app,
+        &signed,
+        &Asked { app: &app, headers: &headers, over_tls, query: raw.unwrap_or_default() },
+    )
+    .await
 }
 
 /// The same, by a form.
@@ -389,12 +400,13 @@ pub async fn observations(
 pub async fn observations_posted(
     State(app): State<Shared>,
     signed: Signed,
+    Extension(over_tls): Extension<OverTls>,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
     form: String,
 ) -> Result<Response, Stop> {
     let query = posted(raw, &headers, &form)?;
-    search_observations(&app, &signed, &Asked { app: &app, headers: &headers, query }).await
+    search_observations(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query }).await
 }
 
 /// Every parameter `code` ($5 of them) is met by one of its alternatives; a coding is matched with its own system.

@@ -49,7 +49,9 @@ pub fn outcome(problem: &Problem) -> Value {
         Problem::Forbidden { .. } => "forbidden",
         Problem::NotFound => "not-found",
         Problem::Bad(_) => "invalid",
-        Problem::Throttled => "throttled",
+        Problem::TooSlow => "timeout",
+        Problem::TooLarge => "too-long",
+        Problem::Throttled(_) => "throttled",
         Problem::Busy => "transient",
         Problem::Failed => "exception",
     };

@@ -161,11 +161,10 @@ impl View {
                 format::ago(alert.raised_at, now),
             ),
             withdrawn_reason: alert.withdrawn_reason.clone(),
-            acknowledged: alert.acknowledged_by.as_ref().map(|by| {
-                format!(
-                    "by {by}{}",
-                    alert.acknowledged_at.map(|at| format!(", {}", format::when(at))).unwrap_or_default()
-                )
+            acknowledged: alert.acknowledged_at.map(|at| {
+                let by = alert.acknowledged_by.as_deref().unwrap_or("somebody who is not known here any more");
+                let team = alert.acknowledged_team.as_deref().map(|id| format!(", {}", app.team_name(id)));
+                format!("by {by}{}, {}", team.unwrap_or_default(), format::when(at))
             }),
             seen_by_me: alert.seen_by_me.map(format::when),
             can_see,
@@ -214,7 +213,7 @@ async fn disclosed(
     id: Uuid,
     action: Action,
 ) -> Result<Option<Alert>, Problem> {
-    let found = alerts::read(client, actor, &Which::One(id)).await?;
+    let found = alerts::read(client, actor, &Which::These(vec![id])).await?;
     if found.is_empty() {
         // Also for an alert of other teams: the refusal does not say whether there is one.
         let decision = app.decide_on(actor, action, Some(&crate::access::PatientContext::default()));
@@ -232,7 +231,8 @@ pub async fn row(
 ) -> Result<Response, Problem> {
     let actor = &signed.actor;
     let (_, _, states) = asked.filter();
-    let mut client = app.pool.get().await?;
+    // Open pages ask for it, many at once.
+    let mut client = app.streams.get().await?;
     let transaction = database::begin(&mut client).await?;
     let alert = disclosed(&app, &transaction, actor, id, Action::ViewAlerts).await?;
     transaction.commit().await?;

@@ -11,6 +11,7 @@ pub mod units;
 use crate::{
     access::Role,
     app::{Problem, Shared},
+    input,
     session::Actor,
 };
 use askama::Template;
@@ -91,6 +92,7 @@ pub fn router() -> Router<Shared> {
         )
         .route("/assets/icon.svg", get(|| asset("image/svg+xml", include_str!("../../assets/icon.svg"))))
         .fallback(async || Problem::NotFound)
+        .layer(middleware::from_fn(input::check))
         .layer(middleware::from_fn(problems_as_pages))
 }
 
@@ -131,8 +133,8 @@ async fn problems_as_pages(request: Request, next: Next) -> Response {
         Problem::NotSignedIn => "Sign in first",
         Problem::Forbidden { .. } => "You cannot see this",
         Problem::NotFound => "Page not found",
-        Problem::Bad(_) => "That did not work",
-        Problem::Throttled | Problem::Busy | Problem::Failed => "Sorry, there is a problem",
+        Problem::Bad(_) | Problem::TooSlow | Problem::TooLarge => "That did not work",
+        Problem::Throttled(_) | Problem::Busy | Problem::Failed => "Sorry, there is a problem",
     };
     let glass = match &problem {
         Problem::Forbidden { glass: Some((person, csrf)), .. } => Some((person.to_string(), csrf.clone())),

@@ -2,7 +2,7 @@
 
 use super::{Frame, render};
 use crate::{
-    app::{Problem, RequestId, Shared, Signed, cookie},
+    app::{OverTls, Problem, RequestId, Shared, Signed, cookie},
     audit,
     session::{self, Actor, Identified, Proof},
 };
@@ -10,7 +10,7 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::{ConnectInfo, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 #[template(path = "sign_in.html")]
 struct SignInPage {
     frame: Frame,
-    error: Option<&'static str>,
+    error: Option<String>,
     user: String,
 }
 
@@ -53,7 +53,7 @@ pub async fn open(
     let (allow, why) = match &identified {
         Identified::User(_) => (true, "password"),
         Identified::Refused => (false, "wrong user or password"),
-        Identified::Throttled => (false, "too many attempts"),
+        Identified::Throttled(_) => (false, "too many attempts"),
     };
     // What was typed is only kept when it is a user: people type passwords into the wrong box.
     let known = client.query_opt("select id from access.user where id = $1", &[&user]).await?.is_some();
@@ -64,7 +64,7 @@ pub async fn open(
     Ok(match identified {
         Identified::User(user) => Ok(session::open(&app.pool, &user).await?),
         Identified::Refused => Err(Problem::NotSignedIn),
-        Identified::Throttled => Err(Problem::Throttled),
+        Identified::Throttled(seconds) => Err(Problem::Throttled(seconds)),
     })
 }
 
@@ -72,31 +72,39 @@ pub async fn sign_in(
     State(app): State<Shared>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     Extension(RequestId(id)): Extension<RequestId>,
+    Extension(over_tls): Extension<OverTls>,
     headers: HeaderMap,
     Form(credentials): Form<Credentials>,
 ) -> Result<Response, Problem> {
     let problem = match open(&app, &credentials, app.client_address(address, &headers), &id).await? {
         Ok(token) => {
-            let cookie = cookie(&token, app.settings.secure());
+            let cookie = cookie(&token, app.settings.secure(over_tls));
             return Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response());
         }
         Err(problem) => problem,
     };
     let error = match problem {
-        Problem::Throttled => "Too many attempts. Wait 15 minutes, then try again.",
-        _ => "The user name or password is wrong.",
+        Problem::Throttled(seconds) => {
+            let minutes = seconds.div_ceil(60);
+            let plural = if minutes == 1 { "" } else { "s" };
+            format!("Too many attempts. Wait {minutes} minute{plural}, then try again.")
+        }
+        _ => "The user name or password is wrong.".to_owned(),
     };
     let page = SignInPage { frame: Frame::for_nobody("Error: Sign in"), error: Some(error), user: credentials.user };
     let mut response = render(&page)?;
-    *response.status_mut() = match problem {
-        Problem::Throttled => StatusCode::TOO_MANY_REQUESTS,
-        _ => StatusCode::UNAUTHORIZED,
-    };
+    *response.status_mut() = problem.status();
+    problem.hint(response.headers_mut());
     Ok(response)
 }
 
-pub async fn sign_out(State(app): State<Shared>, signed: Signed, Form(form): Form<Csrf>) -> Result<Response, Problem> {
+pub async fn sign_out(
+    State(app): State<Shared>,
+    Extension(over_tls): Extension<OverTls>,
+    signed: Signed,
+    Form(form): Form<Csrf>,
+) -> Result<Response, Problem> {
     signed.check_csrf(Some(&form.csrf))?;
     session::close(&app.pool, &signed.actor.token_hash).await?;
-    Ok(([(header::SET_COOKIE, cookie("", app.settings.secure()))], Redirect::to("/sign-in")).into_response())
+    Ok(([(header::SET_COOKIE, cookie("", app.settings.secure(over_tls)))], Redirect::to("/sign-in")).into_response())
 }

@@ -1,6 +1,7 @@
 //! Live alerts: `patient.alerts` from Kafka into a ring, and from the ring to each reader's stream.
 
 pub mod consume;
+pub mod disclose;
 pub mod ring;
 pub mod stream;
 
@@ -60,10 +61,11 @@ impl Live {
         ring.as_ref().is_some_and(|ring| ring.had_before(change, teams))
     }
 
-    fn next(&self, after: i64) -> Result<Option<Entry>, Missed> {
+    /// The next changes after this offset, at most so many.
+    fn next(&self, after: i64, max: usize) -> Result<Vec<Entry>, Missed> {
         match self.ring.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            Some(ring) => ring.next(after).map(|entry| entry.cloned()),
-            None => Ok(None),
+            Some(ring) => Ok(ring.next(after)?.take(max).cloned().collect()),
+            None => Ok(Vec::new()),
         }
     }
 }

@@ -93,13 +93,13 @@ impl Ring {
             .any(|entry| entry.alert == change.alert && entry.teams.iter().any(|team| teams.contains(team)))
     }
 
-    /// The first change after the offset, if it is here yet.
-    pub fn next(&self, after: i64) -> Result<Option<&Entry>, Missed> {
+    /// The changes after the offset that are here yet.
+    pub fn next(&self, after: i64) -> Result<impl Iterator<Item = &Entry>, Missed> {
         if after < self.floor - 1 {
             return Err(Missed);
         }
         let index = self.entries.partition_point(|entry| entry.offset <= after);
-        Ok(self.entries.get(index))
+        Ok(self.entries.range(index..))
     }
 }
 
@@ -120,6 +120,11 @@ mod tests {
             ring.push(entry(*offset, NOW), NOW);
         }
         ring
+    }
+
+    /// The first offset that follows.
+    fn next(ring: &Ring, after: i64) -> Result<Option<i64>, Missed> {
+        Ok(ring.next(after)?.next().map(|entry| entry.offset))
     }
 
     #[track_caller]
@@ -154,14 +159,14 @@ mod tests {
         assert_eq!(ring.resume(Some(-1)), Resume::After(-1), "a day is kept whole");
         ring.push(entry(2, NOW + 1), NOW + 1);
         assert_eq!(ring.resume(Some(-1)), Resume::Reset(2));
-        assert_eq!(ring.next(0).map(|entry| entry.map(|entry| entry.offset)), Ok(Some(1)));
+        assert_eq!(next(&ring, 0), Ok(Some(1)));
     }
 
     #[test]
     fn a_change_told_twice_is_kept_once() {
         let mut ring = ring(0, &[0], 10);
         ring.push(Entry { id: 0, ..entry(1, NOW) }, NOW);
-        assert_eq!((ring.head(), ring.next(0)), (1, Ok(None)));
+        assert_eq!((ring.head(), next(&ring, 0)), (1, Ok(None)));
     }
 
     #[test]
@@ -184,9 +189,9 @@ mod tests {
     #[test]
     fn a_reader_left_behind_is_told() {
         let ring = ring(0, &[0, 1, 2, 3], 2);
-        assert_eq!(ring.next(0), Err(Missed));
-        assert_eq!(ring.next(1).map(|entry| entry.map(|entry| entry.offset)), Ok(Some(2)));
-        assert_eq!(ring.next(3), Ok(None));
+        assert_eq!(next(&ring, 0), Err(Missed));
+        assert_eq!(next(&ring, 1), Ok(Some(2)));
+        assert_eq!(next(&ring, 3), Ok(None));
     }
 
     proptest! {
@@ -212,8 +217,8 @@ mod tests {
                     Resume::After(after) => after,
                     Resume::Reset(head) => { reset = true; head }
                 };
-                while let Ok(Some(entry)) = ring.next(after) {
-                    after = entry.offset;
+                while let Ok(Some(offset)) = next(&ring, after) {
+                    after = offset;
                     seen.push(after);
                 }
                 last = Some(after);

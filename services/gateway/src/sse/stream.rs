@@ -3,19 +3,19 @@
 //! # Why
 //! A stream holds no queue, only its place in the ring: a slow reader costs nothing and falls behind until the ring has
 //! moved on, is dropped then, and comes back to a reset. Who may see an alert is read from the database when it is sent,
-//! and every few seconds, so that a revocation reaches an open stream.
+//! and every few seconds, so that a revocation reaches an open stream: for all readers that ask together at once.
 
 use super::{
     Live,
+    disclose::Desk,
     ring::{Entry, Resume},
 };
 use crate::{
     access::Action,
-    alerts::{self, Which},
+    alerts::Alert,
     app::{Problem, RequestId, Shared, Signed, now},
-    audit, database,
+    audit,
     page::format,
-    session::{self, Actor},
 };
 use axum::{
     Extension,
@@ -27,8 +27,9 @@ use axum::{
 use event::alert::AlertChange;
 use serde::Deserialize;
 use serde_json::json;
-use std::{convert::Infallible, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Revocations reach a stream at least so often.
 pub const RECHECK: Duration = Duration::from_secs(4);
@@ -37,6 +38,8 @@ const _: () = assert!(RECHECK.as_secs() <= 5, "revocation reaches an open stream
 pub const HEARTBEAT: Duration = Duration::from_secs(12);
 /// How long a browser waits before it connects again.
 const RETRY_MS: u32 = 1_000;
+/// Events that a reader who has fallen behind is told together.
+const EVENTS_AT_ONCE_MAX: usize = 64;
 /// The database may fail so often in a row before the stream is dropped; it resumes.
 const FAILURES_MAX: u32 = 3;
 
@@ -59,7 +62,7 @@ pub async fn events(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let decision = app.decide_on(&signed.actor, Action::ViewAlerts, None);
-    let client = app.pool.get().await?;
+    let client = app.streams.get().await?;
     audit::write(&client, &signed.actor, &audit::Entry::of("open-stream", &decision), &[]).await?;
     drop(client);
     if !decision.allow {
@@ -78,6 +81,7 @@ pub async fn events(
     let gone = Gone;
     let mut reader = Reader {
         live: app.live.clone(),
+        desk: app.desk.clone(),
         app,
         token_hash: signed.actor.token_hash,
         teams: signed.actor.teams,
@@ -142,6 +146,7 @@ enum Step {
 struct Reader {
     app: Shared,
     live: Live,
+    desk: Desk,
     token_hash: Vec<u8>,
     /// The reader's, as of the last check.
     teams: Vec<String>,
@@ -156,11 +161,9 @@ struct Reader {
 impl Reader {
     async fn step(&mut self) -> Step {
         if self.checked.elapsed() >= RECHECK {
-            match self.recheck().await {
-                Ok(true) => {}
-                Ok(false) => {
-                    return Step::SayAndEnd(event("bye", self.after, &json!({"reason": "the session has ended"})));
-                }
+            match self.ask(BTreeSet::new()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return self.bye(),
                 Err(_) => return self.failed(),
             }
         }
@@ -170,22 +173,27 @@ impl Reader {
             // With an id, so that the place to resume from moves on when nothing is for this reader.
             return Step::Say(event("heartbeat", self.after, &json!({"at": at, "behind": self.app.behind()})));
         }
-        let next = match self.live.next(self.after) {
+        let next = match self.live.next(self.after, EVENTS_AT_ONCE_MAX) {
             Ok(next) => next,
             // Too slow: it connects again and is told to reload.
             Err(_) => return Step::End,
         };
-        if let Some(entry) = next {
-            return match self.tell(&entry).await {
-                Ok(told) => {
-                    self.after = entry.offset;
-                    self.failures = 0;
-                    told.map_or(Step::Skip, Step::Say)
-                }
-                Err(_) => self.failed(),
-            };
+        let Some(last) = next.last().map(|entry| entry.offset) else {
+            return Step::Wait((self.checked + RECHECK).min(self.spoke + HEARTBEAT));
+        };
+        match self.tell(&next).await {
+            Ok(Some(told)) => {
+                self.after = last;
+                self.failures = 0;
+                if told.is_empty() { Step::Skip } else { Step::Say(told.into()) }
+            }
+            Ok(None) => self.bye(),
+            Err(_) => self.failed(),
         }
-        Step::Wait((self.checked + RECHECK).min(self.spoke + HEARTBEAT))
+    }
+
+    fn bye(&self) -> Step {
+        Step::SayAndEnd(event("bye", self.after, &json!({"reason": "the session has ended"})))
     }
 
     fn failed(&mut self) -> Step {
@@ -193,59 +201,58 @@ impl Reader {
         if self.failures >= FAILURES_MAX { Step::End } else { Step::Wait(Instant::now() + Duration::from_millis(200)) }
     }
 
-    async fn actor(&self, client: &impl deadpool_postgres::GenericClient) -> Result<Option<Actor>, Problem> {
-        // Listening is not using: a stream keeps no session alive.
-        Ok(session::actor(client, &self.token_hash, &self.request_id, false).await?)
-    }
-
-    async fn recheck(&mut self) -> Result<bool, Problem> {
-        let client = self.app.pool.get().await?;
-        let actor = self.actor(&client).await?;
+    /// Listening is not using: it keeps no session alive.
+    async fn ask(&mut self, alerts: BTreeSet<Uuid>) -> Result<Option<Vec<Alert>>, Problem> {
+        let told = self.desk.ask(&self.token_hash, &self.request_id, alerts).await?;
         self.checked = Instant::now();
-        let live = actor.is_some();
-        self.teams = actor.map(|actor| actor.teams).unwrap_or_default();
-        Ok(live)
+        Ok(told.map(|told| {
+            self.teams = told.teams;
+            told.alerts
+        }))
     }
 
-    /// The event, if it is for this reader now; the disclosure is in the audit before it is sent.
-    async fn tell(&mut self, entry: &Entry) -> Result<Option<Bytes>, Problem> {
-        if !entry.teams.iter().any(|team| self.teams.contains(team)) {
-            return Ok(None);
+    /// The events that are for this reader now, in their order; their disclosure is in the audit. `None`: no session.
+    async fn tell(&mut self, entries: &[Entry]) -> Result<Option<Vec<u8>>, Problem> {
+        let routed_elsewhere =
+            |entry: &Entry| entry.change == AlertChange::Routed && self.live.had_before(entry, &self.teams);
+        let mine =
+            |entry: &&Entry| entry.teams.iter().any(|team| self.teams.contains(team)) && !routed_elsewhere(entry);
+        let mine: Vec<&Entry> = entries.iter().filter(mine).collect();
+        if mine.is_empty() {
+            return Ok(Some(Vec::new()));
         }
-        if entry.change == AlertChange::Routed && self.live.had_before(entry, &self.teams) {
-            return Ok(None);
+        let Some(shown) = self.ask(mine.iter().map(|entry| entry.alert).collect()).await? else { return Ok(None) };
+        let mut told = Vec::new();
+        for entry in mine {
+            // Not shown to this reader, or no longer theirs.
+            if let Some(alert) = shown.iter().find(|alert| alert.id == entry.alert) {
+                told.extend_from_slice(&alert_event(entry, alert));
+            }
         }
-        let mut client = self.app.pool.get().await?;
-        let transaction = database::begin(&mut client).await?;
-        let Some(actor) = self.actor(&transaction).await? else {
-            // The next check ends the stream.
-            self.checked -= RECHECK;
-            return Ok(None);
-        };
-        let found = alerts::read(&transaction, &actor, &Which::One(entry.alert)).await?;
-        let mut shown = alerts::disclose(&self.app, &transaction, &actor, Action::ViewAlerts, found).await?;
-        transaction.commit().await?;
-        let Some(alert) = shown.pop() else { return Ok(None) };
-        if entry.change == AlertChange::Raised {
-            let seconds = (now() - alert.committed_at) as f64 / 1e6;
-            metrics::histogram!("causeway_gateway_alert_latency_seconds").record(seconds.max(0.0));
-        }
-        let data = json!({
-            "alert": alert.id.to_string(),
-            "change": entry.change.as_str(),
-            "state": alert.state,
-            "severity": alert.severity,
-            "urgency": alert.urgency,
-            "interrupts": alert.urgency != "listed",
-            "rule": alert.rule,
-            "headline": alert.headline,
-            "patient": format::name(alert.family.as_deref(), alert.given.as_deref()),
-            "link": alert.person.map(|person| format!("/patients/{person}")),
-            "committed_at": format::machine(alert.committed_at),
-            "raised_at": format::machine(alert.raised_at),
-        });
-        Ok(Some(event("alert", entry.offset, &data)))
+        Ok(Some(told))
     }
+}
+
+fn alert_event(entry: &Entry, alert: &Alert) -> Bytes {
+    if entry.change == AlertChange::Raised {
+        let seconds = (now() - alert.committed_at) as f64 / 1e6;
+        metrics::histogram!("causeway_gateway_alert_latency_seconds").record(seconds.max(0.0));
+    }
+    let data = json!({
+        "alert": alert.id.to_string(),
+        "change": entry.change.as_str(),
+        "state": alert.state,
+        "severity": alert.severity,
+        "urgency": alert.urgency,
+        "interrupts": alert.urgency != "listed",
+        "rule": alert.rule,
+        "headline": alert.headline,
+        "patient": format::name(alert.family.as_deref(), alert.given.as_deref()),
+        "link": alert.person.map(|person| format!("/patients/{person}")),
+        "committed_at": format::machine(alert.committed_at),
+        "raised_at": format::machine(alert.raised_at),
+    });
+    event("alert", entry.offset, &data)
 }
 
 /// JSON holds no line break, so one `data` line is enough.

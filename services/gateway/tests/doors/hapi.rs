@@ -98,7 +98,8 @@ async fn hapi(base: &str, steps: &[String]) -> anyhow::Result<Vec<Value>> {
     let done = done.await.context("HAPI's script takes too long")??;
     let (out, error) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     ensure!(done.status.success(), "HAPI's script failed: {error}");
-    let told: Vec<Value> = out.lines().map(serde_json::from_str).collect::<Result<_, _>>().with_context(|| out.clone().into_owned())?;
+    let told: Vec<Value> =
+        out.lines().map(serde_json::from_str).collect::<Result<_, _>>().with_context(|| out.clone().into_owned())?;
     ensure!(told.len() == steps.len(), "{} steps, {} told: {out}{error}", steps.len(), told.len());
     Ok(told)
 }

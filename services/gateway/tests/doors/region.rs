@@ -9,12 +9,15 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 pub struct Region {
     pub pool: Pool,
+    /// The gateway's own.
+    pub pools: gateway::Pools,
     pub kafka: KafkaSettings,
     pub registry: Registry,
     pub health: Health,
     pub url: String,
     pub passwords: BTreeMap<String, String>,
     pub stop: Stop,
+    site: gateway::Site,
     _parts: (stack::Kafka, stack::Registry, stack::Postgres),
 }
 
@@ -59,22 +62,38 @@ impl Region {
             agreements: gateway::agreements(&stack::repository().join("site/agreements"))?,
             ingredients: gateway::medicines(None)?,
         };
-        let listener = tokio::net::TcpListener::bind(listen).await?;
-        let url = format!("http://{}", listener.local_addr()?);
         let (stop, health) = (Stop::new(), Health::new());
-        let known = names.clone();
-        let serving = (kafka.clone(), pool.clone(), health.clone(), stop.clone());
+        let pools = gateway::Pools::new(&settings)?;
+        let parts = (broker, registry, database);
+        let mut region = Self {
+            pool,
+            pools,
+            kafka,
+            registry: names,
+            health,
+            url: String::new(),
+            passwords,
+            stop,
+            site,
+            _parts: parts,
+        };
+        region.url = format!("http://{}", region.gateway(gateway::Settings::default(), listen).await?);
+        region.wait_ready().await?;
+        Ok(region)
+    }
+
+    /// A gateway over these parts, and where it listens.
+    pub async fn gateway(&self, settings: gateway::Settings, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
+        let listener = tokio::net::TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let (kafka, names, pools) = (self.kafka.clone(), self.registry.clone(), self.pools.clone());
+        let (site, health, stop) = (self.site.clone(), self.health.clone(), self.stop.clone());
         tokio::spawn(async move {
-            let (kafka, pool, health, stop) = serving;
-            let settings = gateway::Settings::default();
-            gateway::serve(listener, settings, kafka, names, pool, site, &health, stop)
+            gateway::serve(listener, settings, kafka, names, pools, site, &health, stop)
                 .await
                 .expect("the gateway runs");
         });
-        let parts = (broker, registry, database);
-        let region = Self { pool, kafka, registry: known, health, url, passwords, stop, _parts: parts };
-        region.wait_ready().await?;
-        Ok(region)
+        Ok(address)
     }
 
     async fn wait_ready(&self) -> anyhow::Result<()> {
