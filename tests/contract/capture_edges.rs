@@ -76,6 +76,8 @@ struct Known {
 
 pub struct Stranger<'a> {
     bench: &'a Bench,
+    /// Where the log's source is.
+    database: &'static str,
     consumer: BaseConsumer,
     registry: change_log::Registry,
     schemas: HashMap<u32, Known>,
@@ -84,17 +86,22 @@ pub struct Stranger<'a> {
 impl<'a> Stranger<'a> {
     /// At the start of the log.
     pub fn of(bench: &'a Bench) -> anyhow::Result<Self> {
+        Self::of_source(bench, SOURCE)
+    }
+
+    /// Of a source that is called as its database is.
+    pub fn of_source(bench: &'a Bench, database: &'static str) -> anyhow::Result<Self> {
         let consumer: BaseConsumer = bench.kafka_settings().client().set("group.id", "stranger").create()?;
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(&format!("changes.{SOURCE}"), 0, Offset::Beginning)?;
+        assignment.add_partition_offset(&format!("changes.{database}"), 0, Offset::Beginning)?;
         consumer.assign(&assignment)?;
         let registry = change_log::Registry::new(&bench.registry_settings())?;
-        Ok(Self { bench, consumer, registry, schemas: HashMap::new() })
+        Ok(Self { bench, database, consumer, registry, schemas: HashMap::new() })
     }
 
     /// Commits a row into `marker (id)`, and reads the changes up to it, without it.
     pub async fn upto_now(&mut self) -> anyhow::Result<Vec<Told>> {
-        let client = self.bench.database.connect(SOURCE).await?;
+        let client = self.bench.database.connect(self.database).await?;
         let row = client.query_one("insert into marker default values returning id", &[]).await?;
         let marker = format!("c public.marker id={0} | id={0}", row.get::<_, i32>(0));
         self.until(|told| told.line() == marker).await

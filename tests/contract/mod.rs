@@ -7,6 +7,7 @@ mod capture_edges_published;
 mod capture_edges_rows;
 mod capture_edges_tables;
 mod capture_edges_transactions;
+mod capture_encodings;
 mod capture_idle;
 mod capture_keys;
 mod capture_partitions;

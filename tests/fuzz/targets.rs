@@ -14,6 +14,7 @@ use change_log::{
     header::{Headers, SessionRule},
 };
 use connector_postgres::{
+    charset::Charset,
     decode::{self, Message, Tuple},
     encode::{self, CopyRow},
 };
@@ -28,7 +29,7 @@ fn walk(tuple: &Tuple<'_>) -> usize {
 
 #[test]
 fn pgoutput() {
-    run("pgoutput", Vec::new(), |input| match decode::decode(input) {
+    run("pgoutput", Vec::new(), |input| match decode::decode(input, &Charset::Utf8) {
         Err(error) => (0, error.to_string(), 0),
         Ok(message) => {
             let size = match &message {

@@ -1,6 +1,7 @@
 //! Ways into the source database: an ordinary session, and a replication session.
 
 use crate::{
+    charset::Charset,
     error::{ConnectorError, Doing},
     settings::Settings,
 };
@@ -107,6 +108,18 @@ pub(crate) async fn replication(
         Ok(client)
     };
     within(CONNECT_TIMEOUT, connecting).await
+}
+
+/// Asks for rows in the database's own encoding.
+pub(crate) async fn speak(
+    client: &mut ReplicationClient,
+    settings: &Settings,
+    charset: &Charset,
+) -> Result<(), ConnectorError> {
+    let Some(own) = charset.own() else { return Ok(()) };
+    let ask = format!("set client_encoding to '{own}'");
+    let lost = |source| ConnectorError::Stream { slot: settings.slot(), source };
+    within(CONNECT_TIMEOUT, async { client.simple_query(&ask).await.map(drop).map_err(lost) }).await
 }
 
 /// The transport would say the password to a server that asks for it. So the server is asked first what it wants, on a

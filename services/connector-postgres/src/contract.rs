@@ -1,7 +1,7 @@
 //! What each type of PostgreSQL travels as, for people: the table of `docs/types.md`. The Avro forms are asked of the code
 //! that writes them; only what cannot be asked (what Debezium does by default) is said here.
 
-use crate::catalogue::{TypeFact, Types};
+use crate::column_types::{TypeFact, Types};
 use change::{ColumnType, avro::schema};
 use serde_json::Value;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ const PROMISES: &[Promise] = &[
             ("\"char\"", By::Oid(18, -1)),
             ("citext", By::Extension("citext.citext")),
         ],
-        beside: "bytes that are not UTF-8 (shown as `\u{FFFD}`)",
+        beside: "bytes that no character of the database's encoding has, as `\\x81`, with `\\\\` for a backslash",
         debezium: SAME,
     },
     Promise { types: &[("bytea", By::Oid(17, -1))], beside: "", debezium: SAME },
@@ -212,7 +212,7 @@ fn kind((name, by): (&str, By)) -> ColumnType {
     let mut types = Types::default();
     match by {
         By::Oid(oid, modifier) => types.column_type(oid, modifier),
-        By::Extension(name) => crate::catalogue::of_extension(name).unwrap_or_else(flagged),
+        By::Extension(name) => crate::column_types::of_extension(name).unwrap_or_else(flagged),
         By::Fact(fact) => {
             types.insert(FIRST_USER_OID, fact());
             types.column_type(FIRST_USER_OID, -1)

@@ -1,7 +1,8 @@
 //! The step between stream and log: the server's messages to encoded records.
 
 use crate::{
-    catalogue::Types,
+    charset::Charset,
+    column_types::Types,
     decode::{self, Cell, Message, OldTuple, Tuple},
     error::ConnectorError,
     left_out::LeftOut,
@@ -46,6 +47,8 @@ pub(crate) struct Encoder<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) catalogue: &'a Client,
     pub(crate) types: Types,
+    /// What rows come in.
+    pub(crate) charset: Charset,
     pub(crate) quarantine: Quarantine,
     pub(crate) relations: Relations,
     pub(crate) standing: Standing,
@@ -135,6 +138,7 @@ impl Step<Input, Records, Lsn> for Encoder<'_> {
             self.state.held = out.current.split_last();
         }
         self.tell_oversized().await?;
+        self.tell_spelt();
         self.state.block_bytes = out.current.bytes().min(BLOCK_BYTES_MAX);
         let blocks = out.finish();
         self.meter.add(blocks.iter().map(Records::len).sum());
@@ -152,7 +156,7 @@ impl Encoder<'_> {
     ) -> Result<(), ConnectorError> {
         match event {
             ReplicationEvent::XLogData { wal_start, data, .. } => {
-                let message = decode::decode(data)?;
+                let message = decode::decode(data, &self.charset)?;
                 self.take(&mut out.current, (message, data), wal_start.as_u64(), captured_at).await?;
             }
             ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
@@ -175,6 +179,14 @@ impl Encoder<'_> {
             ReplicationEvent::StoppedAt { .. } => {}
         }
         Ok(())
+    }
+
+    fn tell_spelt(&mut self) {
+        let spelt = std::mem::take(&mut self.state.margins.spelt);
+        if spelt > 0 {
+            metrics::counter!("causeway_capture_spelt_total", "source" => self.origin.source.clone()).increment(spelt);
+            self.status.update(|view| view.spelt += spelt);
+        }
     }
 
     /// Returns once they are told: only then may the source forget the rows.
@@ -248,7 +260,7 @@ impl Encoder<'_> {
             Message::Relation(relation) => self.describe(&relation, frame).await?,
             Message::Type { oid, schema, name } => {
                 self.types.learn(self.catalogue, std::iter::once(oid)).await?;
-                self.types.name(oid, schema, name);
+                self.types.name(oid, &schema, &name);
             }
             Message::Insert { relation, new } => {
                 if let Some((snapshots, at)) = self.watched(relation) {
@@ -274,7 +286,7 @@ impl Encoder<'_> {
             }
             Message::Origin { name } => {
                 if let Some(transaction) = &mut self.state.transaction {
-                    transaction.origin = Some(name.into());
+                    transaction.origin = Some((&*name).into());
                     out.set_origin(transaction.origin.clone());
                 }
             }

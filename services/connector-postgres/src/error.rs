@@ -33,8 +33,6 @@ pub enum ConnectorError {
     SnapshotRow { table: String },
     #[error("wal_level of the source is `{found}`; set it to `logical` and restart the server")]
     WalLevel { found: String },
-    #[error("the source database is encoded in {found}: Causeway needs one that converts to UTF-8")]
-    Encoding { found: String },
     #[error(
         "{what}; let the source's administrator run the script of `causeway source setup CONFIG {source_name} --print-sql`"
     )]
@@ -149,7 +147,6 @@ impl ConnectorError {
                 | Self::NoTables
                 | Self::KeyNotPublished { .. }
                 | Self::WalLevel { .. }
-                | Self::Encoding { .. }
                 | Self::Tail(TailError::Forgotten { .. })
         )
     }
@@ -195,7 +192,6 @@ impl ConnectorError {
             | Self::ThreadDied
             | Self::Connect(_)
             | Self::WalLevel { .. }
-            | Self::Encoding { .. }
             | Self::Privilege { .. }
             | Self::NoTables
             | Self::KeyNotPublished { .. }

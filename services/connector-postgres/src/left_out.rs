@@ -7,7 +7,8 @@
 //! the table as read any more; so whatever happens meanwhile, it is read anew once its shape can be told.
 
 use crate::{
-    catalogue::{self, Member, Types},
+    catalogue::{self, Member},
+    column_types::Types,
     error::{ConnectorError, Doing},
     look,
     relation::Relation,
@@ -121,10 +122,10 @@ impl Session {
     /// Where the WAL ended after the table was seen to have a shape that can be told: behind it none comes that could not.
     /// Of a table that is not published any more, or not wanted, nothing is told anyway.
     async fn fits(&self, client: &Client, table: &Aside) -> Result<Option<Lsn>, ConnectorError> {
-        let (publication, mut types) = (self.settings.publication(), Types::default());
+        let (publication, mut types) = (self.settings.publication(), Types::of(&self.charset));
         let found = catalogue::table(client, &publication, &mut types, &table.schema, &table.name).await?;
         if let Some(found) = found.filter(|_| self.settings.wants(&table.schema, &table.name)) {
-            match Relation::register(&self.registry, &self.settings.name, Arc::new(found.schema)).await {
+            match Relation::register(&self.registry, &self.settings.name, Arc::new(found.schema), &self.charset).await {
                 Ok(_) => {}
                 Err(ConnectorError::Incompatible { .. }) => return Ok(None),
                 Err(error) => return Err(error),

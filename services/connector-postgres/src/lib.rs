@@ -10,6 +10,8 @@
 mod aside;
 mod budget;
 mod catalogue;
+pub mod charset;
+mod column_types;
 mod connect;
 pub mod contract;
 pub mod decode;
@@ -50,6 +52,7 @@ pub use upkeep::Advice;
 
 use boot::{Stop, health::Part, restart};
 use change_log::{KafkaSettings, Registry, RegistrySettings};
+use charset::Charset;
 use plan::Identity;
 use session::Session;
 use std::{collections::BTreeSet, sync::Arc};
@@ -82,6 +85,7 @@ pub async fn run(
         signs,
         captured: BTreeSet::new(),
         left_out: left_out::LeftOut::default(),
+        charset: Charset::default(),
         doubted: false,
         unreadable: false,
     };

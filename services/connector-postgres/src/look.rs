@@ -1,11 +1,13 @@
 //! What an operator's command can find out about a source before it asks for something.
 
 use crate::{
-    catalogue, connect,
+    catalogue,
+    charset::Charset,
+    connect,
     error::{ConnectorError, Doing},
     listed,
     settings::Settings,
-    setup::role_of,
+    setup::{CONVERTS, role_of},
     upkeep::{self, Advice},
 };
 use serde::Serialize;
@@ -89,11 +91,19 @@ pub async fn published(settings: &Settings) -> Result<Vec<Published>, ConnectorE
     identities(&client, settings).await
 }
 
+const ENCODING: &str = "select current_setting('server_encoding')";
+
 /// What the source's administrator would have to decide, as the connector says it while it runs.
 pub async fn advice(settings: &Settings) -> Result<Vec<Advice>, ConnectorError> {
     let client = connect::sql(settings).await?;
     let seen = upkeep::look(&client, settings).await?;
-    Ok(seen.advice(&settings.publication(), &role_of(settings)))
+    let mut advice = seen.advice(&settings.publication(), &role_of(settings));
+    let encoding = client.query_one(ENCODING, &[]).await.doing("asking for the encoding")?;
+    let encoding: String = encoding.get(0);
+    if matches!(Charset::of(&encoding), Charset::Servers) {
+        advice.insert(0, Advice { about: encoding, why: CONVERTS.into(), sql: Vec::new() });
+    }
+    Ok(advice)
 }
 
 /// The registry's subjects of a table: its envelope's and its key's.

@@ -1,6 +1,7 @@
 //! One shape of one table, ready to encode its rows.
 
 use crate::{
+    charset::Charset,
     decode::Cell,
     encode::{Beside, ColumnPlan, write_exact_key, write_key, write_row},
     error::ConnectorError,
@@ -39,6 +40,10 @@ impl Origin {
 pub(crate) struct Relation {
     pub(crate) schema: Arc<TableSchema>,
     columns: Vec<ColumnPlan>,
+    /// What its rows' texts are in.
+    charset: Charset,
+    /// It was said that one of them cannot be read.
+    told_spelt: bool,
     envelope_id: u32,
     key: Option<KeyIds>,
     head: Head,
@@ -78,6 +83,8 @@ pub(crate) struct Transaction<'a> {
 pub(crate) struct Margins {
     before: Beside,
     after: Beside,
+    /// Changes with values that had to be spelt, since somebody asked.
+    pub(crate) spelt: u64,
 }
 
 impl Relation {
@@ -86,6 +93,7 @@ impl Relation {
         registry: &Registry,
         source: &str,
         schema: Arc<TableSchema>,
+        charset: &Charset,
     ) -> Result<Self, ConnectorError> {
         let refused = |error| match error {
             RegistryError::Incompatible { subject, differences } => ConnectorError::Incompatible {
@@ -111,11 +119,20 @@ impl Relation {
             key: column.key,
         });
         let columns = columns.collect();
-        Ok(Self { schema, columns, envelope_id, key, head: Head::default(), stamp: 0, order: 0 })
+        let (charset, told_spelt) = (charset.clone(), false);
+        Ok(Self { schema, columns, charset, told_spelt, envelope_id, key, head: Head::default(), stamp: 0, order: 0 })
     }
 
     pub(crate) const fn columns(&self) -> usize {
         self.columns.len()
+    }
+
+    pub(crate) const fn charset(&self) -> &Charset {
+        &self.charset
+    }
+
+    fn plan(&self) -> (&Charset, &[ColumnPlan]) {
+        (&self.charset, &self.columns)
     }
 
     /// The transaction in which a row was last written.
@@ -127,10 +144,10 @@ impl Relation {
     pub(crate) fn key<'a>(&self, out: &mut Vec<u8>, row: impl Iterator<Item = Cell<'a>> + Clone) {
         out.clear();
         out.push(0);
-        if !write_key(out, &self.columns, row.clone()) {
+        if !write_key(out, self.plan(), row.clone()) {
             out.clear();
             out.push(1);
-            write_exact_key(out, "", &self.columns, row);
+            write_exact_key(out, "", self.plan(), row);
         }
     }
 
@@ -146,10 +163,10 @@ impl Relation {
         };
         let start = out.len();
         frame::start(ids.own, out);
-        if !write_key(out, &self.columns, row.clone()) {
+        if !write_key(out, self.plan(), row.clone()) {
             out.truncate(start);
             frame::start(ids.exact, out);
-            write_exact_key(out, &self.schema.table.to_string(), &self.columns, row);
+            write_exact_key(out, &self.schema.table.to_string(), self.plan(), row);
         }
     }
 
@@ -191,8 +208,8 @@ impl Relation {
         margins.before.clear();
         margins.after.clear();
         let has_after = after.is_some();
-        write_optional(buffer, &self.columns, before, &mut margins.before);
-        write_optional(buffer, &self.columns, after, &mut margins.after);
+        write_optional(buffer, self.plan(), before, &mut margins.before);
+        write_optional(buffer, self.plan(), after, &mut margins.after);
         self.head.write(buffer, place.lsn);
         match &place.transaction {
             Some(transaction) => {
@@ -211,6 +228,18 @@ impl Relation {
         }
         // Rows that were read belong to no transaction that could be traced.
         out.close(Kind::Change, place.position, place.transaction.is_some());
+        if margins.before.spelt || margins.after.spelt {
+            margins.spelt += 1;
+            self.tell_spelt(&origin.source, place.position);
+        }
+    }
+
+    fn tell_spelt(&mut self, source: &str, position: Position) {
+        if !std::mem::replace(&mut self.told_spelt, true) {
+            tracing::warn!(source, table = %self.schema.table, %position, encoding = ?self.charset,
+                "a value has bytes that no character of the database's encoding has: it stands in the header \
+                 causeway.exact, spelt, and its column is null; further ones of this table are only counted");
+        }
     }
 
     /// Encodes what all records of one transaction and table share, once.
@@ -229,7 +258,7 @@ impl Relation {
 
 fn write_optional<'a>(
     out: &mut Vec<u8>,
-    columns: &[ColumnPlan],
+    plan: (&Charset, &[ColumnPlan]),
     row: Option<impl Iterator<Item = Cell<'a>>>,
     beside: &mut Beside,
 ) {
@@ -237,7 +266,7 @@ fn write_optional<'a>(
         None => out.push(wire::NULL),
         Some(row) => {
             out.push(wire::SOME);
-            write_row(out, columns, row, beside);
+            write_row(out, plan, row, beside);
         }
     }
 }

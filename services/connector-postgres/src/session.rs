@@ -1,7 +1,9 @@
 //! One session with a source: look at log and slot, decide, take the log over, pump.
 
 use crate::{
-    catalogue::{self, Member, Types},
+    catalogue::{self, Member},
+    charset::Charset,
+    column_types::Types,
     connect::{self, Pulse, START_TIMEOUT},
     encoder::{Encoder, State},
     error::{ConnectorError, Doing},
@@ -62,6 +64,8 @@ pub(crate) struct Session {
     pub(crate) signals: Arc<OnceCell<watch::Receiver<Arc<Desired>>>>,
     /// What the watch over the slot and the tables says.
     pub(crate) signs: Signs,
+    /// What the database's rows come in.
+    pub(crate) charset: Charset,
     /// The tables that this session captures, …
     pub(crate) captured: BTreeSet<String>,
     /// … but for those that it leaves out.
@@ -137,7 +141,8 @@ impl Session {
         self.let_in(&desired.borrow());
         let aside = aside::read(&self.kafka, &self.settings.name).await?;
         let client = connect::sql(&self.settings).await?;
-        let server = setup::check_server(&client).await?;
+        let server = setup::check_server(&client, &self.settings.name).await?;
+        self.charset = server.charset;
         self.signs.tables.mark_unchanged();
         self.left_out = LeftOut { pausing: *self.signs.pausing.borrow_and_update(), aside };
         self.captured = upkeep::ensure(&client, &self.settings, &self.status).await?;
@@ -251,6 +256,7 @@ impl Session {
         let slot = self.settings.slot();
         let lost = |source| ConnectorError::Stream { slot: slot.clone(), source };
         let mut replication = connect::replication(&self.settings, pulse, start).await?;
+        connect::speak(&mut replication, &self.settings, &self.charset).await?;
         let starting = async {
             replication.start().await.map_err(lost)?;
             replication.wait_started().await.map_err(lost)
@@ -358,7 +364,7 @@ impl Session {
         let attached = state.attached(&tables, || self.unique_id());
         let (rewritten, news) = state.follow_stored(&tables);
         let (mut snapshots, answers) = Coordinator::new(
-            Arc::clone(&self.settings),
+            (Arc::clone(&self.settings), self.charset.clone()),
             state,
             floor,
             desired,
@@ -416,7 +422,8 @@ impl Session {
             origin: self.origin(),
             registry: &self.registry,
             catalogue: client,
-            types: Types::default(),
+            types: Types::of(&self.charset),
+            charset: self.charset.clone(),
             quarantine: Quarantine::new(&self.kafka, &self.settings.name, &self.health),
             relations: Relations::default(),
             standing,

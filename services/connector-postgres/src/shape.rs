@@ -23,7 +23,7 @@ impl Encoder<'_> {
         relation: &decode::Relation<'_>,
         frame: &[u8],
     ) -> Result<(), ConnectorError> {
-        if !self.left_out.captures(self.settings, relation.schema, relation.name) {
+        if !self.left_out.captures(self.settings, &relation.schema, &relation.name) {
             self.relations.leave_out(relation.oid);
             return Ok(());
         }
@@ -36,7 +36,7 @@ impl Encoder<'_> {
     pub(crate) async fn ready(&mut self, oid: u32) -> Result<(), ConnectorError> {
         let Some(frame) = self.relations.waiting(oid) else { return Ok(()) };
         let frame: Box<[u8]> = frame.into();
-        match decode::decode(&frame)? {
+        match decode::decode(&frame, &self.charset)? {
             Message::Relation(relation) => self.shape(&relation).await,
             _ => Ok(()),
         }
@@ -52,7 +52,7 @@ impl Encoder<'_> {
             tracing::info!(source = self.origin.source, table = %schema.table, "a table has a new shape");
             self.snapshots.reshaped(relation.oid);
         }
-        let registered = Relation::register(self.registry, &self.origin.source, schema).await?;
+        let registered = Relation::register(self.registry, &self.origin.source, schema, &self.charset).await?;
         failpoint::reached("capture.schema-registered");
         let snapshots = &self.snapshots;
         // The rows of a chunk are filled in with the stream's.
@@ -64,20 +64,20 @@ impl Encoder<'_> {
     async fn schema_of(&mut self, relation: &decode::Relation<'_>) -> Result<TableSchema, ConnectorError> {
         let types = relation.columns.iter().map(|column| column.type_oid);
         self.types.learn(self.catalogue, types.clone()).await?;
-        let table = TableId { schema: relation.schema.into(), name: relation.name.into() };
+        let table = TableId { schema: (&*relation.schema).into(), name: (&*relation.name).into() };
         // A replica identity of the whole row marks every column: which are the key, only the catalogue knows.
         let primary = match relation.identity {
             b'f' => Some(catalogue::primary_key(self.catalogue, relation.oid).await?),
             _ => None,
         };
-        let in_row = |name: &String| relation.columns.iter().any(|column| column.name == name);
+        let in_row = |name: &String| relation.columns.iter().any(|column| column.name == *name);
         let key_lost = matches!(&primary, Some(None)) || primary.iter().flatten().flatten().any(|name| !in_row(name));
         let types_lost = types.clone().any(|oid| self.types.is_gone(oid));
         let before = if key_lost || types_lost { self.told_last(&table).await? } else { None };
         let before = |name: &str| before.as_ref().and_then(|before| before.columns.get(before.index_of(name)?));
         let columns = relation.columns.iter().map(|column| {
             let (told, is_named) =
-                (before(column.name), |key: &Vec<String>| key.iter().any(|name| name == column.name));
+                (before(&column.name), |key: &Vec<String>| key.iter().any(|name| *name == column.name));
             let key = match &primary {
                 None => column.in_identity,
                 Some(_) if key_lost => told.is_some_and(|told| told.key),
@@ -88,7 +88,7 @@ impl Encoder<'_> {
                 || self.types.column_type(column.type_oid, column.type_modifier),
                 |told| told.kind.clone(),
             );
-            Column { name: column.name.into(), kind, key }
+            Column { name: (&*column.name).into(), kind, key }
         });
         let columns = columns.collect();
         Ok(TableSchema { table, columns })

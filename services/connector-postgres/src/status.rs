@@ -29,6 +29,8 @@ pub struct View {
     pub reconnects: u64,
     /// Rows too large for the log, told in the quarantine.
     pub quarantined: u64,
+    /// Changes with bytes that no character of the database's encoding has: they are told beside the row, spelt.
+    pub spelt: u64,
     pub snapshot: Option<SnapshotView>,
     pub slot: Option<SlotView>,
     /// Sessions of its database that run statements, on average; asked only where snapshots wait for that.

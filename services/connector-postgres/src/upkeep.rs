@@ -27,7 +27,8 @@ pub struct Advice {
 
 impl std::fmt::Display for Advice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}: `{}`", self.about, self.why, self.sql.join("` or `"))
+        write!(f, "{} {}", self.about, self.why)?;
+        if self.sql.is_empty() { Ok(()) } else { write!(f, ": `{}`", self.sql.join("` or `")) }
     }
 }
 

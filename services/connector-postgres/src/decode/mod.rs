@@ -5,7 +5,9 @@ mod tuple;
 
 pub use tuple::{Cell, Cells, Tuple};
 
+use crate::charset::Charset;
 use change::Lsn;
+use std::borrow::Cow;
 
 /// PostgreSQL's own limit on columns.
 pub const COLUMNS_MAX: usize = 1_664;
@@ -33,13 +35,13 @@ pub enum Message<'a> {
     },
     /// The node that the source received the transaction from.
     Origin {
-        name: &'a str,
+        name: Cow<'a, str>,
     },
     Relation(Relation<'a>),
     Type {
         oid: u32,
-        schema: &'a str,
-        name: &'a str,
+        schema: Cow<'a, str>,
+        name: Cow<'a, str>,
     },
     Insert {
         relation: u32,
@@ -61,7 +63,7 @@ pub enum Message<'a> {
     Logical {
         transactional: bool,
         lsn: Lsn,
-        prefix: &'a str,
+        prefix: Cow<'a, str>,
         content: &'a [u8],
     },
 }
@@ -85,16 +87,16 @@ impl<'a> OldTuple<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation<'a> {
     pub oid: u32,
-    pub schema: &'a str,
-    pub name: &'a str,
+    pub schema: Cow<'a, str>,
+    pub name: Cow<'a, str>,
     /// `d`, `n`, `f` or `i`, as in `pg_class.relreplident`.
     pub identity: u8,
     pub columns: Vec<Column<'a>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column<'a> {
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     pub in_identity: bool,
     pub type_oid: u32,
     pub type_modifier: i32,
@@ -113,9 +115,9 @@ pub enum DecodeError {
     Malformed(&'static str),
 }
 
-/// Decodes one frame.
-pub fn decode(frame: &[u8]) -> Result<Message<'_>, DecodeError> {
-    let mut reader = Reader { rest: frame };
+/// Decodes one frame. Its names are in the charset; so are the texts of its rows, and stay so.
+pub fn decode<'a>(frame: &'a [u8], charset: &Charset) -> Result<Message<'a>, DecodeError> {
+    let mut reader = Reader { rest: frame, charset };
     let message = match reader.byte()? {
         b'B' => Message::Begin { final_lsn: reader.lsn()?, committed_at: reader.time()?, xid: reader.u32()? },
         b'C' => {
@@ -146,11 +148,12 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, DecodeError> {
     if reader.rest.is_empty() { Ok(message) } else { Err(DecodeError::Trailing) }
 }
 
-pub(crate) struct Reader<'a> {
+pub(crate) struct Reader<'a, 'c> {
     rest: &'a [u8],
+    charset: &'c Charset,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'a, '_> {
     #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
@@ -193,12 +196,15 @@ impl<'a> Reader<'a> {
         micros.checked_add(POSTGRES_EPOCH_MICROS).ok_or(DecodeError::Malformed("time"))
     }
 
-    fn name(&mut self) -> Result<&'a str, DecodeError> {
+    fn name(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         let window = &self.rest[..self.rest.len().min(NAME_BYTES_MAX + 1)];
         let end = window.iter().position(|byte| *byte == 0).ok_or(DecodeError::Malformed("name"))?;
         let name = self.take(end)?;
         self.take(1)?;
-        std::str::from_utf8(name).map_err(|_| DecodeError::Malformed("name"))
+        match self.charset {
+            Charset::Utf8 => std::str::from_utf8(name).map(Cow::Borrowed).map_err(|_| DecodeError::Malformed("name")),
+            charset => Ok(charset.name(name)),
+        }
     }
 
     fn relation(&mut self) -> Result<Relation<'a>, DecodeError> {
@@ -215,7 +221,7 @@ impl<'a> Reader<'a> {
             columns.push(Column { name, in_identity, type_oid, type_modifier });
         }
         // pg_catalog has an empty name on the wire.
-        let schema = if schema.is_empty() { "pg_catalog" } else { schema };
+        let schema = if schema.is_empty() { "pg_catalog".into() } else { schema };
         Ok(Relation { oid, schema, name, identity, columns })
     }
 

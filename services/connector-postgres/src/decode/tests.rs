@@ -23,7 +23,7 @@ fn row(tuple: &Tuple<'_>) -> String {
 }
 
 fn render(frame: &[u8]) -> String {
-    match decode(frame) {
+    match decode(frame, &Charset::Utf8) {
         Ok(Message::Insert { relation, new }) => format!("insert {relation}{}", row(&new)),
         Ok(Message::Update { relation, old: None, new }) => format!("update {relation} to{}", row(&new)),
         Ok(Message::Update { relation, old: Some(OldTuple::Key(old)), new }) => {
@@ -133,7 +133,7 @@ proptest! {
                 }
             }
         }
-        let Ok(Message::Insert { new, .. }) = decode(&frame) else { panic!("an insert") };
+        let Ok(Message::Insert { new, .. }) = decode(&frame, &Charset::Utf8) else { panic!("an insert") };
         let back: Vec<Option<Vec<u8>>> = new.cells().map(|cell| match cell {
             Cell::Text(text) => Some(text.to_vec()),
             _ => None,

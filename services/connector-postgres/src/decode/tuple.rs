@@ -75,7 +75,7 @@ impl<'a> Iterator for Cells<'a> {
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'a, '_> {
     /// Walks over a tuple once, so that reading its cells cannot fail later.
     #[inline]
     pub(super) fn tuple(&mut self) -> Result<Tuple<'a>, DecodeError> {

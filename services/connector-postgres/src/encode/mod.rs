@@ -9,7 +9,7 @@ mod text;
 pub use copy::CopyRow;
 pub use text::write;
 
-use crate::decode::Cell;
+use crate::{charset::Charset, decode::Cell};
 use change::{
     ColumnType,
     avro::{value, wire},
@@ -31,12 +31,17 @@ pub struct Beside {
     pub unchanged: String,
     /// Column → the server's text, of values that the column's type cannot hold.
     pub exact: String,
+    /// One of them has bytes that are no character's: it is spelt.
+    pub spelt: bool,
+    /// A text in UTF-8.
+    text: String,
 }
 
 impl Beside {
     pub fn clear(&mut self) {
         self.unchanged.clear();
         self.exact.clear();
+        self.spelt = false;
     }
 
     /// Closes the JSON that has begun.
@@ -54,11 +59,13 @@ impl Beside {
         quoted(&mut self.unchanged, column);
     }
 
-    fn add_exact(&mut self, column: &str, text: &[u8]) {
+    fn add_exact(&mut self, charset: &Charset, column: &str, text: &[u8]) {
+        let (text, spelt) = exact(charset, text);
+        self.spelt |= spelt;
         self.exact.push(if self.exact.is_empty() { '{' } else { ',' });
         quoted(&mut self.exact, column);
         self.exact.push(':');
-        quoted(&mut self.exact, &String::from_utf8_lossy(text));
+        quoted(&mut self.exact, &text);
     }
 }
 
@@ -81,10 +88,17 @@ fn quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// The server's text, and whether it had to be spelt: a replacement mark would be the same in two keys.
+fn exact(charset: &Charset, text: &[u8]) -> (String, bool) {
+    let mut scratch = String::new();
+    let read = charset.read(text, &mut scratch).and_then(|text| std::str::from_utf8(text).ok());
+    read.map_or_else(|| (charset.spelt(text), true), |text| (text.to_owned(), false))
+}
+
 /// Appends the `Value` record of a row. Missing cells are null.
 pub fn write_row<'a>(
     out: &mut Vec<u8>,
-    columns: &[ColumnPlan],
+    (charset, columns): (&Charset, &[ColumnPlan]),
     mut cells: impl Iterator<Item = Cell<'a>>,
     beside: &mut Beside,
 ) {
@@ -95,14 +109,14 @@ pub fn write_row<'a>(
                 out.push(wire::SOME);
             }
             let start = out.len();
-            if write(out, &column.kind, text) {
+            if charset.read(text, &mut beside.text).is_some_and(|text| write(out, &column.kind, text)) {
                 continue;
             }
             out.truncate(start);
             if !column.key {
                 out.pop();
             }
-            beside.add_exact(&column.name, text);
+            beside.add_exact(charset, &column.name, text);
         }
         if cell == Cell::Unchanged {
             beside.add_unchanged(&column.name);
@@ -118,12 +132,16 @@ pub fn write_row<'a>(
 
 /// Appends the `Key` record of a row. False, with nothing appended, when a column's type cannot hold its value: a stand-in
 /// would be another row's key.
-pub fn write_key<'a>(out: &mut Vec<u8>, columns: &[ColumnPlan], cells: impl Iterator<Item = Cell<'a>>) -> bool {
-    let start = out.len();
+pub fn write_key<'a>(
+    out: &mut Vec<u8>,
+    (charset, columns): (&Charset, &[ColumnPlan]),
+    cells: impl Iterator<Item = Cell<'a>>,
+) -> bool {
+    let (start, mut scratch) = (out.len(), String::new());
     for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| column.key) {
         match cell {
             Cell::Text(text) => {
-                if !write(out, &column.kind, text) {
+                if !charset.read(text, &mut scratch).is_some_and(|text| write(out, &column.kind, text)) {
                     out.truncate(start);
                     return false;
                 }
@@ -139,7 +157,7 @@ pub fn write_key<'a>(out: &mut Vec<u8>, columns: &[ColumnPlan], cells: impl Iter
 pub fn write_exact_key<'a>(
     out: &mut Vec<u8>,
     table: &str,
-    columns: &[ColumnPlan],
+    (charset, columns): (&Charset, &[ColumnPlan]),
     cells: impl Iterator<Item = Cell<'a>>,
 ) {
     wire::string(out, table);
@@ -147,25 +165,11 @@ pub fn write_exact_key<'a>(
     for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| column.key) {
         wire::string(out, &column.name);
         match cell {
-            Cell::Text(text) => match std::str::from_utf8(text) {
-                Ok(text) => wire::string(out, text),
-                // A replacement mark would be the same in two keys.
-                Err(_) => wire::string(out, &hexadecimal(text)),
-            },
+            Cell::Text(text) => wire::string(out, &exact(charset, text).0),
             Cell::Null | Cell::Unchanged => wire::string(out, ""),
         }
     }
     wire::long(out, 0);
-}
-
-/// As the server prints a `bytea`.
-fn hexadecimal(bytes: &[u8]) -> String {
-    let mut text = String::from("\\x");
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -224,12 +224,12 @@ fn what_the_type_cannot_hold_stands_beside() {
     let mut beside = Beside::default();
     let mut out = Vec::new();
     let cells = [Cell::Text(b"7"), Cell::Unchanged, Cell::Text(b"Infinity")];
-    write_row(&mut out, &columns(), cells.into_iter(), &mut beside);
+    write_row(&mut out, (&Charset::Utf8, &columns()), cells.into_iter(), &mut beside);
     assert_eq!(out, [14, wire::NULL, wire::NULL]);
     assert_eq!(beside.unchanged, r#"["note \"x\""]"#);
     assert_eq!(beside.exact, r#"{"high":"Infinity"}"#);
     out.clear();
-    assert!(write_key(&mut out, &columns(), cells.into_iter()));
+    assert!(write_key(&mut out, (&Charset::Utf8, &columns()), cells.into_iter()));
     assert_eq!(out, [14]);
 }
 
@@ -255,17 +255,47 @@ fn a_key_that_its_types_cannot_hold_is_no_other_rows_key() {
     for [at, n] in rows {
         let cells = [Cell::Text(at), Cell::Text(b"n"), Cell::Text(n)];
         let mut out = b"before".to_vec();
-        let fits = write_key(&mut out, &columns, cells.into_iter());
+        let fits = write_key(&mut out, (&Charset::Utf8, &columns), cells.into_iter());
         assert_eq!(fits, keys.is_empty(), "only the first fits");
         if !fits {
             assert_eq!(out, b"before", "nothing is appended");
-            write_exact_key(&mut out, "s.t", &columns, cells.into_iter());
+            write_exact_key(&mut out, "s.t", (&Charset::Utf8, &columns), cells.into_iter());
         }
         assert!(keys.insert(out), "two rows with one key");
     }
     let mut out = Vec::new();
-    write_exact_key(&mut out, "s.t", &columns, [Cell::Text(b"infinity"), Cell::Null, Cell::Text(b"\xFF")].into_iter());
+    let cells = [Cell::Text(b"infinity"), Cell::Null, Cell::Text(b"\xFF")];
+    write_exact_key(&mut out, "s.t", (&Charset::Utf8, &columns), cells.into_iter());
     assert_eq!(out, b"\x06s.t\x04\x04at\x10infinity\x02n\x08\\xff\0");
+}
+
+#[test]
+fn what_the_databases_encoding_does_not_know_stands_beside() {
+    let charset = Charset::of("WIN1252");
+    let column = |name: &str, kind, key| ColumnPlan { name: name.into(), kind, key };
+    let columns = [
+        column("id", ColumnType::Text, true),
+        column("note", ColumnType::Text, false),
+        column("words", ColumnType::Array(Arc::new(ColumnType::Text)), false),
+    ];
+    let plan = (&charset, &columns[..]);
+    let (mut beside, mut out) = (Beside::default(), Vec::new());
+    let cells = [Cell::Text(b"f\xFCr"), Cell::Text(b"5 \x80"), Cell::Text(b"{\xE4,b}")];
+    write_row(&mut out, plan, cells.into_iter(), &mut beside);
+    assert_eq!(out, b"\x08f\xC3\xBCr\x02\x0a5 \xE2\x82\xAC\x02\x04\x02\x04\xC3\xA4\x02\x02b\0");
+    assert!(beside.exact.is_empty() && !beside.spelt);
+    out.clear();
+    let cells = [Cell::Text(b"f\x81r"), Cell::Text(b"\\\xE4\x81"), Cell::Text(b"{\xE4,\x9D}")];
+    write_row(&mut out, plan, cells.into_iter(), &mut beside);
+    assert_eq!(out, [0, wire::NULL, wire::NULL]);
+    assert_eq!(beside.exact, r#"{"id":"f\\x81r","note":"\\\\ä\\x81","words":"{ä,\\x9d}"}"#);
+    assert!(beside.spelt);
+    out.clear();
+    assert!(!write_key(&mut out, plan, cells.into_iter()) && out.is_empty());
+    write_exact_key(&mut out, "s.t", plan, cells.into_iter());
+    assert_eq!(out, b"\x06s.t\x02\x04id\x0cf\\x81r\0");
+    beside.clear();
+    assert!(!beside.spelt);
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Coordinator {
         let Some(table) = planned.or_else(|| running.tables.iter().position(begun)) else { return false };
         let state = &mut running.tables[table];
         let value = |column: &String| match cells.get(relation.schema.index_of(column)?)? {
-            Cell::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            Cell::Text(text) => Some(relation.charset().kept(text)),
             Cell::Null | Cell::Unchanged => None,
         };
         let key: Option<Vec<String>> = state.key.iter().map(value).collect();

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     catalogue::{KeyColumn, Member},
+    charset::Charset,
     error::ConnectorError,
     settings::Settings,
     watch::{Reason, Throttle},
@@ -96,6 +97,8 @@ pub(crate) struct Due {
 
 pub(crate) struct Coordinator {
     settings: Arc<Settings>,
+    /// What rows come in.
+    charset: Charset,
     pub(crate) state: State,
     /// Snapshots that wait for the running one.
     pub(crate) queue: VecDeque<Running>,
@@ -129,7 +132,7 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     pub(crate) fn new(
-        settings: Arc<Settings>,
+        (settings, charset): (Arc<Settings>, Charset),
         state: State,
         floor: u64,
         mut desired: watch::Receiver<Arc<Desired>>,
@@ -142,6 +145,7 @@ impl Coordinator {
         let rows = state.running.as_ref().map_or(0, |running| running.rows);
         let coordinator = Self {
             settings,
+            charset,
             state,
             queue: VecDeque::new(),
             shared: Arc::default(),
@@ -473,7 +477,7 @@ impl Coordinator {
             let (jobs, received) = mpsc::channel(1);
             tokio::spawn(reader::work(
                 *started,
-                Arc::clone(&self.settings),
+                (Arc::clone(&self.settings), self.charset.clone()),
                 self.throttle.clone(),
                 received,
                 self.answers.clone(),

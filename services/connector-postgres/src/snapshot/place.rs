@@ -230,7 +230,10 @@ impl Encoder<'_> {
         self.state.chunks += 1;
         match self.read_relations.remove(&oid).filter(|known| known.schema == chunk.schema) {
             Some(known) => Ok(known),
-            None => Ok(Relation::register(self.registry, &self.origin.source, Arc::clone(&chunk.schema)).await?),
+            None => {
+                Ok(Relation::register(self.registry, &self.origin.source, Arc::clone(&chunk.schema), &self.charset)
+                    .await?)
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use super::reader::Chunk;
-use crate::{catalogue::KeyColumn, decode::Cell, encode::CopyRow};
+use crate::{catalogue::KeyColumn, charset::Charset, decode::Cell, encode::CopyRow};
 
 /// As [`super::state::Segment`], with what else the rows must fulfil.
 #[derive(Clone, Default)]
@@ -20,32 +20,33 @@ pub(super) struct Ranged {
     pub(super) tail: String,
 }
 
-pub(super) fn ranged(key: &[KeyColumn], range: &Range, rows_max: u64) -> Ranged {
+pub(super) fn ranged((charset, key): (&Charset, &[KeyColumn]), range: &Range, rows_max: u64) -> Ranged {
     let columns: Vec<String> = key.iter().map(|column| identifier(&column.name)).collect();
     let columns = columns.join(", ");
     let mut conditions = Vec::new();
     if let Some(first) = key.first() {
-        let bound = |value: &String| format!("{}::{}", literal(value), first.type_name);
+        let bound = |value: &String| format!("{}::{}", charset.literal(value), first.type_name);
         match (&range.from, range.after.is_empty()) {
             (Some(from), true) => conditions.push(format!("{} > {}", identifier(&first.name), bound(from))),
-            (_, false) => conditions.push(format!("({columns}) > ({})", row(key, &range.after))),
+            (_, false) => conditions.push(format!("({columns}) > ({})", row((charset, key), &range.after))),
             (None, true) => {}
         }
         conditions.extend(range.upto.iter().map(|upto| format!("{} <= {}", identifier(&first.name), bound(upto))));
     }
     if !range.only.is_empty() {
-        conditions.push(format!("({columns}) = ({})", row(key, &range.only)));
+        conditions.push(format!("({columns}) = ({})", row((charset, key), &range.only)));
     }
     Ranged { conditions, tail: format!(" order by {columns} limit {rows_max}") }
 }
 
 /// A key's values as SQL.
-fn row(key: &[KeyColumn], values: &[String]) -> String {
-    let typed = key.iter().zip(values).map(|(column, value)| format!("{}::{}", literal(value), column.type_name));
+fn row((charset, key): (&Charset, &[KeyColumn]), values: &[String]) -> String {
+    let typed =
+        key.iter().zip(values).map(|(column, value)| format!("{}::{}", charset.literal(value), column.type_name));
     typed.collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn last_key(chunk: &Chunk, key: &[KeyColumn]) -> Option<Vec<String>> {
+pub(super) fn last_key(chunk: &Chunk, (charset, key): (&Charset, &[KeyColumn])) -> Option<Vec<String>> {
     let columns = &chunk.schema.columns;
     let mut row = CopyRow::default();
     if !row.parse(chunk.rows.last()?, columns.len()) {
@@ -53,23 +54,19 @@ pub(super) fn last_key(chunk: &Chunk, key: &[KeyColumn]) -> Option<Vec<String>> 
     }
     let cells: Vec<Cell<'_>> = row.cells().collect();
     let value = |column: &KeyColumn| match cells.get(chunk.schema.index_of(&column.name)?)? {
-        Cell::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        Cell::Text(text) => Some(charset.kept(text)),
         Cell::Null | Cell::Unchanged => None,
     };
     key.iter().map(value).collect()
 }
 
 /// None: nothing was read before.
-pub(super) fn is_behind(key: &[KeyColumn], after: &[String], last: &[String]) -> Option<String> {
+pub(super) fn is_behind(key: (&Charset, &[KeyColumn]), after: &[String], last: &[String]) -> Option<String> {
     (!after.is_empty()).then(|| format!("select ({}) > ({})", row(key, last), row(key, after)))
 }
 
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 #[cfg(test)]
@@ -86,7 +83,7 @@ mod tests {
             KeyColumn { name: "id".into(), type_name: "bigint".into() },
         ];
         let check = |range: Range, want: &str| {
-            let ranged = ranged(&key, &range, 9);
+            let ranged = ranged((&Charset::Utf8, &key), &range, 9);
             assert_eq!(ranged.conditions.join(" and "), want);
             assert_eq!(ranged.tail, " order by \"Practice\", \"id\" limit 9");
         };
@@ -112,8 +109,8 @@ mod tests {
             KeyColumn { name: "b".into(), type_name: "bigint".into() },
         ];
         let values = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
-        assert_eq!(is_behind(&key, &[], &values("x", "1")), None, "the first one");
-        let question = is_behind(&key, &values("x", "9"), &values("y'", "1"));
+        assert_eq!(is_behind((&Charset::Utf8, &key), &[], &values("x", "1")), None, "the first one");
+        let question = is_behind((&Charset::Utf8, &key), &values("x", "9"), &values("y'", "1"));
         assert_eq!(question.as_deref(), Some("select (E'y'''::text, E'1'::bigint) > (E'x'::text, E'9'::bigint)"));
     }
 
@@ -127,7 +124,8 @@ mod tests {
             let rows = vec![Bytes::from_static(b"7\tx\n")];
             let visible = "1:1:".parse().expect("a snapshot");
             let (high, complete, waits_for_standby) = (Lsn(0), false, false);
-            last_key(&Chunk { schema, visible, high, rows, bytes: 4, last: None, complete, waits_for_standby }, &key)
+            let chunk = Chunk { schema, visible, high, rows, bytes: 4, last: None, complete, waits_for_standby };
+            last_key(&chunk, (&Charset::Utf8, &key))
         };
         assert_eq!(last(vec![column("id", true), column("note", false)]), Some(vec!["7".to_owned()]));
         // The publication's list of columns leaves it out.

@@ -5,7 +5,9 @@ use super::{
     window::Visible,
 };
 use crate::{
-    catalogue::{self, KeyColumn, Types},
+    catalogue::{self, KeyColumn},
+    charset::Charset,
+    column_types::Types,
     connect,
     error::{ConnectorError, Doing},
     settings::Settings,
@@ -111,12 +113,13 @@ pub(crate) struct Chunk {
 /// Works until nobody asks any more.
 pub(crate) async fn work(
     worker: u64,
-    settings: Arc<Settings>,
+    (settings, charset): (Arc<Settings>, Charset),
     mut throttle: Throttle,
     mut jobs: mpsc::Receiver<Job>,
     answers: mpsc::Sender<Answer>,
 ) {
-    let mut reader = Reader { worker, settings, client: None, types: Types::default() };
+    let types = Types::of(&charset);
+    let mut reader = Reader { worker, settings, charset, client: None, types };
     while let Some(job) = jobs.recv().await {
         // While the slot keeps too much or the source is busy, a snapshot goes on in small steps.
         let _ = tokio::time::timeout(THROTTLE_STEP, throttle.wait_for(Option::is_none)).await;
@@ -141,6 +144,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T, ConnectorError>>) -> Re
 struct Reader {
     worker: u64,
     settings: Arc<Settings>,
+    charset: Charset,
     client: Option<Client>,
     types: Types,
 }
@@ -152,7 +156,7 @@ impl Reader {
             None => connect::sql(&self.settings).await?,
         };
         let found = match &job.what {
-            What::Plan => plan(&client, &self.settings, job).await.map(Found::Planned),
+            What::Plan => plan(&client, &self.settings, &self.charset, job).await.map(Found::Planned),
             What::Chunk { key, range, rows_max } => self.chunk(&mut client, job, (key, range, *rows_max)).await,
             What::Whole => self.whole(&mut client, job, answers).await,
         };
@@ -167,12 +171,13 @@ impl Reader {
         (key, range, rows_max): (&[KeyColumn], &Range, u64),
     ) -> Result<Found, ConnectorError> {
         let (mut chunk, filters, only) = self.begin(client, job).await?;
-        let select = Self::select((&chunk.schema, only), job, filters, ranged(key, range, rows_max));
+        let range_sql = ranged((&self.charset, key), range, rows_max);
+        let select = self.select((&chunk.schema, only), job, filters, range_sql);
         let ending = copy(&self.settings, client, &select, &mut chunk).await?;
         chunk.complete = ending == Ending::Whole && (chunk.rows.len() as u64) < rows_max;
-        chunk.last = last_key(&chunk, key);
+        chunk.last = last_key(&chunk, (&self.charset, key));
         finish(&self.settings, client, ending).await?;
-        if !chunk.complete && !advances(client, key, range, chunk.last.as_deref()).await? {
+        if !chunk.complete && !advances(client, (&self.charset, key), range, chunk.last.as_deref()).await? {
             return Err(ConnectorError::NoProgress { table: chunk.schema.table.to_string() });
         }
         chunk.high = flushed(client, &self.settings.slot(), chunk.high).await?;
@@ -188,7 +193,7 @@ impl Reader {
     ) -> Result<Found, ConnectorError> {
         let (mut chunk, filters, only) = in_time(self.begin(client, job)).await?;
         chunk.high = in_time(flushed(client, &self.settings.slot(), chunk.high)).await?;
-        let select = Self::select((&chunk.schema, only), job, filters, Ranged::default());
+        let select = self.select((&chunk.schema, only), job, filters, Ranged::default());
         let rows = in_time(async { client.copy_out(select.as_str()).await.doing("reading a table") }).await?;
         let mut rows = pin!(rows);
         while let Some(row) = in_time(async { rows.try_next().await.doing("reading a table") }).await? {
@@ -247,14 +252,16 @@ impl Reader {
         Ok((chunk, published.filter.into_iter().chain(job.predicate.clone()).collect(), only))
     }
 
-    fn select((schema, only): (&TableSchema, &str), job: &Job, filters: Vec<String>, range: Ranged) -> String {
+    fn select(&self, (schema, only): (&TableSchema, &str), job: &Job, filters: Vec<String>, range: Ranged) -> String {
         let columns: Vec<String> = schema.columns.iter().map(|column| identifier(&column.name)).collect();
         let mut conditions = range.conditions;
         conditions.extend(filters.into_iter().map(|filter| format!("({filter}\n)")));
         let condition =
             if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+        // Rows alone come like that: what else the session says and hears is UTF-8.
+        let encoding = self.charset.own().map(|own| format!(" with (encoding '{own}')")).unwrap_or_default();
         format!(
-            "copy (select {} from {only}{}.{}{condition}{}) to stdout",
+            "copy (select {} from {only}{}.{}{condition}{}) to stdout{encoding}",
             columns.join(", "),
             identifier(&job.schema),
             identifier(&job.name),
@@ -308,10 +315,10 @@ const SIZE: &str = "select c.oid, greatest(c.reltuples, 0)::bigint as rows, pg_t
 
 /// The statistics' own cuts of a column into parts of about as many rows.
 const BOUNDS: &str =
-    "select bound from pg_stats, unnest(histogram_bounds::text::text[]) with ordinality as b (bound, n)
+    "select convert_to(bound, $4) as bound from pg_stats, unnest(histogram_bounds::text::text[]) with ordinality as b (bound, n)
     where schemaname = $1 and tablename = $2 and attname = $3 and histogram_bounds is not null order by n";
 
-async fn plan(client: &Client, settings: &Settings, job: &Job) -> Result<Planned, ConnectorError> {
+async fn plan(client: &Client, settings: &Settings, charset: &Charset, job: &Job) -> Result<Planned, ConnectorError> {
     let publication = settings.publication();
     let size = client.query_opt(SIZE, &[&publication, &&*job.schema, &&*job.name]).await.doing("measuring a table")?;
     let Some(size) = size else { return Ok(Planned::Gone) };
@@ -324,12 +331,14 @@ async fn plan(client: &Client, settings: &Settings, job: &Job) -> Result<Planned
     };
     let mut bounds: Vec<String> = Vec::new();
     if let Some(first) = key.first().filter(|_| rows >= 2 * SEGMENT_ROWS_MIN) {
-        let found = client.query(BOUNDS, &[&&*job.schema, &&*job.name, &first.name]).await;
+        let encoding = charset.own().unwrap_or("UTF8");
+        let found = client.query(BOUNDS, &[&&*job.schema, &&*job.name, &first.name, &encoding]).await;
         let found = found.doing("reading a table's statistics")?;
         let parts = usize::try_from(rows / SEGMENT_ROWS_MIN).unwrap_or(SEGMENTS_MAX).min(SEGMENTS_MAX);
         // The first and the last bound are the column's ends.
         let inner = found.get(1..found.len().saturating_sub(1)).unwrap_or_default();
-        bounds = (1..parts).filter_map(|part| inner.get(part * inner.len() / parts)).map(|row| row.get(0)).collect();
+        let at = |part: usize| Some(charset.kept(inner.get(part * inner.len() / parts)?.get(0)));
+        bounds = (1..parts).filter_map(at).collect();
         bounds.dedup();
     }
     Ok(Planned::Table { oid, key: key.into(), rows_estimated: rows, rows_max, bounds })
@@ -339,7 +348,7 @@ async fn plan(client: &Client, settings: &Settings, job: &Job) -> Result<Planned
 /// ends, whatever is wrong with the key; else the same rows would be told for ever.
 async fn advances(
     client: &Client,
-    key: &[KeyColumn],
+    key: (&Charset, &[KeyColumn]),
     range: &Range,
     last: Option<&[String]>,
 ) -> Result<bool, ConnectorError> {
