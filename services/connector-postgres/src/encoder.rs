@@ -358,6 +358,10 @@ impl Encoder<'_> {
             (Found::Ready(known), Some(position)) => (known, position),
             (Found::Ready(_) | Found::Unwanted, _) => return Ok(()),
         };
+        // A truncation names no row.
+        if operation != "t" && known.enters(self.snapshots.round()) {
+            self.snapshots.tells(&known.schema);
+        }
         let place = Place {
             position,
             lsn,

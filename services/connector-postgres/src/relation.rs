@@ -50,6 +50,8 @@ pub(crate) struct Relation {
     /// The transaction that `head` and `order` are of.
     stamp: u64,
     order: u64,
+    /// The readings that had begun when its key was last looked at.
+    round: u64,
 }
 
 /// The schemas of keys: the table's own, and the one for what that has no room for.
@@ -120,7 +122,8 @@ impl Relation {
         });
         let columns = columns.collect();
         let (charset, told_spelt) = (charset.clone(), false);
-        Ok(Self { schema, columns, charset, told_spelt, envelope_id, key, head: Head::default(), stamp: 0, order: 0 })
+        let (head, stamp, order, round) = (Head::default(), 0, 0, 0);
+        Ok(Self { schema, columns, charset, told_spelt, envelope_id, key, head, stamp, order, round })
     }
 
     pub(crate) const fn columns(&self) -> usize {
@@ -138,6 +141,11 @@ impl Relation {
     /// The transaction in which a row was last written.
     pub(crate) const fn last_used(&self) -> u64 {
         self.stamp
+    }
+
+    /// True once in each round.
+    pub(crate) const fn enters(&mut self, round: u64) -> bool {
+        std::mem::replace(&mut self.round, round) != round
     }
 
     /// Bytes that are a row's key, and no other's.

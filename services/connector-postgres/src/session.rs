@@ -362,7 +362,10 @@ impl Session {
         let floor = xmax.parse().unwrap_or(u64::MAX);
         let forgotten = state.leave_out(&left_out) | state.forget(&tables) | state.follow_partitions(&tables);
         let attached = state.attached(&tables, || self.unique_id());
-        let (rewritten, news) = state.follow_stored(&tables);
+        let (mut wrong, news) = state.follow_stored(&tables);
+        let renamed = state.still_renamed(&tables).into_iter();
+        let renamed: Vec<_> = renamed.filter(|(member, _)| wrong.iter().all(|(other, _)| other != member)).collect();
+        wrong.extend(renamed);
         let (mut snapshots, answers) = Coordinator::new(
             (Arc::clone(&self.settings), self.charset.clone()),
             state,
@@ -381,38 +384,11 @@ impl Session {
             tracing::info!(source = self.settings.name, table, partitions, "attached partitions are read");
             snapshots.queue.push_back(running);
         }
-        let again = self.to_be_read_again(rewritten);
+        let again = snapshot::readable(&self.settings.name, wrong);
         if !again.is_empty() {
             snapshots.queue.push_back(Running::new(self.unique_id(), false, None, &again));
         }
         Ok((snapshots, answers))
-    }
-
-    /// Those that may be read of the tables whose rows changed without a word in the stream. Of the others nothing is taken
-    /// in: they are read as soon as they may be.
-    fn to_be_read_again(&self, rewritten: Vec<(Member, &'static str)>) -> Vec<Member> {
-        let mut again = Vec::new();
-        for (member, why) in rewritten {
-            let (source, table) = (&self.settings.name, member.table.to_string());
-            if member.readable {
-                tracing::warn!(
-                    source,
-                    table,
-                    why,
-                    "rows changed without a word in the stream: the table is read again"
-                );
-                again.push(member);
-            } else {
-                tracing::error!(
-                    source,
-                    table,
-                    why,
-                    "rows changed without a word in the stream, and the log is wrong about them: this role may not read \
-                     the table again. `causeway source list` has the statement that lets it"
-                );
-            }
-        }
-        again
     }
 
     fn encoder<'e>(&'e self, client: &'e Client, standing: Standing, snapshots: Coordinator) -> Encoder<'e> {

@@ -2,6 +2,7 @@
 
 use super::{
     beside::Beside,
+    named::Named,
     range::Range,
     rate::Rate,
     reader::{self, Answer, CHUNK_ROWS_MAX, Chunk, Found, Job, Planned, What},
@@ -96,7 +97,7 @@ pub(crate) struct Due {
 }
 
 pub(crate) struct Coordinator {
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
     /// What rows come in.
     charset: Charset,
     pub(crate) state: State,
@@ -105,9 +106,11 @@ pub(crate) struct Coordinator {
     pub(crate) shared: Arc<Shared>,
     pub(crate) paused: bool,
     /// What operators want.
-    desired: watch::Receiver<Arc<Desired>>,
+    pub(super) desired: watch::Receiver<Arc<Desired>>,
     throttle: Throttle,
-    published: Vec<Member>,
+    pub(super) published: Vec<Member>,
+    /// By which keys their rows are told.
+    pub(super) named: Named,
     workers: Vec<Option<Worker>>,
     workers_started: u64,
     busy: Vec<bool>,
@@ -152,6 +155,7 @@ impl Coordinator {
             paused: false,
             desired,
             throttle,
+            named: Named::of(&published),
             published,
             workers: std::iter::repeat_with(|| None).take(workers).collect(),
             workers_started: 0,
@@ -177,6 +181,7 @@ impl Coordinator {
         self.plans.clear();
         self.rests = Rests::default();
         self.state.reads(&running, &self.published);
+        self.named.round += 1;
         self.state.running = Some(running);
         (self.started, self.rows_at_start, self.rate) = (Instant::now(), 0, Rate::default());
     }
@@ -334,30 +339,6 @@ impl Coordinator {
 
     pub(crate) fn holds(&self) -> bool {
         self.shared.hold.load(Ordering::Acquire)
-    }
-
-    /// Takes in what operators want now.
-    fn follow(&mut self) {
-        if !self.desired.has_changed().unwrap_or(false) {
-            return;
-        }
-        let desired = Arc::clone(&self.desired.borrow_and_update());
-        self.paused = desired.snapshots_paused;
-        for request in &desired.snapshots {
-            let id = &request.id;
-            let taken = self.state.finished.contains(id)
-                || self.state.running.iter().chain(&self.queue).any(|running| running.id == *id);
-            if taken {
-                continue;
-            }
-            let wanted =
-                |member: &&Member| request.tables.is_empty() || request.tables.contains(&member.table.to_string());
-            let tables: Vec<Member> = self.published.iter().filter(wanted).cloned().collect();
-            if tables.is_empty() {
-                tracing::warn!(source = self.settings.name, request = id, "no table of this snapshot is published");
-            }
-            self.queue.push_back(Running::new(id.clone(), false, request.predicate.clone(), &tables));
-        }
     }
 
     /// Gives idle workers something to do.

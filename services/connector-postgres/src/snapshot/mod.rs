@@ -9,11 +9,13 @@
 
 mod beside;
 mod coordinator;
+mod named;
 mod partitions;
 mod place;
 mod range;
 mod rate;
 mod reader;
+mod requests;
 mod rests;
 mod state;
 mod stored;
@@ -25,7 +27,7 @@ pub(crate) use place::Output;
 pub(crate) use reader::{Answer, end_of_record};
 pub(crate) use state::{Running, State};
 pub use state::{finished_snapshots, was_given_up};
-pub(crate) use stored::Stored;
+pub(crate) use stored::{Stored, readable};
 pub(crate) use window::Difference;
 
 use crate::{

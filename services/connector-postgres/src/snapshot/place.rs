@@ -122,8 +122,10 @@ impl Encoder<'_> {
         let mut relation = self.read_relation(due.oid, &due.chunk).await?;
         if matches!(due.changed, Changed::Keyless(Some(_))) {
             // It may have been read in part before: those rows have no names by which they would be known again.
+            self.snapshots.begins_anew(&table);
             self.control(out, Kind::SnapshotBegin, None, 0, vec![table.to_string()]).await?;
         }
+        self.snapshots.tells(&relation.schema);
         let Chunk { rows, last, complete, .. } = *due.chunk;
         let mut block = self.block(&running.id);
         let mut told = 0;

@@ -27,6 +27,12 @@ pub(crate) struct State {
     pub(crate) partitions: BTreeMap<String, BTreeSet<String>>,
     /// How the rows of tables were kept when they were read, or when it changed none last; by [`Member::since`].
     pub(crate) stored: BTreeMap<String, Stored>,
+    /// The columns of the key by which rows were told since a reading of their table began; by [`Member::since`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) named: BTreeMap<String, Vec<String>>,
+    /// Those of which there are others, told by another key: they are to be read again.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) renamed: BTreeSet<String>,
 }
 
 /// The requests that are done, as the end of a log tells.

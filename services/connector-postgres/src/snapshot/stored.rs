@@ -69,6 +69,28 @@ impl Stored {
     }
 }
 
+/// Those that may be read of the tables that the log is wrong about. Of the others nothing is taken in: they are read as
+/// soon as they may be.
+pub(crate) fn readable(source: &str, wrong: Vec<(Member, &'static str)>) -> Vec<Member> {
+    let mut again = Vec::new();
+    for (member, why) in wrong {
+        let table = member.table.to_string();
+        if member.readable {
+            tracing::warn!(source, table, why, "the log is wrong about rows of the table: it is read again");
+            again.push(member);
+        } else {
+            tracing::error!(
+                source,
+                table,
+                why,
+                "the log is wrong about rows of the table: this role may not read it again. `causeway source list` has \
+                 the statement that lets it"
+            );
+        }
+    }
+    again
+}
+
 impl State {
     /// The tables that are to be read again, and why; takes in what changed no row. True: the log does not say so yet.
     pub(crate) fn follow_stored(&mut self, published: &[Member]) -> (Vec<(Member, &'static str)>, bool) {
@@ -97,6 +119,8 @@ impl State {
         for member in published {
             if running.tables.iter().any(|table| table.since == member.since) {
                 self.stored.insert(member.since.clone(), member.stored.clone());
+                self.named.remove(&member.since);
+                self.renamed.remove(&member.since);
             }
         }
     }

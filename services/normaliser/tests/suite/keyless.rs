@@ -1,7 +1,7 @@
 //! A table without a key, with REPLICA IDENTITY FULL: updates and deletes tell the whole old row.
 
 use crate::support::*;
-use change::{Change, Entry, Position, Row};
+use change::{Change, Column, Entry, Position, Row, TableSchema};
 use normaliser::{fold::Fold, mapping};
 use proptest::{collection::vec, prelude::*};
 use std::{collections::BTreeMap, sync::Arc};
@@ -67,6 +67,52 @@ fn an_update_and_a_delete_find_the_row() {
     assert_eq!(fold.rows(), 0);
 }
 
+/// The same row, told by its line.
+fn keyed(world: &World, line: i64, reading: i64) -> Row {
+    let row = row(world, line, reading);
+    let columns = row.schema().columns.iter().map(|column| Column { key: *column.name == *"line", ..column.clone() });
+    let schema = TableSchema { table: row.schema().table.clone(), columns: columns.collect() };
+    Row::new(Arc::new(schema), row.cells().to_vec()).expect("as many cells as columns")
+}
+
+/// An index goes, and another comes: the table is read again whenever its rows are told by another key.
+#[test]
+fn a_row_stands_once_whatever_it_is_told_by() {
+    let mut world = world();
+    let mut fold = world.fold();
+    let said = |line: i64, reading: &str| {
+        format!(
+            "corrected reading/{line} of 7 1/1: Reading [-] {reading} - text=- canonical=- Final unchecked=unknown code"
+        )
+    };
+    let steps =
+        [(1, 4), (2, 5)].map(|(line, reading)| ("s.heap", Change::Insert { new: keyed(&world, line, reading) }));
+    world.tell(&mut fold, steps.into());
+    let step = insert(&world, 3, 6);
+    world.tell(&mut fold, vec![step]);
+    let step = ("s.heap", Change::Update { old: None, new: keyed(&world, 3, 2) });
+    world.tell(&mut fold, vec![step]);
+    assert_eq!(fold.rows(), 4, "under its key, and without one");
+    let rows = [(1, 4), (2, 5), (3, 2)].map(|(line, reading)| keyed(&world, line, reading));
+    let told = read(&mut world, &mut fold, rows.into());
+    assert_eq!((fold.rows(), told), (3, vec![said(3, "2")]), "the highest was a row that is not there");
+
+    // Without a key, with the whole old row.
+    let step = delete(&world, 2, 5);
+    let heap = [(1, 4), (2, 5), (3, 2)];
+    assert_eq!(snapshot(&mut world, &mut fold, &heap), Vec::<String>::new());
+    assert_eq!(world.tell(&mut fold, vec![step]), ["retracted reading/2 of 7 1/1"]);
+    let step = update(&world, (1, 4), (1, 3));
+    assert_eq!(world.tell(&mut fold, vec![step]), [said(1, "3")]);
+    assert_eq!(fold.rows(), 2);
+
+    let rows = [(1, 3), (3, 2)].map(|(line, reading)| keyed(&world, line, reading));
+    assert_eq!(read(&mut world, &mut fold, rows.into()), Vec::<String>::new());
+    let step = ("s.heap", Change::Delete { old: Some(keyed(&world, 3, 2)) });
+    assert_eq!(world.tell(&mut fold, vec![step]), ["retracted reading/3 of 7 1/1"]);
+    assert_eq!(fold.rows(), 1);
+}
+
 /// What a sink would hold, from the fold's own words: the last that was said of each record.
 fn held(told: impl IntoIterator<Item = String>) -> BTreeMap<String, String> {
     let mut held = BTreeMap::new();
@@ -100,10 +146,14 @@ fn play(world: &World, heap: &mut Vec<(i64, i64)>, (what, at, line, reading): (u
 }
 
 fn snapshot(world: &mut World, fold: &mut Fold, heap: &[(i64, i64)]) -> Vec<String> {
+    let rows = heap.iter().map(|(line, reading)| row(world, *line, *reading)).collect();
+    read(world, fold, rows)
+}
+
+fn read(world: &mut World, fold: &mut Fold, rows: Vec<Row>) -> Vec<String> {
     let tables = ["s.heap".to_owned()];
     fold.begin_snapshot("s", &tables, false, world.between().0);
-    let steps =
-        heap.iter().map(|(line, reading)| ("s.heap", Change::Snapshot { new: row(world, *line, *reading) })).collect();
+    let steps = rows.into_iter().map(|new| ("s.heap", Change::Snapshot { new })).collect();
     let entries: Vec<Entry> = world.transaction(steps);
     for entry in &entries {
         fold.apply(entry);
