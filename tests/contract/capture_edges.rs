@@ -119,7 +119,12 @@ impl<'a> Stranger<'a> {
             };
             let message = message?.detach();
             let headers = headers(&message);
-            if headers.get("causeway.kind").map(String::as_str) != Some("change") {
+            let kind = headers.get("causeway.kind").map(String::as_str).unwrap_or_default();
+            if kind.starts_with("snapshot-") {
+                let named = headers.get("causeway.snapshot").is_some_and(|id| !id.is_empty());
+                ensure!(named, "a record of kind {kind} does not say which snapshot it is of");
+            }
+            if kind != "change" {
                 continue;
             }
             let told = self.tell(message.key().unwrap_or_default(), message.payload().context("a value")?, headers);

@@ -12,7 +12,10 @@ pub use fault::DatabaseFault;
 pub use refusal::Refusal;
 pub use way::{Asked, Watch, Way};
 
-use crate::secret::{self, ExposeSecret, SecretError};
+use crate::{
+    authority::{self, AuthorityError},
+    secret::{self, ExposeSecret, SecretError},
+};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use serde::Deserialize;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -56,10 +59,10 @@ pub enum DatabaseError {
     Secret(#[from] SecretError),
     #[error("tls = \"verify-full\" needs ca_file, the certificate authority of the server")]
     NoAuthority,
-    #[error("cannot use the certificate authority file")]
-    BadAuthority(#[source] rustls::Error),
-    #[error("cannot read the certificate authority file")]
-    UnreadableAuthority(#[source] std::io::Error),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error("cannot speak TLS")]
+    Tls(#[source] rustls::Error),
     #[error("cannot build the connection pool")]
     Pool(#[from] deadpool_postgres::BuildError),
 }
@@ -115,23 +118,14 @@ pub fn way(settings: &DatabaseSettings, config: &tokio_postgres::Config) -> Resu
         return Ok(Way(None));
     }
     let file = settings.ca_file.as_deref().ok_or(DatabaseError::NoAuthority)?;
-    let pem = std::fs::read(file).map_err(DatabaseError::UnreadableAuthority)?;
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in pem_certificates(&pem) {
-        roots.add(certificate).map_err(DatabaseError::BadAuthority)?;
-    }
+    let roots = authority::read(file)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(DatabaseError::BadAuthority)?
+        .map_err(DatabaseError::Tls)?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Way(Some(MakeRustlsConnect::new(client))))
-}
-
-fn pem_certificates(pem: &[u8]) -> Vec<rustls::pki_types::CertificateDer<'static>> {
-    use rustls::pki_types::pem::PemObject;
-    rustls::pki_types::CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
 }
 
 /// Whether the server is on this machine.

@@ -6,6 +6,7 @@
 //! function is the same for all of them, so it stands here once, and tests can call a
 //! service without a process around it.
 
+pub mod authority;
 pub mod database;
 pub mod failpoint;
 pub mod health;

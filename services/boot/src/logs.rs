@@ -11,11 +11,13 @@ pub enum LogFormat {
     Text,
 }
 
+/// What the Kafka client says of each broker that comes and goes is noise: whoever waits for Kafka says so once.
+const DEFAULT: &str = "info,tokio_postgres=warn,refinery_core=warn,rdkafka=error,librdkafka=error";
+
 /// Starts logging. `CAUSEWAY_LOG` filters as `RUST_LOG` would; the default is `info`.
 /// Traces are told by the `trace_id` field that spans carry.
 pub fn start(format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("CAUSEWAY_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,tokio_postgres=warn,refinery_core=warn,rdkafka=warn"));
+    let filter = EnvFilter::try_from_env("CAUSEWAY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => {

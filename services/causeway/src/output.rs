@@ -20,17 +20,20 @@ pub fn rows<T: Serialize>(
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(items)?),
         Format::Text if items.is_empty() => println!("none"),
-        Format::Text => {
-            let mut table = Table::new();
-            table.load_style(presets::NOTHING);
-            table.set_header(headings.iter().copied());
-            for item in items {
-                table.add_row(cells(item));
-            }
-            println!("{table}");
-        }
+        Format::Text => println!("{}", table(headings, items.iter().map(cells))),
     }
     Ok(())
+}
+
+/// Rows under headings, as text.
+pub fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(headings.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    table.to_string()
 }
 
 /// Prints one thing: `text` for people, the value for programs.

@@ -12,7 +12,7 @@ use change_log::{KafkaSettings, RegistrySettings};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// A region has hundreds of sources; one process should not have more.
@@ -106,6 +106,10 @@ pub enum Topics {
 }
 
 impl SourceSettings {
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        std::iter::once(&mut self.mapping).chain(&mut self.password_file).chain(&mut self.ca_file)
+    }
+
     pub fn connector(&self) -> connector_postgres::Settings {
         // Every field by its name: none is forgotten.
         connector_postgres::Settings {
@@ -136,6 +140,11 @@ impl SourceSettings {
 }
 
 impl SiteSettings {
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let needed = [&mut self.teams, &mut self.alerts, &mut self.users, &mut self.agreements];
+        needed.into_iter().chain(&mut self.passwords_file).chain(&mut self.medicines)
+    }
+
     pub fn read_teams(&self) -> anyhow::Result<event::teams::Teams> {
         let path = self.teams.display();
         let text = std::fs::read_to_string(&self.teams).with_context(|| format!("cannot read {path}"))?;
@@ -190,7 +199,7 @@ impl Settings {
         let path = config.config.display();
         let text =
             std::fs::read_to_string(&config.config).with_context(|| format!("cannot read the settings file {path}"))?;
-        Self::parse(&text, std::env::vars()).with_context(|| format!("{path}"))
+        Self::parse(&text, &folder_of(&config.config), std::env::vars()).with_context(|| format!("{path}"))
     }
 
     /// The sources alone, for what is printed and connects to nothing: secrets and certificates need not be here.
@@ -212,25 +221,36 @@ impl Settings {
         Ok(sources)
     }
 
-    pub fn parse(text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Mistakes> {
+    /// `folder`: where relative paths begin.
+    pub fn parse(
+        text: &str,
+        folder: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Mistakes> {
         let mut document = Document::parse(text, environment)?;
-        let kafka = document.section::<KafkaSettings>("kafka");
+        let mut kafka = document.section::<KafkaSettings>("kafka");
         let registry = document.section("registry");
-        let database = document.section("database");
+        let mut database = document.section::<DatabaseSettings>("database");
         let ops = document.optional("ops");
         let logs = document.optional("logs");
         let gateway = document.section("gateway");
-        let site = document.section("site");
+        let mut site = document.section::<SiteSettings>("site");
         let normaliser = document.optional("normaliser");
         let views = document.optional::<sink_views::Settings>("views");
         let alerts = document.optional("alerts").unwrap_or_default();
-        let sources: Vec<SourceSettings> = document.sections("source");
+        let mut sources: Vec<SourceSettings> = document.sections("source");
+        let paths = kafka.iter_mut().flat_map(kafka_paths).chain(database.iter_mut().flat_map(database_paths));
+        let paths = paths.chain(site.iter_mut().flat_map(SiteSettings::paths));
+        for path in paths.chain(sources.iter_mut().flat_map(SourceSettings::paths)) {
+            *path = folder.join(&*path);
+        }
         for mistake in kafka.iter().flat_map(KafkaSettings::mistakes) {
             document.mistake("kafka", 0, "", mistake.to_string());
         }
         if let Some(Err(error)) = views.as_ref().map(sink_views::Settings::check) {
             document.mistake("views", 0, "batch_rows", error.to_string());
         }
+        check_authorities(&mut document, database.as_ref(), &sources);
         check_sources(&mut document, &sources);
         document.finish()?;
         let (Some(kafka), Some(registry), Some(database), Some(gateway), Some(site)) =
@@ -242,6 +262,32 @@ impl Settings {
         let (ops, logs) = (ops.unwrap_or_default(), logs.unwrap_or_default());
         let (normaliser, views) = (normaliser.unwrap_or_default(), views.unwrap_or_default());
         Ok(Self { kafka, registry, database, ops, logs, gateway, site, normaliser, views, alerts, sources })
+    }
+}
+
+/// The folder that a settings file lies in, whole.
+fn folder_of(file: &Path) -> PathBuf {
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    whole.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+fn kafka_paths(kafka: &mut KafkaSettings) -> impl Iterator<Item = &mut PathBuf> {
+    let security = kafka.security.iter_mut();
+    security.flat_map(|it| it.ca_file.iter_mut().chain(it.sasl.iter_mut().flat_map(|sasl| &mut sasl.password_file)))
+}
+
+fn database_paths(database: &mut DatabaseSettings) -> impl Iterator<Item = &mut PathBuf> {
+    database.password_file.iter_mut().chain(&mut database.ca_file)
+}
+
+/// Every certificate of a file counts, or none: the replication client would take what it can read.
+fn check_authorities(document: &mut Document, database: Option<&DatabaseSettings>, sources: &[SourceSettings]) {
+    let own = database.and_then(|database| database.ca_file.as_ref()).map(|file| ("database", 0, file));
+    let theirs = sources.iter().enumerate().filter_map(|(at, source)| Some(("source", at, source.ca_file.as_ref()?)));
+    for (section, index, file) in own.into_iter().chain(theirs) {
+        if let Err(error) = boot::authority::read(file) {
+            document.mistake(section, index, "ca_file", boot::restart::in_one_line(&error));
+        }
     }
 }
 
@@ -274,9 +320,34 @@ mod tests {
         kept.map(|line| line.replace("gp-db", "127.0.0.1").replace("pas-db", "127.0.0.1") + "\n").collect()
     }
 
+    fn parse(text: &str) -> Result<Settings, Mistakes> {
+        Settings::parse(text, Path::new("/etc/causeway"), std::iter::empty())
+    }
+
+    #[test]
+    fn relative_paths_begin_where_the_settings_file_lies() {
+        let text = documented().replacen("agreements = \"site/agreements\"", "agreements = \"/srv/agreements\"", 1);
+        let settings = parse(&text).unwrap();
+        let shown = |path: &Path| path.display().to_string();
+        assert_eq!(shown(&settings.site.teams), "/etc/causeway/site/teams.toml");
+        assert_eq!(shown(&settings.site.agreements), "/srv/agreements");
+        assert_eq!(shown(&settings.sources[0].mapping), "/etc/causeway/mappings/emis.toml");
+        let told = format!("{:#}", settings.site.read_teams().unwrap_err());
+        assert!(told.contains("/etc/causeway/site/teams.toml"), "an error says where was looked: {told}");
+        let told = parse(&format!("{text}password_file = \"secrets/stmarys\"\nca_file = \"ca.pem\"\n"))
+            .unwrap_err()
+            .to_string();
+        for file in ["/etc/causeway/secrets/stmarys", "/etc/causeway/ca.pem"] {
+            assert!(told.contains(file), "{told}");
+        }
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(folder_of(Path::new("causeway.toml")), here);
+        assert_eq!(folder_of(Path::new("deploy/causeway.toml")), here.join("deploy"));
+    }
+
     #[test]
     fn the_documented_file_is_good() {
-        let settings = Settings::parse(&documented(), std::iter::empty()).unwrap();
+        let settings = parse(&documented()).unwrap();
         assert_eq!(settings.sources.len(), 2);
         let first = settings.sources[0].connector();
         assert_eq!((first.linger_ms, first.snapshot.workers, first.snapshot.rows_per_s_max), (20, 4, 5_000));
@@ -299,7 +370,7 @@ mod tests {
         let text = documented()
             .replace("name = \"stmarys\"", "name = \"riverside\"")
             .replace("[registry]\nurl", "[registry]\nurk");
-        let told = Settings::parse(&text, std::iter::empty()).unwrap_err().to_string();
+        let told = parse(&text).unwrap_err().to_string();
         assert!(told.contains("`riverside` is used twice"), "{told}");
         assert!(told.contains("registry.urk: unknown field"), "{told}");
         assert!(told.contains("registry.url: missing field"), "{told}");

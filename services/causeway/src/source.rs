@@ -1,6 +1,6 @@
 //! `causeway source`: what a source database must grant, and what operators want of each source.
 
-mod list;
+pub mod list;
 mod progress;
 
 use crate::{

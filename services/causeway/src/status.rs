@@ -1,12 +1,17 @@
 //! `causeway status`: asks a running process over its ops port.
 
-use crate::output::{self, Format};
+use crate::{
+    output::{self, Format},
+    source::list::{TOLD, told},
+};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// A process that does not answer within this is not well.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The state of a part that is well.
+const READY: &str = "ready";
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -31,16 +36,33 @@ pub async fn ask(base: &str, path: &str) -> anyhow::Result<Value> {
     Ok(answer.json().await?)
 }
 
+/// What people want to see first: the parts that are not ready, then each source, then each source's topics.
 fn as_text(ready: &Value, status: &Value) -> String {
-    let mut lines: Vec<String> = entries(ready).map(|(part, state)| format!("{part:<28} {}", plain(state))).collect();
-    for (section, value) in entries(status) {
-        lines.push(String::new());
-        lines.push(section.clone());
-        for (key, value) in entries(value) {
-            lines.push(format!("  {key:<26} {}", plain(value)));
-        }
+    let mut parts: Vec<Vec<String>> = entries(ready).map(|(part, state)| vec![part.clone(), plain(state)]).collect();
+    parts.sort_by_key(|row| row[1] == READY);
+    let mut blocks = vec![output::table(&["part", "state"], parts.into_iter())];
+    let sources = &status["sources"];
+    if entries(sources).next().is_some() {
+        let mut headings = vec!["source"];
+        headings.extend(TOLD);
+        let row = |(name, view): (&String, &Value)| {
+            let mut row = vec![name.clone()];
+            row.extend(told(view["phase"].as_str().unwrap_or("unknown"), view));
+            row
+        };
+        blocks.push(output::table(&headings, entries(sources).map(row)));
     }
-    lines.join("\n")
+    let topics = &status["topics"];
+    if entries(topics).next().is_some() {
+        let keys = ["topics", "records", "in_flight", "settled"];
+        let row = |(name, view): (&String, &Value)| {
+            let told = keys.iter().map(|key| plain(&view[key]));
+            std::iter::once(name.clone()).chain(told).collect()
+        };
+        let headings = ["topics of", "topics", "records", "in flight", "settled offset"];
+        blocks.push(output::table(&headings, entries(topics).map(row)));
+    }
+    blocks.join("\n\n")
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -50,4 +72,42 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_get_tables_and_no_json() {
+        let ready = json!({"connector": "ready", "normaliser-riverside": "waits for Kafka", "sink-views": "ready"});
+        let status = json!({
+            "sources": {"riverside": {
+                "phase": "streaming", "lag_s": 0.25, "lag_bytes": 2048, "snapshot": null, "refused": null,
+                "advice": [{"about": "emis.note", "why": "is not captured", "sql": ["one"]}],
+                "slot": {"retained_bytes": 1024, "limit_bytes": null, "forecast_s": null, "over_budget": false},
+            }},
+            "topics": {"riverside": {"topics": 3, "records": 17, "in_flight": 0, "settled": 42, "committed_at": 1}},
+        });
+        let told = as_text(&ready, &status);
+        let squeezed: Vec<String> =
+            told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            squeezed,
+            [
+                "part state",
+                "normaliser-riverside waits for Kafka",
+                "connector ready",
+                "sink-views ready",
+                "",
+                "source phase lag behind snapshot WAL kept limit lost in waits for asks of the source",
+                "riverside streaming 0.2 s 2.0 kB - 1.0 kB - - - emis.note is not captured: `one`",
+                "",
+                "topics of topics records in flight settled offset",
+                "riverside 3 17 0 42",
+            ]
+        );
+        let nothing = as_text(&json!({}), &json!({}));
+        assert_eq!(nothing.split_whitespace().collect::<Vec<_>>(), ["part", "state"]);
+    }
 }

@@ -1,7 +1,10 @@
 //! How to reach the brokers: addresses, the region's topic prefix, TLS and SCRAM.
 
 use crate::watch::Ends;
-use boot::secret::{self, ExposeSecret, SecretError};
+use boot::{
+    authority::{self, AuthorityError},
+    secret::{self, ExposeSecret, SecretError},
+};
 use rdkafka::ClientConfig;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -77,6 +80,8 @@ pub enum KafkaSettingsError {
     NoPassword,
     #[error(transparent)]
     Secret(#[from] SecretError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 impl KafkaSettings {
@@ -97,6 +102,11 @@ impl KafkaSettings {
         }
         if self.replicas == 0 {
             mistakes.push(KafkaSettingsError::NoReplicas);
+        }
+        // The client would take what it can read of the file.
+        let authority = self.security.as_ref().filter(|security| security.tls).and_then(|it| it.ca_file.as_deref());
+        if let Some(Err(error)) = authority.map(authority::read) {
+            mistakes.push(error.into());
         }
         if let Some(Err(error)) = self.sasl().map(SaslSettings::password) {
             mistakes.push(error);
@@ -177,9 +187,9 @@ mod tests {
     fn mistakes_come_together() {
         let settings = settings(
             r#"{"brokers": " ", "topic_prefix": "a b", "replicas": 0, "security": {"sasl": {
-                "mechanism": "SCRAM-SHA-512", "username": "u", "password_file": "/nonexistent"}}}"#,
+                "mechanism": "SCRAM-SHA-512", "username": "u", "password_file": "/nonexistent"}, "ca_file": "/nonexistent"}}"#,
         );
-        assert_eq!(settings.mistakes().len(), 4);
+        assert_eq!(settings.mistakes().len(), 5);
         assert_eq!(settings.client().get("security.protocol"), Some("sasl_ssl"));
         assert_eq!(settings.client().get("sasl.mechanism"), Some("SCRAM-SHA-512"));
     }

@@ -10,6 +10,7 @@
 mod beginning;
 pub mod control;
 pub mod difference;
+mod ends;
 pub mod frame;
 pub mod header;
 pub mod kafka;
@@ -27,6 +28,7 @@ pub mod watch;
 pub mod whole;
 pub mod writer;
 
+pub use ends::HearsEnds;
 pub use kafka::{KafkaSettings, SaslMechanism, SaslSettings, SecuritySettings};
 pub use reader::{Control, ControlBody, Item, LogPoint, LogReader, ReadError, Rejected};
 pub use records::{RecordRef, Records};

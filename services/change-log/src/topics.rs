@@ -11,6 +11,8 @@ use std::time::Duration;
 /// The largest record a topic of ours takes: a row's two images, or a quarantined record around them.
 pub const TOPIC_RECORD_BYTES_MAX: usize = 24 * 1024 * 1024;
 const _: () = assert!(TOPIC_RECORD_BYTES_MAX > 2 * RECORD_BYTES_MAX, "a record fits into quarantine");
+/// The largest item of the quarantine: what is around it in a record, its headers among that, takes the rest.
+pub const QUARANTINED_BYTES_MAX: usize = TOPIC_RECORD_BYTES_MAX - 1024 * 1024;
 /// The largest record that Causeway writes to `changes.<source>`.
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long `changes.<source>` keeps a record.

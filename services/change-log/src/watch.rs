@@ -15,7 +15,7 @@ use crate::kafka::KafkaSettings;
 use boot::health::Part;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult},
     topic_partition_list::TopicPartitionListElem,
 };
@@ -188,9 +188,10 @@ pub struct Question {
 
 impl Question {
     /// Of a consumer: what it reads next, and whether it gets an answer.
-    pub fn reading<C>(places: Vec<Place>, consumer: &Arc<C>) -> Self
+    pub fn reading<C, X>(places: Vec<Place>, consumer: &Arc<C>) -> Self
     where
-        C: Consumer + Send + Sync + 'static,
+        C: Consumer<X> + Send + Sync + 'static,
+        X: ConsumerContext,
     {
         let consumer = Arc::clone(consumer);
         let own: Own = Box::new(move |place, timeout| {

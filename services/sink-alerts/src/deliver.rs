@@ -8,7 +8,7 @@
 
 use crate::{Alerting, Alerts, AlertsError};
 use boot::{Stop, database, health::Part};
-use change_log::{Kept, Place, Question, TopicSpec, Versions, Watch, frame};
+use change_log::{HearsEnds, Kept, Place, Question, TopicSpec, Versions, Watch, frame};
 use event::{AlertChange, PatientAlert, SourcePatient, avro};
 use futures_util::future::try_join_all;
 use rdkafka::{
@@ -214,7 +214,7 @@ fn tail(kafka: &rdkafka::ClientConfig, topic: &str) -> Result<Vec<Vec<u8>>, Aler
     let mut config = kafka.clone();
     // No group is joined; librdkafka wants a name all the same.
     config.set("group.id", "causeway-deliverer").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-    let consumer: BaseConsumer = config.create()?;
+    let consumer: BaseConsumer<HearsEnds> = config.create_with_context(HearsEnds)?;
     let (low, high) = consumer.fetch_watermarks(topic, PARTITION, KAFKA_TIMEOUT)?;
     let mut payloads = Vec::new();
     if low >= high {

@@ -31,19 +31,9 @@ struct Row {
     view: Value,
 }
 
-const HEADINGS: &[&str] = &[
-    "source",
-    "phase",
-    "wanted",
-    "lag",
-    "behind",
-    "snapshot",
-    "WAL kept",
-    "limit",
-    "lost in",
-    "waits for",
-    "asks of the source",
-];
+/// What a connector says of itself.
+pub const TOLD: [&str; 9] =
+    ["phase", "lag", "behind", "snapshot", "WAL kept", "limit", "lost in", "waits for", "asks of the source"];
 
 pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     let settings = Settings::load(&arguments.config)?;
@@ -67,22 +57,36 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
             view,
         });
     }
-    output::rows(format, HEADINGS, &rows, cells)
+    output::rows(format, &headings(), &rows, cells)
+}
+
+/// The same, and what is wanted of it behind its phase.
+fn headings() -> Vec<&'static str> {
+    let mut headings = vec!["source"];
+    headings.extend(TOLD);
+    headings.insert(2, "wanted");
+    headings
 }
 
 fn cells(row: &Row) -> Vec<String> {
-    let (view, slot) = (&row.view, &row.view["slot"]);
     let mut wanted = if row.paused { "paused" } else { "running" }.to_owned();
     if row.snapshots_paused {
         wanted += ", no snapshots";
     }
+    let mut cells = vec![row.source.clone()];
+    cells.extend(told(&row.phase, &row.view));
+    cells.insert(2, wanted);
+    cells
+}
+
+/// A connector's [`TOLD`].
+pub fn told(phase: &str, view: &Value) -> [String; 9] {
+    let slot = &view["slot"];
     let or_dash = |told: Option<String>| told.unwrap_or_else(|| "-".to_owned());
     let kept = slot["retained_bytes"].as_f64().map(bytes);
     let over = if slot["over_budget"] == true { " (over budget)" } else { "" };
-    vec![
-        row.source.clone(),
-        row.phase.clone() + &left_out(view),
-        wanted,
+    [
+        phase.to_owned() + &left_out(view),
         or_dash(view["lag_s"].as_f64().map(seconds)),
         or_dash(view["lag_bytes"].as_f64().map(bytes)),
         or_dash(snapshot(&view["snapshot"])),
@@ -196,6 +200,6 @@ mod tests {
         );
         let silent = Row { view: Value::Null, ..refused };
         assert_eq!(cells(&silent)[3..], ["-"; 8]);
-        assert_eq!(cells(&silent).len(), HEADINGS.len());
+        assert_eq!(cells(&silent).len(), headings().len());
     }
 }

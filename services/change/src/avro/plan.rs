@@ -221,9 +221,10 @@ impl EnvelopePlan {
         Row::new(Arc::clone(table), cells).ok_or(DecodeError::Malformed("row"))
     }
 
-    /// A replica identity that is only the key leaves all other cells null: they are not known.
+    /// A replica identity that is only the key leaves all other cells null: they are not known. Of a table without a key
+    /// only whole rows are told, so there a null is one.
     fn old_row(&self, mut cells: Vec<Cell>) -> Result<Row, DecodeError> {
-        if let Some(table) = &self.table {
+        if let Some(table) = self.table.as_ref().filter(|table| table.columns.iter().any(|column| column.key)) {
             let mut others = table.columns.iter().zip(&cells).filter(|(column, _)| !column.key);
             if others.all(|(_, cell)| *cell == Cell::Null) {
                 for (column, cell) in table.columns.iter().zip(&mut cells) {

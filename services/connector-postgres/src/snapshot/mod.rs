@@ -102,6 +102,7 @@ pub(crate) async fn begin(
     };
     tracing::info!(source = session.settings.name, tables = tables.len(), epoch, %begins, "taking a snapshot");
     let mut block = Records::default();
+    block.snapshot = Some(record.snapshot.as_str().into());
     let id = session.registry.register(SNAPSHOT.name, SNAPSHOT.text).await?;
     write_control(&mut block, id, Kind::SnapshotBegin, &record, Position::START.between(epoch, begins));
     writer.enqueue(Batch { items: vec![block], upto: begins }).await?;

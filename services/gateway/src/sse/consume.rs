@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{GatewayError, app::now};
 use boot::{Stop, health::Part};
-use change_log::{KafkaSettings, Kept, Question, Reading, Registry, TopicSpec, Versions, Watch, watch::let_go};
+use change_log::{
+    HearsEnds, KafkaSettings, Kept, Question, Reading, Registry, TopicSpec, Versions, Watch, watch::let_go,
+};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
@@ -58,7 +60,7 @@ async fn read(
         .set("fetch.wait.max.ms", "100")
         .set("fetch.error.backoff.ms", "100")
         .set("isolation.level", "read_committed");
-    let consumer: StreamConsumer = client.create()?;
+    let consumer: StreamConsumer<HearsEnds> = client.create_with_context(HearsEnds)?;
     let (consumer, start) = {
         let topic = topic.clone();
         tokio::task::spawn_blocking(move || start_of_window(&consumer, &topic).map(|start| (consumer, start)))
@@ -105,7 +107,7 @@ async fn read(
 }
 
 /// The first offset of the window: a day back, but no more changes than the ring holds.
-fn start_of_window(consumer: &StreamConsumer, topic: &str) -> Result<i64, GatewayError> {
+fn start_of_window(consumer: &StreamConsumer<HearsEnds>, topic: &str) -> Result<i64, GatewayError> {
     let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
     let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
     if partitions > 1 {
