@@ -218,7 +218,7 @@ async fn a_column_dropped_mid_stream_is_told_and_stops_nothing() -> anyhow::Resu
     let mut shared = shared().await?;
     let (gp, own) = (shared.running.source("riverside").await?, shared.running.own().await?);
     let told = "select count(*) from record.quarantine where source = 'riverside' and source_table = 'emis.observation'
-                and reason = 'missing column'";
+                and reason = 'missing column' and not closed";
     let before: i64 = own.query_one(told, &[]).await?.get(0);
     hostile::drop_column(&gp).await?;
     let now = Timestamp::now();
@@ -241,6 +241,10 @@ async fn a_column_dropped_mid_stream_is_told_and_stops_nothing() -> anyhow::Resu
     until("what is written after the column came back is in the record", async || {
         let sql = "select from record.observation where source = 'riverside' and record = $1";
         Ok(own.query_opt(sql, &[&record]).await?.map(drop))
+    })
+    .await?;
+    until("the operator is told that it is over", async || {
+        Ok((own.query_one(told, &[]).await?.get::<_, i64>(0) == before).then_some(()))
     })
     .await?;
     shared.all_well().await

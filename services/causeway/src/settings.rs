@@ -233,14 +233,16 @@ impl Settings {
         let mut database = document.section::<DatabaseSettings>("database");
         let ops = document.optional("ops");
         let logs = document.optional("logs");
-        let gateway = document.section("gateway");
+        let mut gateway = document.section::<gateway::Settings>("gateway");
         let mut site = document.section::<SiteSettings>("site");
         let normaliser = document.optional("normaliser");
         let views = document.optional::<sink_views::Settings>("views");
         let alerts = document.optional("alerts").unwrap_or_default();
         let mut sources: Vec<SourceSettings> = document.sections("source");
         let paths = kafka.iter_mut().flat_map(kafka_paths).chain(database.iter_mut().flat_map(database_paths));
-        let paths = paths.chain(site.iter_mut().flat_map(SiteSettings::paths));
+        let certificate = gateway.iter_mut().flat_map(|gateway| &mut gateway.tls);
+        let certificate = certificate.flat_map(|tls| [&mut tls.certificate_file, &mut tls.key_file]);
+        let paths = paths.chain(certificate).chain(site.iter_mut().flat_map(SiteSettings::paths));
         for path in paths.chain(sources.iter_mut().flat_map(SourceSettings::paths)) {
             *path = folder.join(&*path);
         }
@@ -327,10 +329,14 @@ mod tests {
     #[test]
     fn relative_paths_begin_where_the_settings_file_lies() {
         let text = documented().replacen("agreements = \"site/agreements\"", "agreements = \"/srv/agreements\"", 1);
+        let tls = "[gateway]\ntls = { certificate_file = \"gateway.pem\", key_file = \"keys/gateway.pem\" }\n";
+        let text = text.replacen("[gateway]\n", tls, 1);
         let settings = parse(&text).unwrap();
         let shown = |path: &Path| path.display().to_string();
         assert_eq!(shown(&settings.site.teams), "/etc/causeway/site/teams.toml");
         assert_eq!(shown(&settings.site.agreements), "/srv/agreements");
+        let tls = settings.gateway.tls.as_ref().unwrap();
+        assert_eq!(shown(&tls.key_file), "/etc/causeway/keys/gateway.pem");
         assert_eq!(shown(&settings.sources[0].mapping), "/etc/causeway/mappings/emis.toml");
         let told = format!("{:#}", settings.site.read_teams().unwrap_err());
         assert!(told.contains("/etc/causeway/site/teams.toml"), "an error says where was looked: {told}");

@@ -3,7 +3,7 @@
 //! # Why
 //! The form is its own, not Avro's: a field that the schema gains is left out of it while it holds its default, so that
 //! an upgrade that changes no meaning finds everything as it was. Generation, revision, position, part, action, times of
-//! commit, `snapshot`, `reread` and `traceparent` say how an event came about, and are not in it.
+//! commit, `snapshot`, `reread`, `reinterpreted` and `traceparent` say how an event came about, and are not in it.
 //!
 //! Each field that is not its default is written as its number, its length and its text. A number is never given to
 //! another field; a changed form takes another `VERSION`.
@@ -36,6 +36,8 @@ pub fn write(event: &PatientEvent, out: &mut Vec<u8>) {
         traceparent: _,
         generation: _,
         reread: _,
+        effective_precision,
+        reinterpreted: _,
     } = event;
     out.push(VERSION);
     let mut form = Form { out };
@@ -48,6 +50,9 @@ pub fn write(event: &PatientEvent, out: &mut Vec<u8>) {
     form.number(7, *effective_at);
     form.flag(8, *confidential);
     form.maybe(9, incomplete.as_ref());
+    if let Some(precision) = effective_precision {
+        form.text(41, precision.as_str());
+    }
     match body {
         Body::Demographics(it) => form.demographics(it),
         Body::Observation(it) => form.observation(it),

@@ -14,6 +14,7 @@ pub mod cloud_events;
 pub mod link;
 pub mod nhs_number;
 pub mod place;
+pub mod precision;
 pub mod quarantined;
 pub mod teams;
 
@@ -22,6 +23,7 @@ pub use body::*;
 pub use link::{Link, LinkStatus};
 pub use nhs_number::NhsNumber;
 pub use place::Place;
+pub use precision::Precision;
 pub use quarantined::Quarantined;
 pub use teams::{Team, TeamKind, Teams};
 
@@ -109,6 +111,10 @@ pub struct PatientEvent {
     pub reread: bool,
     /// What it lacks because a table that it is joined to is still being read.
     pub incomplete: Option<String>,
+    /// How exactly `effective_at` is known: it is the first moment of that year, month or day. None: as it is written.
+    pub effective_precision: Option<Precision>,
+    /// Its source has not touched the record since it was last told: what differs is how it is understood.
+    pub reinterpreted: bool,
 }
 
 impl PatientEvent {

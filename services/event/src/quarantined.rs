@@ -28,6 +28,21 @@ pub struct Quarantined {
     /// The message's value as it was.
     pub original: Option<Vec<u8>>,
     pub committed_at: Option<Micros>,
+    /// What is wrong of what: the same however often it is told. None: the message stands for itself.
+    pub item: Option<String>,
+    /// Resolved: it says so of what was told before under this name.
+    pub closed: bool,
+}
+
+impl Quarantined {
+    /// What the item goes by: its name, or where it was told, of those that stand for themselves.
+    pub fn name(&self) -> String {
+        self.item.clone().unwrap_or_else(|| {
+            let position = self.position.map_or_else(String::new, |position| position.to_string());
+            let offset = self.offset.unwrap_or(-1);
+            format!("{}:{position}:{offset}:{}:{}", self.source, self.reason, self.detail)
+        })
+    }
 }
 
 /// Logs never show what is in it.

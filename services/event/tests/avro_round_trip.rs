@@ -152,6 +152,8 @@ fn event() -> impl Strategy<Value = PatientEvent> {
             generation,
             confidential: snapshot,
             reread: !snapshot,
+            effective_precision: Precision::ALL.get(index as usize).copied(),
+            reinterpreted: !snapshot,
         },
     )
 }
@@ -235,12 +237,44 @@ proptest! {
             source: t[0].clone(), position, stage: t[1].clone(), reason: t[2].clone(), detail: t[3].clone(),
             table: m[0].clone(), key: bytes[0].clone(), topic: m[1].clone(), partition, offset,
             patient: m[2].clone(), original: bytes[1].clone(), committed_at: offset,
+            item: m[1].clone(), closed: offset.is_some(),
         };
         let mut datum = Vec::new();
         avro::encode_quarantined(&item, &mut datum);
         prop_assert_eq!(avro::decode_quarantined(&datum), Ok(item.clone()));
         prop_assert_eq!(by_reference(avro::QUARANTINED_SCHEMA, &datum, "reason"), item.reason);
     }
+}
+
+/// At the limit it is whole, and a byte beyond it is cut and says so.
+#[test]
+fn an_item_that_is_too_large_is_cut_with_a_note() {
+    let item = |original: usize, key: usize| Quarantined {
+        source: "riverside".into(),
+        reason: "unreadable message".into(),
+        detail: "truncated".into(),
+        key: Some(vec![7; key]),
+        original: Some(vec![8; original]),
+        ..Quarantined::default()
+    };
+    let written = |item: &Quarantined, max: usize| {
+        let mut out = b"frame".to_vec();
+        avro::encode_quarantined_within(item, max, &mut out);
+        assert!(out.starts_with(b"frame") && out.len() - 5 <= max, "{} of {max} bytes", out.len());
+        avro::decode_quarantined(&out[5..]).expect("our own datum")
+    };
+    let whole = item(100_000, 10);
+    let mut datum = Vec::new();
+    avro::encode_quarantined(&whole, &mut datum);
+    assert_eq!(written(&whole, datum.len()), whole);
+    let cut = written(&whole, datum.len() - 1);
+    let left = cut.original.as_ref().map_or(0, Vec::len);
+    assert_eq!(cut.detail, format!("truncated; the value is cut to {left} of 100000 bytes"));
+    assert!(left < 100_000 && left > 99_000 && cut.key == whole.key, "{left}");
+    // A key that is larger than the room.
+    let cut = written(&item(10, 100_000), 5_000);
+    assert_eq!(cut.original, Some(Vec::new()));
+    assert!(cut.detail.contains("the value is cut to 0 of 10 bytes; the key is cut to "), "{}", cut.detail);
 }
 
 #[test]
@@ -282,6 +316,8 @@ fn headers_are_cloud_events() {
         confidential: false,
         reread: false,
         incomplete: None,
+        effective_precision: None,
+        reinterpreted: false,
     };
     let headers = cloud_events::headers(&event);
     let text: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();

@@ -32,6 +32,8 @@ pub enum NormaliserError {
     Database(#[from] tokio_postgres::Error),
     #[error("no connection to the identity database")]
     Pool(#[from] deadpool_postgres::PoolError),
+    #[error("the identity database holds what nobody can read in `{0}`")]
+    Stored(&'static str),
     #[error("cannot migrate the identity schema")]
     Migration(#[from] refinery::Error),
 }
@@ -44,7 +46,7 @@ impl NormaliserError {
     /// Whether starting again can help.
     pub fn worth_retrying(&self) -> bool {
         match self {
-            Self::Mapping(_) => false,
+            Self::Mapping(_) | Self::Stored(_) => false,
             // What is left of the log is read next, and says what it lacks.
             Self::Read(ReadError::Expired { .. }) => true,
             Self::Read(error) => error.worth_retrying(),

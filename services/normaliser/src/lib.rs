@@ -11,6 +11,7 @@ mod commit;
 pub mod error;
 pub mod fold;
 pub mod identity;
+mod inherited;
 pub mod linker;
 pub mod mapping;
 mod missing;
@@ -19,6 +20,7 @@ mod publish;
 pub mod retell;
 pub mod run;
 pub mod settings;
+mod tell;
 mod telling;
 
 pub use error::NormaliserError;

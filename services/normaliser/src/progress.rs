@@ -12,7 +12,7 @@ use crate::{
     retell::Held,
 };
 use change_log::{KafkaSettings, Registry, Versions, signal::Generation, topics::changes_topic};
-use event::avro;
+use event::{Quarantined, avro};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
@@ -131,6 +131,40 @@ impl Progress {
                 read.map_err(NormaliserError::kafka("read what was told"))?;
             }
             failed.map_or(Ok(held), |error| Err(error.into()))
+        };
+        tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?
+    }
+
+    /// What is in quarantine of this source, told by the normaliser and not closed, by its name. What has none, from before
+    /// items had names, goes by where it was told.
+    pub async fn open_items(&self, registry: &Registry) -> Result<BTreeMap<String, Quarantined>, NormaliserError> {
+        let (consumer, source, names) = (self.consumer.clone(), self.source.clone(), self.names.clone());
+        let mut versions = Versions::new(registry.clone(), avro::QUARANTINED_SCHEMA);
+        let runtime = tokio::runtime::Handle::current();
+        let load = move || -> Result<BTreeMap<String, Quarantined>, NormaliserError> {
+            let (mut open, mut from, mut failed) = (BTreeMap::new(), Tails::new(), None);
+            for (name, full) in names.iter().filter(|(name, _)| *name == QUARANTINE_TOPIC) {
+                let mut take = |message: &BorrowedMessage<'_>| {
+                    let Some(payload) = message.payload().filter(|_| own_id(message, &source).is_some()) else {
+                        return;
+                    };
+                    match runtime.block_on(versions.datum(payload)) {
+                        Ok(Ok(datum)) => avro::decode_quarantined(&datum).into_iter().for_each(|item| {
+                            let name = item.name();
+                            if item.closed {
+                                open.remove(&name);
+                            } else {
+                                open.insert(name, Quarantined { original: None, key: None, ..item });
+                            }
+                        }),
+                        Ok(Err(_)) => {}
+                        Err(error) => failed = Some(error),
+                    }
+                };
+                let read = read_since(&consumer, (name, full), &mut from, &mut take);
+                read.map_err(NormaliserError::kafka("read what is in quarantine"))?;
+            }
+            failed.map_or(Ok(open), |error| Err(error.into()))
         };
         tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?
     }

@@ -3,7 +3,10 @@
 
 use crate::{error::NormaliserError, fold::Output};
 use boot::health::Part;
-use change_log::{KafkaSettings, Place, Question, Stalled, Watch, frame};
+use change_log::{
+    KafkaSettings, Place, Question, Stalled, Watch, frame,
+    topics::{QUARANTINED_BYTES_MAX, TOPIC_RECORD_BYTES_MAX},
+};
 use event::{avro, cloud_events};
 use rdkafka::{
     message::{Header, OwnedHeaders},
@@ -39,7 +42,7 @@ pub fn producer(kafka: &KafkaSettings) -> Result<FutureProducer, NormaliserError
         .set("compression.type", "lz4")
         .set("partitioner", "murmur2_random")
         .set("queue.buffering.max.messages", (2 * IN_FLIGHT_MAX).to_string())
-        .set("message.max.bytes", change_log::topics::RECORD_BYTES_MAX.to_string())
+        .set("message.max.bytes", TOPIC_RECORD_BYTES_MAX.to_string())
         .create()
         .map_err(NormaliserError::kafka("make a producer"))
 }
@@ -112,7 +115,7 @@ impl Publisher {
             Output::Quarantined(item) => {
                 let mut payload = Vec::new();
                 frame::start(self.quarantine_schema, &mut payload);
-                avro::encode_quarantined(item, &mut payload);
+                avro::encode_quarantined_within(item, QUARANTINED_BYTES_MAX, &mut payload);
                 let id = item_id(item);
                 (
                     QUARANTINE_TOPIC,
@@ -213,9 +216,13 @@ impl Drop for Publisher {
     }
 }
 
+/// One telling of an item: an item that is told again is another.
 fn item_id(item: &event::Quarantined) -> String {
-    let position = item.position.map_or_else(String::new, |position| position.to_string());
-    format!("{}:{position}:{}:{}:{}", item.source, item.offset.unwrap_or(-1), item.reason, item.detail)
+    let told = match (&item.item, item.position) {
+        (Some(name), Some(position)) => format!("{name}@{position}:{}", item.offset.unwrap_or(-1)),
+        _ => item.name(),
+    };
+    if item.closed { format!("{told}:closed") } else { told }
 }
 
 pub fn digest(id: &str) -> u128 {

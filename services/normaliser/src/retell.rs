@@ -17,15 +17,19 @@
 
 use crate::fold::{PARTS_MAX, Stands, digest};
 use change::Position;
-use event::{Action, Body, Kind, Micros, Part, PatientEvent, Place, SourcePatient};
+use event::{Action, Body, Kind, Micros, Part, PatientEvent, Place, Quarantined, SourcePatient};
 use std::collections::BTreeMap;
 
 /// Patient and record.
 type Key = (String, String);
 
-/// The quiet stretch: the last event of each patient's records.
+/// The quiet stretch: the last event of each patient's records, and what is in quarantine at its end.
 #[derive(Debug, Default)]
-pub struct Stretch(BTreeMap<Key, PatientEvent>);
+pub struct Stretch {
+    events: BTreeMap<Key, PatientEvent>,
+    /// By name.
+    items: BTreeMap<String, Quarantined>,
+}
 
 /// What earlier generations told last of each patient's records.
 #[derive(Debug, Default)]
@@ -55,20 +59,35 @@ fn key(event: &PatientEvent) -> Key {
 
 impl Stretch {
     pub fn take(&mut self, event: PatientEvent) {
-        self.0.insert(key(&event), event);
+        self.events.insert(key(&event), event);
+    }
+
+    pub fn take_item(&mut self, item: Quarantined) {
+        if item.closed {
+            self.items.remove(&item.name());
+        } else {
+            self.items.insert(item.name(), item);
+        }
+    }
+
+    /// What is in quarantine by now.
+    pub fn items(&mut self) -> Vec<Quarantined> {
+        std::mem::take(&mut self.items).into_values().collect()
     }
 
     /// The events that differ from what is held, each patient's together and in the order of their places.
     pub fn told(self, held: &Held) -> Vec<PatientEvent> {
-        let differs = |(key, event): (Key, PatientEvent)| {
+        let differs = |(key, mut event): (Key, PatientEvent)| {
             let known = held.0.get(&key).filter(|known| !known.retracted);
+            // Its source has not touched it since: what differs is how it is understood.
+            event.reinterpreted = known.is_some_and(|known| event.position <= known.place.0.position);
             let same = match known {
                 Some(known) => known.digest == digest(&event),
                 None => event.action == Action::Retracted,
             };
             (!same).then_some(event)
         };
-        in_parts(self.0.into_iter().filter_map(differs).collect())
+        in_parts(self.events.into_iter().filter_map(differs).collect())
     }
 }
 
@@ -120,6 +139,8 @@ impl Held {
             confidential: false,
             reread: false,
             incomplete: None,
+            effective_precision: None,
+            reinterpreted: false,
         };
         in_parts(gone.map(retraction).collect())
     }

@@ -6,12 +6,14 @@ use crate::{
     commit::Commits,
     error::NormaliserError,
     fold::{Fold, Output, Stands},
+    inherited::Inherited,
     mapping::{self, Mapping},
     missing::Missing,
     progress::Progress,
     publish::{EVENTS_TOPIC, LINKS_TOPIC, Publisher, QUARANTINE_TOPIC, Schemas},
     retell::{At, Held, Stretch},
     settings::{Settings, SourceSettings},
+    tell,
     telling::Telling,
 };
 use boot::{
@@ -142,6 +144,7 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
         unread,
         aged,
         missing,
+        inherited: None,
     };
     session.follow(reader, end).await
 }
@@ -165,6 +168,8 @@ struct Session<'a> {
     /// What the log has lost, and what of that has not been read again.
     aged: bool,
     missing: Option<Missing>,
+    /// What earlier generations left in quarantine, until it is known how it stands.
+    inherited: Option<Inherited>,
 }
 
 impl Session<'_> {
@@ -191,7 +196,7 @@ impl Session<'_> {
                     self.commit()?;
                     self.telling.say(self.publisher.durable);
                 }
-                _ = lag.tick() => measure(&self.context.kafka, &name, reader.point().offset),
+                _ = lag.tick() => tell::lag(&self.context.kafka, &name, reader.point().offset, self.fold.reached().1),
                 batch = reader.read() => match batch {
                     Ok(batch) => {
                         metrics::counter!("causeway_normaliser_changes_total", "source" => name.clone())
@@ -308,15 +313,30 @@ impl Session<'_> {
         if self.unsettled > 0 || before < self.generation.upto || self.missing.is_some() {
             return Ok(());
         }
-        let Some(stretch) = self.quiet.take() else { return Ok(()) };
+        let Some(mut stretch) = self.quiet.take() else { return Ok(()) };
+        let items = stretch.items();
         let held = self.held().await?;
         let told = stretch.told(&held);
         tracing::info!(source = self.context.source.name, events = told.len(), "tells what differs from before");
         for event in told {
             self.send(&Output::Event(Box::new(event))).await?;
         }
+        let inherited = self.inherited().await?;
+        let untold = inherited.untold(items);
+        self.inherited = Some(inherited);
+        for item in untold {
+            self.send(&Output::Quarantined(Box::new(item))).await?;
+        }
         self.take_back(before).await?;
         self.mark(before).await
+    }
+
+    /// What is in quarantine from before, as the topic has it.
+    async fn inherited(&mut self) -> Result<Inherited, NormaliserError> {
+        match self.inherited.take() {
+            Some(inherited) => Ok(inherited),
+            None => Ok(Inherited::of(self.progress.open_items(&self.context.registry).await?)),
+        }
     }
 
     /// What was told before: of an aged log by this generation, too.
@@ -334,6 +354,12 @@ impl Session<'_> {
         self.unread.retain(|table| !shown.contains(table));
         if before <= self.told_before {
             return Ok(());
+        }
+        let mut inherited = self.inherited().await?;
+        let over = inherited.over(&self.context.mapping, &self.unread, self.fold.open_items());
+        self.inherited = Some(inherited);
+        for item in over {
+            self.send(&Output::Quarantined(Box::new(item))).await?;
         }
         let source = &self.context.source.name;
         let Generation { number, revision, .. } = self.generation;
@@ -421,8 +447,7 @@ impl Session<'_> {
         let told = before <= self.told_before;
         match (&mut self.quiet, output) {
             (Some(stretch), Output::Event(event)) => stretch.take(*event),
-            // What is not there may only not have been read again.
-            (Some(_), Output::Quarantined(_)) if self.missing.is_some() => {}
+            (Some(stretch), Output::Quarantined(item)) => stretch.take_item(*item),
             (_, output) if !told => return self.send(&output).await,
             _ => {}
         }
@@ -430,21 +455,7 @@ impl Session<'_> {
     }
 
     async fn send(&mut self, output: &Output) -> Result<(), NormaliserError> {
-        let source = self.context.source.name.clone();
-        match output {
-            Output::Event(event) => {
-                let (kind, action) = (event.body.kind().as_str(), event.action.as_str());
-                let trace_id = event.traceparent.as_deref().and_then(boot::logs::trace_id);
-                tracing::debug!(source, kind, action, position = %event.position, trace_id, "an event");
-                metrics::counter!("causeway_normaliser_events_total", "source" => source, "kind" => kind, "action" => action)
-                    .increment(1);
-            }
-            Output::Quarantined(item) => {
-                tracing::warn!(source, reason = item.reason, detail = item.detail, "quarantined");
-                metrics::counter!("causeway_quarantined_total", "source" => source, "stage" => "normaliser", "reason" => item.reason.clone())
-                    .increment(1);
-            }
-        }
+        tell::output(&self.context.source.name, output);
         self.publisher.send(output).await
     }
 }
@@ -455,15 +466,4 @@ const fn offset_of(item: &Item) -> i64 {
         Item::Control(control) => control.offset,
         Item::Rejected(rejected) => rejected.offset,
     }
-}
-
-/// Beside the loop, which does not wait for an answer.
-fn measure(kafka: &KafkaSettings, source: &str, offset: i64) {
-    let (kafka, source) = (kafka.clone(), source.to_owned());
-    tokio::spawn(async move {
-        let Ok((_, high)) = kafka.watermarks(&kafka.topic(&changes_topic(&source)), 0).await else { return };
-        #[expect(clippy::cast_precision_loss, reason = "a gauge of a count")]
-        let behind = (high - offset).max(0) as f64;
-        metrics::gauge!("causeway_normaliser_lag_records", "source" => source).set(behind);
-    });
 }

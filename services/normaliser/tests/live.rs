@@ -4,6 +4,8 @@
 
 #[path = "live/aged.rs"]
 mod aged;
+#[path = "live/large.rs"]
+mod large;
 #[path = "live/lost.rs"]
 mod lost;
 #[path = "live/members.rs"]
@@ -296,7 +298,8 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
         links(&kafka, &registry, &database).await?;
         members::are_waited_for(&kafka, &registry).await?;
         lost::what_was_told(&kafka, &registry, &folder).await?;
-        aged::what_is_left(&kafka, &registry, &folder).await
+        aged::what_is_left(&kafka, &registry, &folder).await?;
+        large::what_fills_a_topic(&kafka, &registry).await
     }
     .await;
     drop((broker, database));

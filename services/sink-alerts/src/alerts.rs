@@ -81,7 +81,7 @@ impl Alerts {
         if judged.is_empty() {
             return Ok(());
         }
-        let refused = match self.guarded(transaction, &judged, &existing).await? {
+        let refused = match self.guarded(transaction, &judged, &existing, changed).await? {
             None => return Ok(()),
             Some(refused) => refused,
         };
@@ -91,7 +91,7 @@ impl Alerts {
         }
         for key in judged {
             let own: Vec<Existing> = existing.iter().filter(|alert| alert.key == *key).cloned().collect();
-            if let Some(refused) = self.guarded(transaction, &BTreeSet::from([key]), &own).await? {
+            if let Some(refused) = self.guarded(transaction, &BTreeSet::from([key]), &own, changed).await? {
                 write::refuse(transaction, key, &refused).await?;
             }
         }
@@ -105,9 +105,10 @@ impl Alerts {
         transaction: &Transaction<'_>,
         judged: &BTreeSet<&Key>,
         existing: &[Existing],
+        changed: &BTreeSet<Key>,
     ) -> Result<Option<DatabaseFault>, Error> {
         transaction.batch_execute("savepoint alerts").await?;
-        let Err(error) = self.judge(transaction, judged, existing).await else {
+        let Err(error) = self.judge(transaction, judged, existing, changed).await else {
             transaction.batch_execute("release savepoint alerts").await?;
             return Ok(None);
         };
@@ -123,6 +124,7 @@ impl Alerts {
         transaction: &Transaction<'_>,
         judged: &BTreeSet<&Key>,
         existing: &[Existing],
+        changed: &BTreeSet<Key>,
     ) -> Result<(), Error> {
         let findings = read::findings(transaction, &Keys::of(judged.iter().copied())).await?;
         let contexts = read::contexts(transaction, &findings, &self.limits, (self.clock)()).await?;
@@ -132,7 +134,8 @@ impl Alerts {
             .map(|(key, finding)| {
                 let context = contexts.get(&(key.0.clone(), key.1.clone())).unwrap_or(&nothing);
                 let demands = rules::evaluate(&finding, context, &self.limits);
-                (key, Evaluated { finding, demands })
+                let written = changed.contains(&key);
+                (key, Evaluated { finding, demands, written })
             })
             .collect();
         let changes = reconcile(&results, existing);

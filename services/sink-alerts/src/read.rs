@@ -53,9 +53,9 @@ const COLUMNS: &str = "o.source, o.patient, o.record, o.organisation, o.event_id
         o.code_text, o.analyte, o.comparator, o.number::text, o.unit, o.value_text, o.canonical_number::text, \
         o.canonical_unit, o.range_low::text, o.range_high::text, o.flag, o.unchecked, o.comment, o.status, o.requester, \
         p.birth_date - date '1970-01-01', o.confidential or coalesce(p.confidential or p.retracted, false), \
-        case o.status when 'unknown' then coalesce(o.status_text, '') end";
+        case o.status when 'unknown' then coalesce(o.status_text, '') end, o.reinterpreted";
 /// How many those are.
-const COLUMNS_COUNT: usize = 30;
+const COLUMNS_COUNT: usize = 31;
 
 static FINDINGS: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -106,6 +106,7 @@ fn finding(row: &Row) -> Finding {
         birth_date: row.get(27),
         confidential: row.get(28),
         unknown_status: row.get(29),
+        reinterpreted: row.get(30),
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Reason {
     Unlinked,
     /// The same version, but what the rule rested on is gone: a condition, a link, a code.
     NoLonger,
+    /// A mapping or a table of ours changed, and not the source.
+    Understood,
 }
 
 impl Reason {
@@ -27,12 +29,15 @@ impl Reason {
             Self::Corrected => "the result was corrected by its source",
             Self::Unlinked => "the patient is no longer linked to the person it was sent for",
             Self::NoLonger => "what the alert rested on no longer holds",
+            Self::Understood => {
+                "the result is understood differently now: the mapping of its source was changed, not the result"
+            }
         }
     }
 
     /// Withdrawn for this reason, the same version may ask for the alert again.
     fn may_return(reason: &str) -> bool {
-        [Self::Unlinked, Self::NoLonger].iter().any(|known| known.as_str() == reason)
+        [Self::Unlinked, Self::NoLonger, Self::Understood].iter().any(|known| known.as_str() == reason)
     }
 }
 
@@ -55,6 +60,8 @@ pub struct Existing {
 pub struct Evaluated {
     pub finding: Finding,
     pub demands: Vec<Demand>,
+    /// It was written in this transaction.
+    pub written: bool,
 }
 
 #[derive(Debug)]
@@ -117,10 +124,11 @@ pub fn reconcile<'a>(results: &'a BTreeMap<Key, Evaluated>, existing: &[Existing
 /// Why a standing alert has to go; none if it stays.
 fn verdict(alert: &Existing, result: Option<&Evaluated>) -> Option<Reason> {
     let Some(result) = result else { return Some(Reason::Retracted) };
+    let understood = result.finding.reinterpreted;
     if result.finding.version != alert.version {
-        Some(Reason::Corrected)
+        Some(if understood { Reason::Understood } else { Reason::Corrected })
     } else if !result.demands.iter().any(|demand| demand.rule.as_str() == alert.rule) {
-        Some(Reason::NoLonger)
+        Some(if understood && result.written { Reason::Understood } else { Reason::NoLonger })
     } else if alert.misdirected {
         Some(Reason::Unlinked)
     } else {
@@ -155,7 +163,16 @@ mod tests {
         let demand = |rule: &Rule| Demand { rule: *rule, urgency, headline: "new words".into(), detail: Value::Null };
         let patient = SourcePatient { source: "stmarys".into(), id: "1".into() };
         let finding = Finding { version: "v2".into(), ..Finding::of(patient, "result/1".into()) };
-        BTreeMap::from([(key(), Evaluated { finding, demands: rules.iter().map(demand).collect() })])
+        BTreeMap::from([(key(), Evaluated { finding, demands: rules.iter().map(demand).collect(), written: false })])
+    }
+
+    /// The same, told by another mapping while its source did nothing.
+    fn understood(rules: &[Rule], written: bool) -> BTreeMap<Key, Evaluated> {
+        let mut results = result(rules, PAGED);
+        for evaluated in results.values_mut() {
+            (evaluated.finding.reinterpreted, evaluated.written) = (true, written);
+        }
+        results
     }
 
     fn alert(rule: Rule, version: &str, withdrawn: Option<Reason>) -> Existing {
@@ -215,6 +232,18 @@ mod tests {
         assert_ne!(reconcile(&results, &gone).raise[0].id, first);
         check(&results, &[alert(CRISIS, "v2", Some(Reason::Retracted))], "");
         check(&result(&[LIMIT], PAGED), &[alert(CRISIS, "v2", None)], "withdraw NoLonger, raise critical-limit");
+    }
+
+    #[test]
+    fn what_only_we_understand_differently_is_not_laid_to_the_source() {
+        // A unit was mended in the mapping: another version, of the same result.
+        check(&understood(&[], true), &[alert(LIMIT, "v1", None)], "withdraw Understood");
+        check(&understood(&[LIMIT], true), &[alert(LIMIT, "v1", None)], "withdraw Understood, raise critical-limit");
+        // A unit was added to the table of analytes: the same version.
+        check(&understood(&[], true), &[alert(LIMIT, "v2", None)], "withdraw Understood");
+        // Long afterwards a condition goes: that is no matter of the mapping.
+        check(&understood(&[], false), &[alert(CRISIS, "v2", None)], "withdraw NoLonger");
+        check(&understood(&[LIMIT], true), &[alert(LIMIT, "v2", Some(Reason::Understood))], "raise critical-limit");
     }
 
     #[test]

@@ -210,6 +210,8 @@ fn potassium(commit: u64, number: &str) -> PatientEvent {
         confidential: false,
         reread: false,
         incomplete: None,
+        effective_precision: None,
+        reinterpreted: false,
     }
 }
 

@@ -138,6 +138,8 @@ fn event(source: &str, commit: u64, record: &str, body: Body) -> PatientEvent {
         confidential: false,
         reread: false,
         incomplete: None,
+        effective_precision: None,
+        reinterpreted: false,
     }
 }
 

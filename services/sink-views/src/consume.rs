@@ -10,6 +10,7 @@ use crate::{
     database::GROUP,
     decode::{Decoder, Quarantine, STAGE, foreign, refused},
     hook::Hook,
+    lag::Lag,
     plan::{Incoming, Item, Place, Plan, Topic, parts},
     write,
 };
@@ -68,6 +69,7 @@ pub(crate) async fn attempt<H: Hook>(
         part,
         decoder,
         quarantine,
+        lag: Lag::watch(world, &consumer),
         consumer,
         watch: Watch::new(&world.kafka, Some(part)),
         reading: Reading::default(),
@@ -131,6 +133,7 @@ struct Sink<'a, H> {
     part: &'a Part,
     decoder: Decoder,
     quarantine: Quarantine,
+    lag: Lag,
     consumer: Arc<StreamConsumer>,
     watch: Watch,
     reading: Reading,
@@ -218,6 +221,7 @@ impl<H: Hook> Sink<'_, H> {
             let next = next.entry((place.topic, place.partition)).or_default();
             *next = (*next).max(place.offset + 1);
         }
+        let reached = committed(&items);
         // Halves of what the database refused, the first half on top.
         let mut stack = vec![items];
         while let Some(items) = stack.pop() {
@@ -234,6 +238,7 @@ impl<H: Hook> Sink<'_, H> {
                 stack.extend([second, first]);
             }
         }
+        self.lag.applied(&next, reached);
         let mut offsets = TopicPartitionList::new();
         for ((topic, partition), next) in next {
             let name = self.world.kafka.topic(topic.name());
@@ -372,10 +377,22 @@ fn tell(plan: &Plan, outcome: &Outcome) {
     metrics::counter!("causeway_sink_records_applied_total").increment(outcome.applied as u64);
     metrics::counter!("causeway_sink_records_ignored_total").increment(outcome.ignored as u64);
     metrics::histogram!("causeway_sink_batch_rows").record(plan.events as f64);
-    let now = std::time::SystemTime::now();
+    let now = jiff::Timestamp::now().as_microsecond();
     for (source, (_, committed_at)) in &plan.freshness {
-        let committed = crate::plan::columns::system_time(*committed_at);
-        let lag = now.duration_since(committed).unwrap_or_default().as_secs_f64();
+        let lag = now.saturating_sub(*committed_at).max(0) as f64 / 1e6;
         metrics::gauge!("causeway_sink_lag_seconds", "source" => source.clone()).set(lag);
     }
+}
+
+/// By source, the commit time of the latest of these.
+fn committed(items: &[Incoming]) -> BTreeMap<String, event::Micros> {
+    let mut latest: BTreeMap<String, event::Micros> = BTreeMap::new();
+    for incoming in items {
+        let Item::Event(event) = &incoming.item else { continue };
+        match latest.get_mut(&event.patient.source) {
+            Some(at) => *at = event.committed_at.max(*at),
+            None => drop(latest.insert(event.patient.source.clone(), event.committed_at)),
+        }
+    }
+    latest
 }

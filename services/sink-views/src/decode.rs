@@ -107,7 +107,7 @@ impl Quarantine {
     pub async fn put(&self, item: &Quarantined) -> Result<(), ViewsError> {
         let mut frame = Vec::new();
         frame::start(self.schema, &mut frame);
-        avro::encode_quarantined(item, &mut frame);
+        avro::encode_quarantined_within(item, change_log::topics::QUARANTINED_BYTES_MAX, &mut frame);
         let key = item.position.map_or_else(
             || {
                 let (topic, partition, offset) = (&item.topic, item.partition, item.offset);

@@ -13,8 +13,10 @@ mod database;
 mod decode;
 mod error;
 mod hook;
+mod lag;
 mod locks;
 pub mod plan;
+mod quarantine;
 mod settings;
 mod write;
 

@@ -10,6 +10,7 @@ use crate::{
         columns::{COMMON, Cell, Column, Table, columns, commit_time},
         rows,
     },
+    quarantine,
 };
 use deadpool_postgres::{Client, Transaction};
 use event::{Micros, PatientEvent};
@@ -46,7 +47,7 @@ pub async fn apply<H: Hook>(
     let persons = locks::persons(&transaction, plan).await?;
     let (mut applied, mut outcome) = records(&transaction, plan).await?;
     applied.relinked = links(&transaction, plan, persons).await?;
-    quarantined(&transaction, plan).await?;
+    quarantine::write(&transaction, plan).await?;
     outcome.outlived = outlived(&transaction, &outcome.behind).await?;
     freshness(&transaction, plan).await?;
     outcome.rebuilding = rebuilding && replaying(&transaction, plan, hook).await?;
@@ -232,53 +233,6 @@ async fn links<'a>(
         Some(Relinked { link, before: persons.remove(&key) })
     });
     Ok(relinked.collect())
-}
-
-const QUARANTINED: &str = "insert into record.quarantine (source, position, stage, reason, source_table, patient, \
-        committed_at, topic_partition, topic_offset, origin_topic, origin_partition, origin_offset) \
-    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], \
-        $8::int4[], $9::int8[], $10::text[], $11::int4[], $12::int8[]) \
-    on conflict do nothing";
-
-async fn quarantined(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), ViewsError> {
-    let items = &plan.quarantined;
-    if items.is_empty() {
-        return Ok(());
-    }
-    let text = |pick: fn(&event::Quarantined) -> &str| -> Vec<String> {
-        items.iter().map(|(_, item)| pick(item).replace('\0', "\u{FFFD}")).collect()
-    };
-    let maybe = |pick: fn(&event::Quarantined) -> Option<&String>| -> Vec<Option<String>> {
-        items.iter().map(|(_, item)| pick(item).map(|text| text.replace('\0', "\u{FFFD}"))).collect()
-    };
-    let positions: Vec<String> =
-        items.iter().map(|(_, item)| item.position.map_or_else(String::new, |position| position.to_string())).collect();
-    let committed: Vec<_> = items.iter().map(|(_, item)| item.committed_at.map(commit_time)).collect();
-    let partitions: Vec<i32> = items.iter().map(|(place, _)| place.partition).collect();
-    let offsets: Vec<i64> = items.iter().map(|(place, _)| place.offset).collect();
-    let origin_partitions: Vec<Option<i32>> = items.iter().map(|(_, item)| item.partition).collect();
-    let origin_offsets: Vec<Option<i64>> = items.iter().map(|(_, item)| item.offset).collect();
-    let statement = transaction.prepare_cached(QUARANTINED).await?;
-    transaction
-        .execute(
-            &statement,
-            &[
-                &text(|item| &item.source),
-                &positions,
-                &text(|item| &item.stage),
-                &text(|item| &item.reason),
-                &maybe(|item| item.table.as_ref()),
-                &maybe(|item| item.patient.as_ref()),
-                &committed,
-                &partitions,
-                &offsets,
-                &maybe(|item| item.topic.as_ref()),
-                &origin_partitions,
-                &origin_offsets,
-            ],
-        )
-        .await?;
-    Ok(())
 }
 
 const OUTLIVED: &str = "select f.source from record.freshness f \

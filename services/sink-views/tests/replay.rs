@@ -94,6 +94,8 @@ fn events(steps: &[Step]) -> Vec<PatientEvent> {
             confidential: false,
             reread: false,
             incomplete: None,
+            effective_precision: None,
+            reinterpreted: false,
         });
     }
     events
@@ -311,6 +313,45 @@ async fn a_retraction_leaves_a_marker_and_links_and_quarantine_are_guarded() {
     let count: i64 = client.query_one("select count(*) from record.quarantine", &[]).await.expect("counted").get(0);
     assert_eq!(count, 1);
     drop(client);
+    an_item_is_one_row(&database, &item).await;
+}
+
+/// One row for each name, whatever is replayed; and closed, it stays closed.
+async fn an_item_is_one_row(database: &Database, item: &Quarantined) {
+    let client = database.pool.get().await.expect("a connection");
+    let told = |name: Option<&str>, closed| Quarantined {
+        item: name.map(str::to_owned),
+        offset: Some(3),
+        closed,
+        ..item.clone()
+    };
+    let history = [
+        (8, told(Some("a"), false)),
+        (9, told(Some("b"), false)),
+        (10, told(Some("a"), true)),
+        (11, told(Some("b"), true)),
+        (12, told(Some("b"), false)),
+        // What was told before there were names closes by where that was.
+        (13, told(None, false)),
+        (14, told(Some("c"), true)),
+    ];
+    let incoming = |from: usize, to: usize| {
+        let items = history[from..to].iter().cloned();
+        let place = |offset| Place { topic: Topic::Quarantine, partition: 0, offset };
+        let entry = |(offset, item)| Incoming { place: place(offset), item: Item::Quarantined(item) };
+        items.map(entry).collect::<Vec<_>>()
+    };
+    for ranges in [&[(0, 7)][..], &[(0, 2), (2, 4), (4, 7)], &[(0, 3), (1, 6), (0, 1), (5, 7), (0, 7)]] {
+        client.execute("delete from record.quarantine where topic_offset > 7", &[]).await.expect("deleted");
+        for (from, to) in ranges {
+            apply(&database.pool, incoming(*from, *to)).await;
+        }
+        let sql = "select coalesce(item, '-') || case when closed then ' closed' else '' end || ' ' || topic_offset \
+                   from record.quarantine where topic_offset > 7 order by 1";
+        let rows = client.query(sql, &[]).await.expect("read");
+        let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(rows, ["- closed 13", "a closed 10", "b 12", "c closed 14"], "{ranges:?}");
+    }
 }
 
 #[test]

@@ -34,8 +34,10 @@ fn stored_events_are_read_with_defaults_and_known_again() {
     for (id, digest, event) in &stored {
         assert_eq!(event.id(), *id, "an upgraded region knows what it has told");
         assert_eq!(digest::of(event)[..], digest[..], "{id}: no result is a new version for the upgrade");
-        let PatientEvent { generation, confidential, reread, incomplete, .. } = event;
+        let PatientEvent { generation, confidential, reread, incomplete, effective_precision, reinterpreted, .. } =
+            event;
         assert_eq!((*generation, *confidential, *reread, incomplete.as_deref()), (0, false, false, None));
+        assert_eq!((*effective_precision, *reinterpreted), (None, false));
         match &event.body {
             Body::Observation(it) => {
                 assert!(it.status_text.is_none() && it.status != ResultStatus::Unknown);
@@ -61,6 +63,7 @@ fn what_an_event_says_is_told_apart_from_how_it_came() {
         (again.generation, again.revision, again.snapshot, again.reread) = (9, 9, !event.snapshot, true);
         (again.position, again.part.of, again.committed_at) = (change::Position::START, 99, 1);
         again.traceparent = Some("other".into());
+        again.reinterpreted = true;
         assert_eq!(form(&again), form(event), "{id}: how it came is not what it says");
         again.confidential = true;
         assert_ne!(form(&again), form(event), "{id}: nor is it left out");

@@ -134,14 +134,14 @@ fn plain(fact: Option<&str>) -> Option<String> {
     (!fact.is_empty()).then(|| number.map_or_else(|| fact.to_owned(), |number| number.normalize().to_string()))
 }
 
-/// Each row that waits for its patient must have been put into quarantine at least once.
+/// Each row that waits for its patient must be in quarantine, and not closed.
 async fn account(
     source: &str,
     causeway: &Client,
     waiting: &BTreeMap<&str, u64>,
     found: &mut ViewsComparison,
 ) -> anyhow::Result<()> {
-    let sql = "select coalesce(source_table, ''), count(*) from record.quarantine where source = $1 group by 1";
+    let sql = "select coalesce(source_table, ''), count(*) from record.quarantine where source = $1 and not closed group by 1";
     let rows = causeway.query(sql, &[&source]).await?;
     let quarantined: BTreeMap<String, u64> =
         rows.iter().map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0))).collect();

@@ -82,6 +82,8 @@ pub struct Finding {
     pub confidential: bool,
     /// Days since 1970-01-01.
     pub birth_date: Option<i32>,
+    /// Only how it is understood has changed, and not what its source says.
+    pub reinterpreted: bool,
 }
 
 impl Finding {
@@ -112,6 +114,7 @@ impl Finding {
             unknown_status: None,
             confidential: false,
             birth_date: None,
+            reinterpreted: false,
         }
     }
 

@@ -11,9 +11,12 @@ mod wire;
 
 pub use alert::{SCHEMA as ALERT_SCHEMA, decode as decode_alert, encode as encode_alert};
 pub use link::{SCHEMA as LINK_SCHEMA, decode as decode_link, encode as encode_link};
-pub use quarantined::{SCHEMA as QUARANTINED_SCHEMA, decode as decode_quarantined, encode as encode_quarantined};
+pub use quarantined::{
+    SCHEMA as QUARANTINED_SCHEMA, decode as decode_quarantined, encode as encode_quarantined,
+    encode_within as encode_quarantined_within,
+};
 
-use crate::{Action, Part, PatientEvent, SourcePatient};
+use crate::{Action, Part, PatientEvent, Precision, SourcePatient};
 use wire::Reader;
 
 /// `causeway.PatientEvent`.
@@ -53,6 +56,8 @@ pub fn encode(event: &PatientEvent, out: &mut Vec<u8>) {
     wire::boolean(out, event.confidential);
     wire::boolean(out, event.reread);
     wire::optional_string(out, event.incomplete.as_ref());
+    wire::optional(out, event.effective_precision, |out, precision| wire::string(out, precision.as_str()));
+    wire::boolean(out, event.reinterpreted);
 }
 
 pub fn decode(datum: &[u8]) -> Result<PatientEvent, DecodeError> {
@@ -75,6 +80,8 @@ pub fn decode(datum: &[u8]) -> Result<PatientEvent, DecodeError> {
         confidential: r.boolean()?,
         reread: r.boolean()?,
         incomplete: r.optional_string()?,
+        effective_precision: r.optional(|r| r.parsed("effective_precision", Precision::parse))?,
+        reinterpreted: r.boolean()?,
     };
     r.finish()?;
     Ok(event)

@@ -2,8 +2,12 @@
 
 use super::{DecodeError, wire, wire::Reader};
 use crate::Quarantined;
+use std::fmt::Write as _;
 
 pub const SCHEMA: &str = include_str!("../../../../schemas/quarantined.avsc");
+
+/// What the notes of a cut take at most, with the lengths of what they are in.
+const NOTE_BYTES_MAX: usize = 256;
 
 /// Appends the item to `out`.
 pub fn encode(item: &Quarantined, out: &mut Vec<u8>) {
@@ -20,6 +24,32 @@ pub fn encode(item: &Quarantined, out: &mut Vec<u8>) {
     wire::optional_string(out, item.patient.as_ref());
     wire::optional(out, item.original.as_deref(), wire::bytes);
     wire::optional_long(out, item.committed_at);
+    wire::optional_string(out, item.item.as_ref());
+    wire::boolean(out, item.closed);
+}
+
+/// As `encode`, in at most so many bytes: of a value that does not fit, its beginning, and a note of what was cut off.
+pub fn encode_within(item: &Quarantined, bytes_max: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    encode(item, out);
+    let mut over = (out.len() - start).saturating_sub(bytes_max);
+    if over == 0 {
+        return;
+    }
+    over += NOTE_BYTES_MAX;
+    let mut cut = item.clone();
+    let mut notes = String::new();
+    for (name, bytes) in [("the value", &mut cut.original), ("the key", &mut cut.key)] {
+        let Some(bytes) = bytes.as_mut().filter(|bytes| over > 0 && !bytes.is_empty()) else { continue };
+        let (whole, kept) = (bytes.len(), bytes.len().saturating_sub(over));
+        over -= whole - kept;
+        bytes.truncate(kept);
+        // Writing to a String cannot fail.
+        let _ = write!(notes, "; {name} is cut to {kept} of {whole} bytes");
+    }
+    cut.detail.push_str(&notes);
+    out.truncate(start);
+    encode(&cut, out);
 }
 
 pub fn decode(datum: &[u8]) -> Result<Quarantined, DecodeError> {
@@ -39,6 +69,8 @@ pub fn decode(datum: &[u8]) -> Result<Quarantined, DecodeError> {
         patient: r.optional_string()?,
         original: r.optional(owned)?,
         committed_at: r.optional_long()?,
+        item: r.optional_string()?,
+        closed: r.boolean()?,
     };
     r.finish()?;
     Ok(item)

@@ -451,9 +451,9 @@ async fn search_observations(app: &Shared, signed: &Signed, asked: &Asked<'_>) -
     ];
     let total: i64 = transaction.query_one(&format!("select count(*) {condition}"), &parameters).await?.get(0);
     let sql = format!(
-        "select {} {condition} order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record
-         limit $11 offset $12",
-        clinical::observation_columns()
+        "select {} {condition} order by {} limit $11 offset $12",
+        clinical::observation_columns(),
+        clinical::NEWEST
     );
     parameters.extend([&page.count as &(dyn tokio_postgres::types::ToSql + Sync), &page.offset]);
     let rows = transaction.query(&sql, &parameters).await?;

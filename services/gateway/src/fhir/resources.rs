@@ -211,10 +211,15 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
         let system = "http://terminology.hl7.org/CodeSystem/observation-category";
         resource["category"] = json!([{"coding": [{"system": system, "code": "laboratory"}]}]);
     }
-    for (key, time) in [("effectiveDateTime", from.effective_at), ("issued", row.authorised_at)] {
-        if let Some(time) = time {
-            at(&mut resource, key, time);
+    if let Some(time) = from.effective_at {
+        // FHIR's dateTime may be a year or a month.
+        match from.effective_precision {
+            None => at(&mut resource, "effectiveDateTime", time),
+            Some(precision) => resource["effectiveDateTime"] = format::machine_to(time, precision).into(),
         }
+    }
+    if let Some(time) = row.authorised_at {
+        at(&mut resource, "issued", time);
     }
     if let Some(specimen) = &row.specimen {
         resource["specimen"] = json!({"identifier": {"value": specimen}});

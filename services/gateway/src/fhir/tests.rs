@@ -261,6 +261,19 @@ fn bounds_are_in_the_unit_of_the_value_or_in_words() {
 }
 
 #[test]
+fn a_year_is_a_year_and_no_first_of_january() {
+    use event::Precision::{Day, Month, Year};
+    let at: jiff::Timestamp = "1984-05-31T23:00:00Z".parse().expect("a time");
+    for (precision, want) in
+        [(Some(Year), "1984"), (Some(Month), "1984-06"), (Some(Day), "1984-06-01"), (None, "1984-05-31T23:00:00Z")]
+    {
+        let mut row = potassium();
+        (row.from.effective_at, row.from.effective_precision) = (Some(at.as_microsecond()), precision);
+        assert_eq!(observation(Uuid::nil(), &row)["effectiveDateTime"], want);
+    }
+}
+
+#[test]
 fn what_fhir_has_no_word_for_is_left_out_and_never_empty() {
     let mut row = potassium();
     (row.from.effective_at, row.authorised_at) = (Some(i64::MAX), Some(i64::MIN));

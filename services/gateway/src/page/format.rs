@@ -1,6 +1,6 @@
 //! How times, numbers and numbers of people look on a page. Times are the United Kingdom's.
 
-use event::Micros;
+use event::{Micros, Precision};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rust_decimal::Decimal;
 use std::sync::LazyLock;
@@ -21,6 +21,32 @@ pub fn when(at: Micros) -> String {
 /// `22 Nov 2026`.
 pub fn day(at: Micros) -> String {
     local(at).map_or_else(|| "date unknown".into(), |at| at.strftime("%-d %b %Y").to_string())
+}
+
+/// As exactly as it is known: `1984`, `Jun 1984`, `2 Jun 1984`, `2 Jun 1984, 14:05`.
+pub fn known(at: Micros, precision: Option<Precision>) -> String {
+    let written = match precision {
+        None => return when(at),
+        Some(Precision::Day) => return day(at),
+        Some(Precision::Month) => "%b %Y",
+        Some(Precision::Year) => "%Y",
+    };
+    local(at).map_or_else(|| "date unknown".into(), |at| at.strftime(written).to_string())
+}
+
+/// As [`known`], and no closer than the day.
+pub fn known_day(at: Micros, precision: Option<Precision>) -> String {
+    known(at, Some(precision.unwrap_or(Precision::Day)))
+}
+
+/// `1984`, `1984-06`, `1984-06-02`: for `<time datetime>` and FHIR.
+pub fn machine_to(at: Micros, precision: Precision) -> String {
+    let written = match precision {
+        Precision::Year => "%Y",
+        Precision::Month => "%Y-%m",
+        Precision::Day => "%Y-%m-%d",
+    };
+    local(at).map_or_else(String::new, |at| at.strftime(written).to_string())
 }
 
 /// For `<time datetime>`.
@@ -96,6 +122,23 @@ mod tests {
         assert_eq!(when(at("2026-07-01T12:00:00Z")), "1 Jul 2026, 13:00");
         assert_eq!(when(at("2026-01-01T12:00:00Z")), "1 Jan 2026, 12:00");
         assert_eq!(day(at("2026-07-01T23:30:00Z")), "2 Jul 2026");
+    }
+
+    #[test]
+    fn a_time_is_shown_as_exactly_as_it_is_known() {
+        let june = at("1984-05-31T23:00:00Z");
+        for (precision, shown, of_day, machine) in [
+            (Precision::Year, "1984", "1984", "1984"),
+            (Precision::Month, "Jun 1984", "Jun 1984", "1984-06"),
+            (Precision::Day, "1 Jun 1984", "1 Jun 1984", "1984-06-01"),
+        ] {
+            assert_eq!(
+                (known(june, Some(precision)).as_str(), known_day(june, Some(precision)).as_str()),
+                (shown, of_day)
+            );
+            assert_eq!(machine_to(june, precision), machine);
+        }
+        assert_eq!((known(june, None).as_str(), known_day(june, None).as_str()), ("1 Jun 1984, 00:00", "1 Jun 1984"));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub async fn status(State(app): State<Shared>, signed: Signed) -> Result<Respons
         micros("applied_at")
     );
     let groups_sql = format!(
-        "select source, stage, reason, coalesce(source_table, ''), count(*) from record.quarantine
+        "select source, stage, reason, coalesce(source_table, ''), count(*) from record.quarantine where not closed
          group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4 limit {GROUPS_MAX}"
     );
     let sources = transaction.query(&sources_sql, &[]).await?;

@@ -3,11 +3,11 @@
 use super::{Person, micros, released};
 use crate::{GatewayError, access::Decision};
 use deadpool_postgres::GenericClient;
-use event::{Kind, Micros};
+use event::{Kind, Micros, Precision};
 use rust_decimal::Decimal;
 use tokio_postgres::{Row, types::ToSql};
 
-/// Values kept of each test on a record page, newest first.
+/// Values kept of each test on a record page, newest first; and of those that nobody dated.
 pub const RESULTS_PER_TEST_MAX: i64 = 8;
 pub const RESULTS_MAX: i64 = 600;
 pub const ROWS_PER_KIND_MAX: i64 = 300;
@@ -22,6 +22,8 @@ pub struct Provenance {
     pub committed_at: Micros,
     pub entered_at: Option<Micros>,
     pub effective_at: Option<Micros>,
+    /// How exactly that is known: then it is the first moment of the year, month or day.
+    pub effective_precision: Option<Precision>,
     pub corrected: bool,
     pub event_id: String,
     /// What it lacks because a table that it is joined to is still being read.
@@ -98,9 +100,9 @@ impl Observation {
         status.into_iter().chain(self.from.lacks()).collect()
     }
 
-    /// When the sample was taken, else what comes nearest.
-    pub fn at(&self) -> Micros {
-        self.from.effective_at.or(self.authorised_at).unwrap_or(self.from.committed_at)
+    /// When the sample was taken, else what comes nearest; none where nobody says.
+    pub fn at(&self) -> Option<Micros> {
+        self.from.effective_at.or(self.authorised_at)
     }
 }
 
@@ -170,13 +172,19 @@ pub struct Clinical {
     pub cut: bool,
 }
 
-const ORIGIN: usize = 10;
+/// Newest first. What nobody dated is never the newest, and never in the place of one that is dated.
+pub(crate) const NEWEST: &str =
+    "coalesce(t.effective_at, t.authorised_at) desc nulls last, t.committed_at desc, t.source, t.record";
+/// The same of records that no laboratory authorises.
+const NEWEST_OTHER: &str = "t.effective_at desc nulls last, t.committed_at desc, t.source, t.record";
+
+const ORIGIN: usize = 11;
 const CODED: usize = ORIGIN + 5;
 
 fn common() -> String {
     format!(
         "t.source, t.patient, t.record, t.organisation, {}, {}, {}, t.corrected, t.event_id,
-         t.incomplete, t.code_text, t.code_system, t.code, t.snomed, t.loinc",
+         t.incomplete, t.effective_precision, t.code_text, t.code_system, t.code, t.snomed, t.loinc",
         micros("t.committed_at"),
         micros("t.entered_at"),
         micros("t.effective_at")
@@ -195,6 +203,7 @@ fn from(row: &Row) -> Provenance {
         corrected: row.get(7),
         event_id: row.get(8),
         incomplete: row.get(9),
+        effective_precision: row.get::<_, Option<&str>>(10).and_then(Precision::parse),
     }
 }
 
@@ -271,12 +280,13 @@ fn observation_sql() -> String {
     format!(
         "select {} from (
             select t.*, row_number() over (
-                partition by coalesce(t.analyte, t.snomed, t.loinc, lower(t.code_text), t.record)
-                order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record) as nth
+                partition by coalesce(t.analyte, t.snomed, t.loinc, lower(t.code_text), t.record),
+                    coalesce(t.effective_at, t.authorised_at) is null
+                order by {NEWEST}) as nth
             from record.observation t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
             where not t.retracted and {}) t
          where nth <= {RESULTS_PER_TEST_MAX}
-         order by coalesce(t.effective_at, t.authorised_at, t.committed_at) desc, t.source, t.record limit {RESULTS_MAX}",
+         order by {NEWEST} limit {RESULTS_MAX}",
         observation_columns(),
         released(3, 4)
     )
@@ -295,8 +305,7 @@ pub async fn read(client: &impl GenericClient, person: &Person, decision: &Decis
         micros("t.last_issued_at")
     );
     let condition = format!("coalesce(t.active, false), t.significance, {}", micros("t.ended_at"));
-    let newest = "coalesce(t.effective_at, t.committed_at) desc, t.source, t.record";
-    let active_first = format!("coalesce(t.active, false) desc, {newest}");
+    let active_first = format!("coalesce(t.active, false) desc, {NEWEST_OTHER}");
     let sql = [
         observation_sql(),
         list_sql("medication", &medication, &active_first),
@@ -377,8 +386,8 @@ fn freshness_sql() -> String {
     format!(
         "with s as (select * from unnest($1::text[], $2::text[]) as s(source, patient))
          select n.source, {}, {},
-            (select count(*) from record.quarantine q join s using (source, patient) where q.source = n.source),
-            (select count(*) from record.quarantine q where q.source = n.source and q.patient is null)
+            (select count(*) from record.quarantine q join s using (source, patient) where q.source = n.source and not q.closed),
+            (select count(*) from record.quarantine q where q.source = n.source and q.patient is null and not q.closed)
          from (select distinct source from s) n left join record.freshness f using (source) order by n.source",
         micros("f.committed_at"),
         micros("f.applied_at")

@@ -2,6 +2,7 @@
 //! and what a live stream tells.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
+mod dates;
 mod fhir;
 mod hapi;
 mod limits;
@@ -47,6 +48,7 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     glass_opens_with_a_reason(&doors).await?;
     fhir::pages_and_refuses(&doors).await?;
     hapi::finds_no_error(&doors).await?;
+    dates::are_shown_as_they_are_known(&doors).await?;
     the_stream_tells_its_teams(&doors).await?;
     live::what_is_kept_back_reaches_no_stream(&doors).await?;
     live::readers_are_told_together_and_audited_apart(&doors).await?;

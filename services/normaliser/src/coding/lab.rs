@@ -146,6 +146,25 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_what_the_table_holds() {
+        let documented = include_str!("../../../../docs/mappings.md");
+        for analyte in analytes() {
+            let units: Vec<&str> = analyte.units.iter().map(|(unit, _)| *unit).collect();
+            let line = format!(
+                "| `{}` | {} | {} | {} |\n",
+                analyte.key,
+                analyte.members[0].text,
+                analyte.unit,
+                units.join(", ")
+            );
+            assert!(documented.contains(&line), "docs/mappings.md lacks:\n{line}");
+        }
+        let section = documented.split("## Analytes and units").nth(1).and_then(|rest| rest.split("\n## ").next());
+        let lines = section.expect("the section").lines().filter(|line| line.starts_with("| `")).count();
+        assert_eq!(lines, analytes().len(), "docs/mappings.md lists what there is not");
+    }
+
+    #[test]
     fn no_code_names_two_analytes() {
         let mut seen: BTreeMap<String, &str> = BTreeMap::new();
         for analyte in analytes() {

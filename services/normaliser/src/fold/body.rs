@@ -13,7 +13,7 @@ use crate::{
 };
 use event::{
     Allergy, Body, Comparator, Condition, Demographics, Encounter, Measurement, Medication, Micros, NOT_WATCHED,
-    NhsNumber, Observation, ResultStatus,
+    NhsNumber, Observation, Precision, ResultStatus,
 };
 
 /// Two cells tell two numbers, or two comparators.
@@ -30,6 +30,7 @@ pub struct Draft {
     pub organisation: String,
     pub entered_at: Option<Micros>,
     pub effective_at: Option<Micros>,
+    pub effective_precision: Option<Precision>,
     pub confidential: bool,
     pub body: Body,
 }
@@ -38,7 +39,8 @@ pub struct Draft {
 pub fn draft(view: &View<'_>, organisation: &str) -> Draft {
     let record = view.record;
     let entered_at = view.time(record.entered_at.as_ref());
-    let effective_at = view.time(record.effective_at.as_ref());
+    let effective = view.effective();
+    let effective_at = effective.map(|moment| moment.at);
     let body = match &record.body {
         BodyRule::Demographics(rule) => Body::Demographics(demographics(view, rule)),
         BodyRule::Observation(rule) => {
@@ -58,7 +60,8 @@ pub fn draft(view: &View<'_>, organisation: &str) -> Draft {
     };
     let organisation = view.text(record.organisation.as_ref()).unwrap_or_else(|| organisation.to_owned());
     let confidential = view.any(&record.confidential_when);
-    Draft { organisation, entered_at, effective_at, confidential, body }
+    let effective_precision = effective.and_then(|moment| moment.precision);
+    Draft { organisation, entered_at, effective_at, effective_precision, confidential, body }
 }
 
 fn demographics(view: &View<'_>, rule: &DemographicsRule) -> Demographics {

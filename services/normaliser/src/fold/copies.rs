@@ -23,28 +23,31 @@ fn alike<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<Key> {
     keys
 }
 
-/// A row more. While a snapshot is read, one of those that it has not shown yet is taken for it.
-pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) {
+/// A row more, and the key that it is kept under. While a snapshot is read, one of those that it has not shown yet is taken
+/// for it; and one that nothing could find is not kept.
+pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) -> Option<Key> {
     if !fold.stale.is_empty() {
         let noted = alike(fold, table, cells).into_iter().map(|key| (table, key)).find(|key| fold.stale.contains(key));
         if let Some(noted) = noted {
             fold.stale.remove(&noted);
-            return;
+            return None;
         }
     }
     let indexed = &fold.mapping.tables[table].indexed;
+    // Positions are ordered as texts too.
+    let key = Key::from(touch.position.to_string());
     if indexed.iter().any(|at| view::text(cells, *at).is_some()) {
-        // Positions are ordered as texts too.
-        fold.store.put(table, touch.position.to_string().into(), cells.clone());
+        fold.store.put(table, key.clone(), cells.clone());
     }
+    Some(key)
 }
 
-/// A row less: one that the snapshot has shown, if one is being read. False: there was none.
-pub fn take_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells) -> bool {
+/// A row less: one that the snapshot has shown, if one is being read. Its key; none, if there was none.
+pub fn take_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells) -> Option<Key> {
     let keys = alike(fold, table, cells);
     let shown = keys.iter().rev().find(|key| !fold.stale.contains(&(table, (*key).clone())));
-    let Some(key) = shown.or(keys.last()).cloned() else { return false };
+    let key = shown.or(keys.last()).cloned()?;
     fold.store.remove(table, &key);
-    fold.stale.remove(&(table, key));
-    true
+    fold.stale.remove(&(table, key.clone()));
+    Some(key)
 }

@@ -13,6 +13,7 @@
 
 mod body;
 mod copies;
+mod open;
 mod reading;
 mod rows;
 mod settle;
@@ -20,12 +21,14 @@ pub mod store;
 mod view;
 
 pub use body::DATED_LATER;
+pub use open::closed;
 pub use reading::WAIT_MAX;
 pub use settle::digest;
 
 use crate::mapping::Mapping;
 use change::{Change, Entry, Position};
 use event::{Micros, PatientEvent, Quarantined};
+use open::Open;
 use reading::{Reading, Waiting};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -81,8 +84,9 @@ pub struct Fold<S = MemoryStore> {
     store: S,
     layouts: rows::Layouts,
     touched: BTreeMap<RecordId, Touch>,
-    /// What could not be taken into the store.
+    /// What could not be taken into the store, and what of it is over.
     noted: Vec<Quarantined>,
+    open: Open,
     /// Groups still to be told, by patient; the empty patient is "nobody".
     groups: VecDeque<(Key, Group)>,
     changes: usize,
@@ -132,6 +136,7 @@ impl<S: Store> Fold<S> {
             layouts,
             touched: BTreeMap::new(),
             noted: Vec::new(),
+            open: Open::default(),
             groups: VecDeque::new(),
             changes: 0,
             snapshot: None,
@@ -247,6 +252,11 @@ impl<S: Store> Fold<S> {
             _ if self.reading.shown(self.mapping.records[id.record].table) => Stands::Gone,
             _ => Stands::Unread,
         }
+    }
+
+    /// What is in quarantine and not resolved, without the rows themselves.
+    pub fn open_items(&self) -> impl Iterator<Item = &Quarantined> {
+        self.open.items()
     }
 
     /// Has a snapshot of this log shown the table whole?

@@ -2,6 +2,7 @@
 
 use super::{
     Fold, Touch, copies,
+    open::{self, About},
     store::{Cells, Key, RecordId, Store},
     view,
 };
@@ -93,9 +94,10 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
         Change::Update { old, new } => put(fold, table, old.as_ref(), new, &touch),
         Change::Delete { old: Some(old) } if keyless(old) => {
             lay_out(fold, table, old, &touch);
-            let gone = cells(fold, table, None, old, None, &touch);
+            let (gone, _) = cells(fold, table, None, old, None);
             let forgets = fold.mapping.tables[table].dictionary.is_none();
-            if forgets && copies::take_one(fold, table, &gone) {
+            if forgets && let Some(key) = copies::take_one(fold, table, &gone) {
+                settle_row(fold, table, &key, Vec::new());
                 touch_all(fold, table, &gone, &touch);
             }
         }
@@ -105,7 +107,10 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
                 fold.departed = gone.map(|cells| Departed { table, position: touch.position, cells });
                 remove(fold, table, &key, &touch);
             }
-            None => note(fold, table, &touch, "delete without a key", String::new(), None),
+            None => {
+                let item = note(fold, table, &touch, "delete without a key", "", None);
+                fold.noted.push(item);
+            }
         },
         Change::Truncate => {
             for key in fold.store.keys(table) {
@@ -151,44 +156,54 @@ fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row,
     let prior = fold.store.get(table, &before);
     let departed = fold.departed.take().filter(|departed| departed.came_back(table, touch.position));
     let known = prior.as_ref().or(departed.as_ref().map(|departed| &departed.cells));
-    let cells = cells(fold, table, old, new, known, touch);
+    let (cells, unknown) = cells(fold, table, old, new, known);
     if passed_over(fold, table, &cells) {
         return;
     }
     if before != now {
         fold.store.remove(table, &before);
+        settle_row(fold, table, &before, Vec::new());
     }
     // A row that was there under the new key is replaced: a log read again from its start may show that.
     let replaced = if before == now { None } else { fold.store.get(table, &now) };
-    fold.store.put(table, now, cells.clone());
+    fold.store.put(table, now.clone(), cells.clone());
     for prior in [prior, replaced].into_iter().flatten() {
         if prior != cells {
             touch_all(fold, table, &prior, touch);
         }
     }
-    missing_id(fold, table, &cells, touch);
+    let wrong = wrong_with(fold, table, &now, &cells, unknown, touch);
+    settle_row(fold, table, &now, wrong);
     touch_all(fold, table, &cells, touch);
 }
 
 /// A row of a table without a key. An update is told with the whole old row.
 fn put_copy<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row, touch: &Touch) {
-    let before = old.map(|old| cells(fold, table, None, old, None, touch));
-    let now = cells(fold, table, old, new, before.as_ref(), touch);
+    let before = old.map(|old| cells(fold, table, None, old, None).0);
+    let (now, unknown) = cells(fold, table, old, new, before.as_ref());
     if passed_over(fold, table, &now) {
         return;
     }
-    if let Some(before) = before.filter(|before| copies::take_one(fold, table, before) && *before != now) {
-        touch_all(fold, table, &before, touch);
+    if let Some(before) = before
+        && let Some(key) = copies::take_one(fold, table, &before)
+    {
+        settle_row(fold, table, &key, Vec::new());
+        if before != now {
+            touch_all(fold, table, &before, touch);
+        }
     }
-    copies::put_one(fold, table, &now, touch);
-    missing_id(fold, table, &now, touch);
+    if let Some(key) = copies::put_one(fold, table, &now, touch) {
+        let wrong = wrong_with(fold, table, &key, &now, unknown, touch);
+        settle_row(fold, table, &key, wrong);
+    }
     touch_all(fold, table, &now, touch);
 }
 
 /// Is this an entry that a dictionary is told to forget?
 fn passed_over<S>(fold: &Fold<S>, table: usize, cells: &Cells) -> bool {
     let conditions = fold.mapping.tables[table].dictionary.iter().flatten();
-    conditions.into_iter().any(|condition| condition.holds(&|at: crate::mapping::Ref| view::text(cells, at.column)))
+    let own = view::Own { mapping: &fold.mapping, cells };
+    conditions.into_iter().any(|condition| condition.holds(&own))
 }
 
 pub fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {
@@ -196,21 +211,21 @@ pub fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Tou
         return;
     }
     if let Some(prior) = fold.store.remove(table, key) {
+        settle_row(fold, table, key, Vec::new());
         touch_all(fold, table, &prior, touch);
     }
 }
 
-/// The mapping's columns of the row, what the log left out filled from the row as it was known.
+/// The mapping's columns of the row, what the log left out filled from the row as it was known; and the columns of which
+/// nothing is known.
 fn cells<S: Store>(
-    fold: &mut Fold<S>,
+    fold: &Fold<S>,
     table: usize,
     old: Option<&Row>,
     new: &Row,
     known: Option<&Cells>,
-    touch: &Touch,
-) -> Cells {
-    let mapping = fold.mapping.clone();
-    let columns = &mapping.tables[table].columns;
+) -> (Cells, Vec<Arc<str>>) {
+    let columns = &fold.mapping.tables[table].columns;
     let places = fold.layouts.known[table].as_ref().map_or(&[][..], |layout| &layout.places);
     let mut unknown = Vec::new();
     let mut cells = Vec::with_capacity(columns.len());
@@ -229,14 +244,10 @@ fn cells<S: Store>(
             }
         }
     }
-    let cells: Cells = cells.into();
-    for name in unknown {
-        note(fold, table, touch, "unchanged value never seen", name.to_string(), Some(&cells));
-    }
-    cells
+    (cells.into(), unknown)
 }
 
-/// A table's layout follows its schema; a column of the mapping that is not there is told once.
+/// A table's layout follows its schema; a column of the mapping that is not there is told once, and once it is back.
 fn lay_out<S: Store>(fold: &mut Fold<S>, table: usize, row: &Row, touch: &Touch) {
     let schema = row.schema();
     if let Some(layout) = &fold.layouts.known[table]
@@ -247,17 +258,29 @@ fn lay_out<S: Store>(fold: &mut Fold<S>, table: usize, row: &Row, touch: &Touch)
     let mapping = fold.mapping.clone();
     let columns = &mapping.tables[table].columns;
     let places: Vec<Option<usize>> = columns.iter().map(|name| schema.index_of(name)).collect();
-    for (name, _) in columns.iter().zip(&places).filter(|(_, place)| place.is_none()) {
-        note(fold, table, touch, "missing column", name.to_string(), None);
-    }
+    let missing = columns.iter().zip(&places).filter(|(_, place)| place.is_none());
+    let items = missing.map(|(name, _)| {
+        let item = note(fold, table, touch, "missing column", name, None);
+        named(item, "")
+    });
+    let items = items.collect();
+    let told = fold.open.settle(About::Table(table), items);
+    fold.noted.extend(told);
     fold.layouts.known[table] = Some(Layout { schema: schema.clone(), places });
 }
 
-fn note<S>(fold: &mut Fold<S>, table: usize, touch: &Touch, reason: &str, column: String, cells: Option<&Cells>) {
+fn note<S>(
+    fold: &Fold<S>,
+    table: usize,
+    touch: &Touch,
+    reason: &str,
+    column: &str,
+    cells: Option<&Cells>,
+) -> Quarantined {
     let id = &fold.mapping.tables[table].id;
     let columns = &fold.mapping.tables[table].columns;
     let detail = if column.is_empty() { id.to_string() } else { format!("{id}.{column}") };
-    fold.noted.push(Quarantined {
+    Quarantined {
         source: fold.source.clone(),
         position: Some(touch.position),
         stage: "normaliser".into(),
@@ -270,20 +293,47 @@ fn note<S>(fold: &mut Fold<S>, table: usize, touch: &Touch, reason: &str, column
         original: cells.map(|cells| view::original(columns, cells)),
         committed_at: Some(touch.committed_at),
         ..Quarantined::default()
-    });
+    }
 }
 
-/// A row that lives but does not say which record it is.
-fn missing_id<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) {
-    let mapping = fold.mapping.clone();
+/// Its name, among those of a row.
+fn named(item: Quarantined, row: &str) -> Quarantined {
+    let name = open::name(&item.source, &format!("row {row}"), &item.reason, &item.detail);
+    Quarantined { item: Some(name), ..item }
+}
+
+/// What is wrong with a row now. Nothing, once it is gone.
+fn settle_row<S>(fold: &mut Fold<S>, table: usize, key: &str, wrong: Vec<Quarantined>) {
+    let told = fold.open.settle(About::Row(table, key.into()), wrong);
+    fold.noted.extend(told);
+}
+
+fn wrong_with<S: Store>(
+    fold: &Fold<S>,
+    table: usize,
+    key: &str,
+    cells: &Cells,
+    unknown: Vec<Arc<str>>,
+    touch: &Touch,
+) -> Vec<Quarantined> {
+    let unseen = unknown.iter().map(|column| ("unchanged value never seen", column));
+    let without_id = missing_id(fold, table, cells);
+    let all = unseen.chain(without_id.iter().map(|column| ("missing record id", column)));
+    all.map(|(reason, column)| named(note(fold, table, touch, reason, column, Some(cells)), key)).collect()
+}
+
+/// The columns by which a row that lives does not say which record it is.
+fn missing_id<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<Arc<str>> {
+    let mapping = &fold.mapping;
+    let mut missing = Vec::new();
     for record in mapping.records.iter().filter(|record| record.table == table) {
         for column in record.id.iter().filter(|column| view::text(cells, **column).is_none()) {
-            if !view::of(&mapping, &fold.source, &fold.store, record, cells.clone()).deleted() {
-                let name = mapping.tables[table].columns[*column].to_string();
-                note(fold, table, touch, "missing record id", name, Some(cells));
+            if !view::of(mapping, &fold.source, &fold.store, record, cells.clone()).deleted() {
+                missing.push(mapping.tables[table].columns[*column].clone());
             }
         }
     }
+    missing
 }
 
 /// Every record that this state of a row takes part in.

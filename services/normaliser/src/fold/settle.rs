@@ -3,6 +3,7 @@
 use super::{
     Fold, Group, MISSING_PATIENT, Output, PARTS_MAX, Task, Touch,
     body::{self, Draft},
+    open::{self, About, Open},
     store::{Key, RecordId, Said, Store},
     view::{self, Doubt, View},
 };
@@ -101,6 +102,7 @@ fn settle<S: Store>(
     let Some(view) = view::find(&mapping, &fold.source, &fold.store, id) else {
         fold.store.say(id.clone(), None);
         fold.waiting.forget(id);
+        in_quarantine(&mut fold.open, id, Vec::new(), outputs);
         return match said {
             Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
             Some(Said::Waiting) | None => None,
@@ -108,12 +110,11 @@ fn settle<S: Store>(
     };
     if view.patient().is_none() {
         fold.waiting.keep(id, touch);
-        if said != Some(Said::Waiting) {
-            let column = view.record.patient;
-            let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
-            let doubt = Doubt { reason: MISSING_PATIENT, detail: mapping.tables[table].id.to_string() };
-            outputs.push(Output::Quarantined(Box::new(quarantined(&fold.source, &view, &doubt, None, touch))));
-        }
+        let column = view.record.patient;
+        let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
+        let doubt = Doubt { reason: MISSING_PATIENT, detail: mapping.tables[table].id.to_string() };
+        let item = quarantined(fold, id, &view, &doubt, None, touch);
+        in_quarantine(&mut fold.open, id, vec![item], outputs);
         fold.store.say(id.clone(), Some(Said::Waiting));
         return match said {
             Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
@@ -131,6 +132,9 @@ fn settle<S: Store>(
     let incomplete = lacks.is_some();
     let draft = body::draft(&view, &fold.organisation);
     let (event, digest) = event(fold, patient, id, touch, draft, lacks);
+    let doubts = view.doubts.borrow();
+    let items = doubts.iter().map(|doubt| quarantined(fold, id, &view, doubt, Some(patient), touch)).collect();
+    in_quarantine(&mut fold.open, id, items, outputs);
     let action = match &said {
         Some(Said::Told { digest: before, .. }) if *before == digest => return None,
         // What it lacked has come: nobody corrected it.
@@ -138,9 +142,6 @@ fn settle<S: Store>(
         Some(Said::Told { .. }) => Action::Corrected,
         Some(Said::Waiting) | None => Action::Recorded,
     };
-    for doubt in view.doubts.borrow().iter() {
-        outputs.push(Output::Quarantined(Box::new(quarantined(&fold.source, &view, doubt, Some(patient), touch))));
-    }
     let organisation = Key::from(event.organisation.as_str());
     fold.store.say(id.clone(), Some(Said::Told { patient: patient.clone(), organisation, digest, incomplete }));
     Some(PatientEvent { action, ..event })
@@ -173,6 +174,8 @@ fn event<S>(
         confidential: draft.confidential,
         reread: false,
         incomplete: lacks.map(|table| format!("join incomplete: {table}")),
+        effective_precision: draft.effective_precision,
+        reinterpreted: false,
     };
     let digest = digest(&event);
     place(&mut event, touch);
@@ -200,6 +203,7 @@ fn retraction<S>(fold: &Fold<S>, patient: &Key, organisation: &Key, id: &RecordI
         organisation: organisation.to_string(),
         entered_at: None,
         effective_at: None,
+        effective_precision: None,
         confidential: false,
         body: Body::Retracted(kind),
     };
@@ -225,13 +229,27 @@ pub fn record_id(mapping: &Mapping, name: &str) -> Option<RecordId> {
     (id.len() == mapping.records[record].id.len()).then(|| RecordId { record, id: id.into() })
 }
 
-fn quarantined(source: &str, view: &View<'_>, doubt: &Doubt, patient: Option<&Key>, touch: &Touch) -> Quarantined {
+/// Everything that is wrong with a record now.
+fn in_quarantine(open: &mut Open, id: &RecordId, items: Vec<Quarantined>, outputs: &mut Vec<Output>) {
+    let told = open.settle(About::Record(id.clone()), items);
+    outputs.extend(told.into_iter().map(|item| Output::Quarantined(Box::new(item))));
+}
+
+fn quarantined<S>(
+    fold: &Fold<S>,
+    id: &RecordId,
+    view: &View<'_>,
+    doubt: &Doubt,
+    patient: Option<&Key>,
+    touch: &Touch,
+) -> Quarantined {
+    let (source, Doubt { reason, detail }) = (&fold.source, doubt);
     Quarantined {
-        source: source.to_owned(),
+        source: source.clone(),
         position: Some(touch.position),
         stage: "normaliser".into(),
-        reason: doubt.reason.into(),
-        detail: doubt.detail.clone(),
+        reason: (*reason).into(),
+        detail: detail.clone(),
         table: Some(view.mapping.tables[view.record.table].id.to_string()),
         key: None,
         topic: Some(format!("changes.{source}")),
@@ -240,5 +258,7 @@ fn quarantined(source: &str, view: &View<'_>, doubt: &Doubt, patient: Option<&Ke
         patient: patient.map(ToString::to_string),
         original: Some(view.original()),
         committed_at: Some(touch.committed_at),
+        item: Some(open::name(source, &record_name(fold, id), reason, detail)),
+        closed: false,
     }
 }

@@ -4,13 +4,13 @@ use super::store::{Cells, RecordId, Store};
 use crate::{
     coding::value::{Marks, number},
     mapping::{
-        BodyRule, Condition, ENTERED_IN_ERROR, Field, Join, Mapping, Record, Ref, Rest, State, TAKEN_BACK, Take, civil,
-        date as calendar, order, plain, shown,
+        BodyRule, Condition, ENTERED_IN_ERROR, Field, Join, Look, Mapping, Record, Ref, Rest, State, TAKEN_BACK, Take,
+        moment::{self, Moment},
+        order, plain, shown,
     },
 };
 use change::{Cell, Value};
-use event::Micros;
-use jiff::{civil::DateTime, tz::TimeZone};
+use event::{Micros, Precision};
 use rust_decimal::Decimal;
 use std::{cell::RefCell, cmp::Ordering};
 
@@ -86,7 +86,8 @@ fn joined(store: &impl Store, view: &View<'_>, join: &Join) -> Option<Cells> {
     for key in store.find(join.table, *first, value) {
         let Some(cells) = store.get(join.table, &key) else { continue };
         let same = wanted.iter().all(|(column, want)| text(&cells, *column).as_ref() == Some(want));
-        let held = join.only_when.iter().all(|condition| condition.holds(&|at: Ref| text(&cells, at.column)));
+        let own = Own { mapping: view.mapping, cells: &cells };
+        let held = join.only_when.iter().all(|condition| condition.holds(&own));
         if same && held && best.as_ref().is_none_or(|best| !beaten(join.highest, &cells, best)) {
             best = Some(cells);
         }
@@ -108,6 +109,43 @@ fn compare(a: &Cell, b: &Cell) -> Ordering {
     }
 }
 
+/// A row by itself, as conditions look at it.
+pub struct Own<'a> {
+    pub mapping: &'a Mapping,
+    pub cells: &'a Cells,
+}
+
+impl Look for Own<'_> {
+    fn plain(&self, at: Ref) -> Option<String> {
+        text(self.cells, at.column)
+    }
+
+    fn absent(&self, at: Ref) -> bool {
+        match &self.cells[at.column] {
+            Cell::Value(value) => moment::is_nothing(value, &self.mapping.sentinels, &self.mapping.zone),
+            Cell::Null | Cell::Unchanged => true,
+        }
+    }
+
+    fn there(&self, _: Ref) -> bool {
+        true
+    }
+}
+
+impl Look for View<'_> {
+    fn plain(&self, at: Ref) -> Option<String> {
+        self.value(at).map(plain)
+    }
+
+    fn absent(&self, at: Ref) -> bool {
+        self.value(at).is_none_or(|value| self.is_nothing(value))
+    }
+
+    fn there(&self, at: Ref) -> bool {
+        at.join.is_none_or(|join| self.joined.get(join).is_some_and(Option::is_some))
+    }
+}
+
 impl View<'_> {
     /// The first join that finds no row, and whose table is one of these.
     pub fn unresolved(&self, of_these: impl Fn(usize) -> bool) -> Option<&Join> {
@@ -126,13 +164,9 @@ impl View<'_> {
         }
     }
 
-    fn plain(&self, at: Ref) -> Option<String> {
-        self.value(at).map(plain)
-    }
-
-    /// Is the row there that this cell is of?
-    fn there(&self, at: Ref) -> bool {
-        at.join.is_none_or(|join| self.joined.get(join).is_some_and(Option::is_some))
+    /// A time that stands for "none".
+    fn is_nothing(&self, value: &Value) -> bool {
+        moment::is_nothing(value, &self.mapping.sentinels, &self.mapping.zone)
     }
 
     /// Is the row deleted, by what it and the rows it is joined to say?
@@ -167,7 +201,7 @@ impl View<'_> {
     }
 
     fn stands(&self, condition: &Condition) -> bool {
-        condition.stands(&|at| self.plain(at), &|at| self.there(at))
+        condition.stands(self)
     }
 
     /// The source's own key of the patient: only where the whole chain of joins is there.
@@ -176,11 +210,11 @@ impl View<'_> {
     }
 
     pub fn all(&self, conditions: &[Condition]) -> bool {
-        conditions.iter().all(|condition| condition.holds(&|at| self.plain(at)))
+        conditions.iter().all(|condition| condition.holds(self))
     }
 
     pub fn any(&self, conditions: &[Condition]) -> bool {
-        conditions.iter().any(|condition| condition.holds(&|at| self.plain(at)))
+        conditions.iter().any(|condition| condition.holds(self))
     }
 
     /// The first cell of a field that says something, unless the field's condition fails.
@@ -193,7 +227,12 @@ impl View<'_> {
         let value = self.value(at)?;
         let nothing = match value {
             Value::Text(text) if text.trim().is_empty() => true,
-            value => !field.nulls.is_empty() && field.nulls.contains(&plain(value)),
+            value => {
+                let zone = &self.mapping.zone;
+                self.is_nothing(value)
+                    || !field.nulls.is_empty() && field.nulls.contains(&plain(value))
+                    || field.null_days.iter().any(|day| moment::is_on(value, *day, zone))
+            }
         };
         (!nothing).then_some(value)
     }
@@ -243,32 +282,43 @@ impl View<'_> {
     }
 
     pub fn time(&self, field: Option<&Field>) -> Option<Micros> {
-        let (at, value) = self.first(field)?;
-        let micros = match value {
-            Value::TimestampTz(micros) => Some(*micros),
-            Value::Timestamp(micros) => civil(*micros).and_then(|at| in_zone(at, &self.mapping.zone)),
-            Value::Date(days) => date(*days).and_then(|date| in_zone(date, &self.mapping.zone)),
-            Value::Text(text) => instant(text, &self.mapping.zone),
-            _ => None,
-        };
-        if micros.is_none() {
-            self.doubt("unreadable time", at);
-        }
-        micros
+        self.moment(field, "unreadable time").map(|moment| moment.at)
     }
 
-    /// Days since 1970-01-01.
+    fn moment(&self, field: Option<&Field>, unreadable: &'static str) -> Option<Moment> {
+        let (at, value) = self.first(field)?;
+        let moment = moment::read(value, field.map_or(&[], |field| &field.formats), &self.mapping.zone);
+        if moment.is_none() {
+            self.doubt(unreadable, at);
+        }
+        moment
+    }
+
+    /// When it was so, as exactly as it is known.
+    pub fn effective(&self) -> Option<Moment> {
+        let moment = self.moment(self.record.effective_at.as_ref(), "unreadable time")?;
+        let told = self.record.effective_precision.as_ref();
+        Some(match self.state(told) {
+            State::Listed(word) => {
+                Precision::parse(&word).map_or(moment, |precision| moment.to(precision, &self.mapping.zone))
+            }
+            State::Unlisted(_) => {
+                self.doubted("unknown precision", told);
+                moment
+            }
+            State::Nothing => moment,
+        })
+    }
+
+    /// Days since 1970-01-01. A year or a month is no day.
     pub fn day(&self, field: Option<&Field>) -> Option<i32> {
         let (at, value) = self.first(field)?;
-        let days = match value {
-            Value::Date(days) => Some(*days),
-            Value::TimestampTz(micros) => jiff::Timestamp::from_microsecond(*micros)
-                .ok()
-                .and_then(|at| day_of(at.to_zoned(self.mapping.zone.clone()).date())),
-            Value::Timestamp(micros) => civil(*micros).and_then(|at| day_of(at.date())),
-            Value::Text(text) => text.trim().parse::<jiff::civil::Date>().ok().and_then(day_of),
-            _ => None,
-        };
+        let formats = field.map_or(&[][..], |field| &field.formats);
+        let whole = |moment: &Moment| moment.precision.is_none_or(|precision| precision == Precision::Day);
+        let days = moment::read(value, formats, &self.mapping.zone).filter(whole).and_then(|moment| {
+            let at = jiff::Timestamp::from_microsecond(moment.at).ok()?;
+            day_of(at.to_zoned(self.mapping.zone.clone()).date())
+        });
         if days.is_none() {
             self.doubt("unreadable date", at);
         }
@@ -324,23 +374,6 @@ pub fn original(columns: &[std::sync::Arc<str>], cells: &[Cell]) -> Vec<u8> {
     serde_json::Value::Object(object).to_string().into_bytes()
 }
 
-fn date(days: i32) -> Option<DateTime> {
-    calendar(days).map(|date| date.to_datetime(jiff::civil::Time::midnight()))
-}
-
 fn day_of(date: jiff::civil::Date) -> Option<i32> {
     date.since(jiff::civil::date(1970, 1, 1)).ok().map(|span| span.get_days())
-}
-
-/// Where a clock was turned back and a time came twice, the first; where it was skipped, the one after.
-fn in_zone(at: DateTime, zone: &TimeZone) -> Option<Micros> {
-    zone.to_ambiguous_zoned(at).compatible().ok().map(|at| at.timestamp().as_microsecond())
-}
-
-fn instant(text: &str, zone: &TimeZone) -> Option<Micros> {
-    let text = text.trim();
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Some(at.as_microsecond());
-    }
-    in_zone(text.parse::<DateTime>().ok()?, zone)
 }

@@ -1,6 +1,7 @@
 //! The linker's tables. Every change of facts and links is one transaction, with its outbox rows.
 
 use super::{Decision, Known, decide_alone, decide_group, linking_number, names::Name};
+use crate::error::NormaliserError;
 use event::{Action, Body, Link, LinkStatus, PatientEvent, SourcePatient};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{Client, Error, Row, Transaction};
@@ -23,7 +24,7 @@ pub async fn become_writer(client: &Client) -> Result<bool, Error> {
 }
 
 /// Takes demographics events in their order, and changes every link that they decide anew.
-pub async fn take(client: &mut Client, events: &[PatientEvent]) -> Result<usize, Error> {
+pub async fn take(client: &mut Client, events: &[PatientEvent]) -> Result<usize, NormaliserError> {
     let transaction = client.transaction().await?;
     let mut changed = 0;
     for event in events {
@@ -48,7 +49,10 @@ pub async fn take(client: &mut Client, events: &[PatientEvent]) -> Result<usize,
 }
 
 /// Stores what the event says, unless it is known already: before and after.
-async fn know(transaction: &Transaction<'_>, event: &PatientEvent) -> Result<Option<(Option<Known>, Known)>, Error> {
+async fn know(
+    transaction: &Transaction<'_>,
+    event: &PatientEvent,
+) -> Result<Option<(Option<Known>, Known)>, NormaliserError> {
     let (source, patient) = (&event.patient.source, &event.patient.id);
     let position = event.position.to_string();
     let revision = i32::try_from(event.revision).unwrap_or(i32::MAX);
@@ -56,7 +60,7 @@ async fn know(transaction: &Transaction<'_>, event: &PatientEvent) -> Result<Opt
     let row = transaction
         .query_opt("select *, own::text as own_id, birth_date - date '1970-01-01' as birth_day from identity.patient where source = $1 and patient = $2", &[source, patient])
         .await?;
-    let before = row.as_ref().map(known);
+    let before = row.as_ref().map(known).transpose()?;
     if row.as_ref().is_some_and(|row| {
         let place = (row.get::<_, i64>("generation"), row.get::<_, String>("position"), row.get::<_, i32>("revision"));
         let told = (generation, position.clone(), revision);
@@ -97,7 +101,7 @@ async fn know(transaction: &Transaction<'_>, event: &PatientEvent) -> Result<Opt
             ],
         )
         .await?;
-    Ok(Some((before, known(&row))))
+    Ok(Some((before, known(&row)?)))
 }
 
 /// PostgreSQL's text holds no NUL.
@@ -105,26 +109,30 @@ fn storable(text: Option<&String>) -> Option<String> {
     text.map(|text| text.replace('\0', ""))
 }
 
-fn known(row: &Row) -> Known {
-    Known {
+fn known(row: &Row) -> Result<Known, NormaliserError> {
+    Ok(Known {
         source: row.get("source"),
         seen: row.get("seen"),
-        own: uuid(row, "own_id"),
+        own: uuid(row, "own_id")?,
         nhs_number: row.get("nhs_number"),
         verified: row.get("verified"),
         birth_date: row.get("birth_day"),
         name: Name::new(row.get("given"), row.get("family")),
         gender: row.get("gender"),
         withdrawn: row.get("withdrawn"),
-    }
+    })
 }
 
-/// The server's own text of a uuid.
-fn uuid(row: &Row, column: &str) -> Uuid {
-    row.get::<_, &str>(column).parse().unwrap_or_default()
+/// The server's own text of a uuid. A person that nobody can name is no person: all such would be one.
+fn uuid(row: &Row, column: &'static str) -> Result<Uuid, NormaliserError> {
+    parsed(row.get(column), column)
 }
 
-async fn group(transaction: &Transaction<'_>, number: &str) -> Result<Vec<(SourcePatient, Known)>, Error> {
+fn parsed(text: &str, column: &'static str) -> Result<Uuid, NormaliserError> {
+    text.parse().ok().filter(|id: &Uuid| !id.is_nil()).ok_or(NormaliserError::Stored(column))
+}
+
+async fn group(transaction: &Transaction<'_>, number: &str) -> Result<Vec<(SourcePatient, Known)>, NormaliserError> {
     let rows = transaction
         .query(
             "select *, own::text as own_id, birth_date - date '1970-01-01' as birth_day from identity.patient
@@ -132,8 +140,8 @@ async fn group(transaction: &Transaction<'_>, number: &str) -> Result<Vec<(Sourc
             &[&number],
         )
         .await?;
-    let entry = |row: &Row| (SourcePatient { source: row.get("source"), id: row.get("patient") }, known(row));
-    Ok(rows.iter().map(entry).collect())
+    let entry = |row: &Row| Ok((SourcePatient { source: row.get("source"), id: row.get("patient") }, known(row)?));
+    rows.iter().map(entry).collect()
 }
 
 /// Writes the next version of a link if it says something else; and its outbox row.
@@ -168,7 +176,7 @@ async fn link(
 }
 
 /// The oldest links that are still to be published.
-pub async fn outbox(client: &Client) -> Result<Vec<(i64, Link)>, Error> {
+pub async fn outbox(client: &Client) -> Result<Vec<(i64, Link)>, NormaliserError> {
     let rows = client
         .query("select *, person::text as person_id from identity.outbox order by id limit $1", &[&OUTBOX_ROWS_MAX])
         .await?;
@@ -176,19 +184,20 @@ pub async fn outbox(client: &Client) -> Result<Vec<(i64, Link)>, Error> {
         let status = match row.get("status") {
             "linked" => LinkStatus::Linked,
             "held" => LinkStatus::Held,
-            _ => LinkStatus::Alone,
+            "alone" => LinkStatus::Alone,
+            _ => return Err(NormaliserError::Stored("status")),
         };
         let link = Link {
             patient: SourcePatient { source: row.get("source"), id: row.get("patient") },
-            person: uuid(row, "person_id"),
+            person: uuid(row, "person_id")?,
             version: row.get::<_, i32>("version").cast_unsigned(),
             status,
             reason: row.get("reason"),
             decided_at: micros(row.get("decided_at")),
         };
-        (row.get("id"), link)
+        Ok((row.get("id"), link))
     };
-    Ok(rows.iter().map(entry).collect())
+    rows.iter().map(entry).collect()
 }
 
 /// Forgets what is published.
@@ -205,5 +214,20 @@ fn micros(at: SystemTime) -> i64 {
     match at.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(span) => i64::try_from(span.as_micros()).unwrap_or(i64::MAX),
         Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_no_person_is_an_error_and_not_the_nil_person() {
+        let good = "0197f2a0-0000-7000-8000-000000000001";
+        assert_eq!(parsed(good, "person_id").expect("a uuid").to_string(), good);
+        for bad in ["", "somebody", "00000000-0000-0000-0000-000000000000"] {
+            let told = parsed(bad, "person_id").expect_err(bad).to_string();
+            assert_eq!(told, "the identity database holds what nobody can read in `person_id`");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     parse::{self, Scope},
 };
 use crate::coding::System;
-use event::Kind;
+use event::{Kind, Precision};
 
 pub fn body(kind: Kind, s: &Section<'_>, scope: &mut Scope<'_>) -> BodyRule {
     match kind {
@@ -113,6 +113,22 @@ fn status(s: &Section<'_>, scope: &mut Scope<'_>, known: &[&str]) -> Option<Fiel
         s.tell(line, "status", format!("`rest` of a status can only be \"{UNKNOWN}\"; its text is kept"));
     }
     field.rest = Rest::AsWritten;
+    Some(field)
+}
+
+/// `effective_precision`: how exactly it is known when it was so, as another column tells.
+pub fn precision(s: &Section<'_>, scope: &mut Scope<'_>) -> Option<Field> {
+    let line = s.line_of("effective_precision");
+    let field = scope.field(s, "effective_precision")?;
+    let said = field.words.values().chain(&field.otherwise);
+    for word in said.filter(|word| !word.is_empty() && Precision::parse(word).is_none()) {
+        let known = Precision::ALL.map(Precision::as_str).join(", ");
+        let what = format!("`{word}` is no precision; known are: {known}, and \"\" for times that are exact");
+        s.tell(line, "effective_precision", what);
+    }
+    if field.words.is_empty() && !field.cells.is_empty() {
+        s.tell(line, "effective_precision", "needs `words`: a precision is understood only where the mapping lists it");
+    }
     Some(field)
 }
 

@@ -5,6 +5,16 @@ use super::{
     text::{is_number, order},
 };
 
+/// The cells that conditions look at.
+pub trait Look {
+    /// As plain text; none is NULL.
+    fn plain(&self, at: Ref) -> Option<String>;
+    /// NULL, or a time that stands for none.
+    fn absent(&self, at: Ref) -> bool;
+    /// Is the row there that this cell is of?
+    fn there(&self, at: Ref) -> bool;
+}
+
 /// What must hold of one cell, compared as plain text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
@@ -29,15 +39,16 @@ pub enum Condition {
 }
 
 impl Test {
-    /// `text` is the cell as plain text; none is NULL.
-    pub fn holds(&self, text: Option<&str>) -> bool {
+    fn holds(&self, row: &impl Look, at: Ref) -> bool {
+        let one_of = |words: &[String]| row.plain(at).is_some_and(|text| words.contains(&text));
         match self {
-            Self::In(words) => text.is_some_and(|text| words.iter().any(|word| word == text)),
-            Self::NotIn(words) => !text.is_some_and(|text| words.iter().any(|word| word == text)),
-            Self::Present => text.is_some(),
-            Self::Absent => text.is_none(),
-            Self::Above(least) => text
-                .is_some_and(|text| is_number(text) && order(text, &least.to_string()) == std::cmp::Ordering::Greater),
+            Self::In(words) => one_of(words),
+            Self::NotIn(words) => !one_of(words),
+            Self::Present => !row.absent(at),
+            Self::Absent => row.absent(at),
+            Self::Above(least) => row.plain(at).is_some_and(|text| {
+                is_number(&text) && order(&text, &least.to_string()) == std::cmp::Ordering::Greater
+            }),
         }
     }
 }
@@ -45,19 +56,18 @@ impl Test {
 impl Condition {
     /// For what takes a record away or asserts something: as `holds`, but a row that is not there says nothing.
     /// Only `present = false` holds of it.
-    pub fn stands(&self, cell: &impl Fn(Ref) -> Option<String>, there: &impl Fn(Ref) -> bool) -> bool {
+    pub fn stands(&self, row: &impl Look) -> bool {
         match self {
-            Self::Cell { cell: at, test: Test::NotIn(_) } if !there(*at) => false,
-            Self::Cell { .. } => self.holds(cell),
-            Self::Any(conditions) => conditions.iter().any(|condition| condition.stands(cell, there)),
+            Self::Cell { cell: at, test: Test::NotIn(_) } if !row.there(*at) => false,
+            Self::Cell { .. } => self.holds(row),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.stands(row)),
         }
     }
 
-    /// `cell` gives a cell as plain text.
-    pub fn holds(&self, cell: &impl Fn(Ref) -> Option<String>) -> bool {
+    pub fn holds(&self, row: &impl Look) -> bool {
         match self {
-            Self::Cell { cell: at, test } => test.holds(cell(*at).as_deref()),
-            Self::Any(conditions) => conditions.iter().any(|condition| condition.holds(cell)),
+            Self::Cell { cell: at, test } => test.holds(row, *at),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.holds(row)),
         }
     }
 }

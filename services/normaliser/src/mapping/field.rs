@@ -1,6 +1,7 @@
 //! Where a field of an event comes from.
 
 use super::{Condition, Ref};
+use jiff::civil::Date;
 use std::collections::BTreeMap;
 
 /// How several cells make one field.
@@ -38,6 +39,10 @@ pub struct Field {
     pub take: Take,
     /// Texts that mean nothing here: `9999-12-31`, `0`.
     pub nulls: Vec<String>,
+    /// Those of them that are days: as such they mean nothing at any time and in any zone.
+    pub null_days: Vec<Date>,
+    /// How times are written in columns of text and numbers: `%d/%m/%Y`. Without one, as ISO 8601 has it.
+    pub formats: Vec<String>,
     /// The source's words and ours; an empty word means nothing.
     pub words: BTreeMap<String, String>,
     /// What a word that `words` does not list becomes.

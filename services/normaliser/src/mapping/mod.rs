@@ -7,10 +7,11 @@ mod bodies;
 mod condition;
 mod document;
 mod field;
+pub mod moment;
 mod parse;
 mod text;
 
-pub use condition::{Condition, Test};
+pub use condition::{Condition, Look, Test};
 pub use field::{Field, Rest, State, Take};
 pub use parse::parse;
 pub use text::{civil, date, order, plain, shown};
@@ -18,7 +19,7 @@ pub use text::{civil, date, order, plain, shown};
 use crate::coding::{System, value::Marks};
 use change::TableId;
 use event::Kind;
-use jiff::tz::TimeZone;
+use jiff::{civil::Date, tz::TimeZone};
 use std::{fmt, path::Path, sync::Arc};
 
 /// The most tables, records, joins and columns a mapping may name.
@@ -44,6 +45,8 @@ pub struct Mapping {
     /// Grows with each change of meaning: part of every event's id.
     pub revision: u32,
     pub zone: TimeZone,
+    /// Days that mean "none" in every column of times, besides 9999-12-31, which always does.
+    pub sentinels: Vec<Date>,
     pub tables: Vec<Table>,
     pub records: Vec<Record>,
     /// What `mapping check` says of a mapping that is good.
@@ -105,6 +108,8 @@ pub struct Record {
     pub organisation: Option<Field>,
     pub entered_at: Option<Field>,
     pub effective_at: Option<Field>,
+    /// How exactly `effective_at` is known, where another column tells.
+    pub effective_precision: Option<Field>,
     pub body: BodyRule,
 }
 

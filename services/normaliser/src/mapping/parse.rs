@@ -4,6 +4,7 @@ use super::{
     Condition, Field, JOINS_MAX, Join, Mapping, Mistakes, RECORDS_MAX, Record, Ref, Rest, TABLES_MAX, Table, Take,
     Test, bodies,
     document::{self, Content, Node, Report, Section},
+    moment,
 };
 use crate::coding::value::Marks;
 use change::TableId;
@@ -36,6 +37,7 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
         marks
     });
     let numbers = written.unwrap_or(Marks::PLAIN);
+    let sentinels = sentinels(&section);
     let mut tables = Tables::default();
     for (index, node) in section.list("dictionary").iter().enumerate() {
         dictionary(report, &format!("dictionary[{}]", index + 1), node, &mut tables);
@@ -59,7 +61,7 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
         section.tell(section.line, "record", format!("more than {RECORDS_MAX} records or {TABLES_MAX} tables"));
     }
     let warnings = Vec::new();
-    Some(Mapping { system: system?, revision: revision?, zone: zone?, tables: tables.0, records, warnings })
+    Some(Mapping { system: system?, revision: revision?, zone: zone?, sentinels, tables: tables.0, records, warnings })
 }
 
 fn revision(section: &Section<'_>) -> Option<u32> {
@@ -83,6 +85,18 @@ fn zone(section: &Section<'_>) -> Option<TimeZone> {
         section.tell(section.line_of("zone"), "zone", format!("no such time zone: {name}"));
     }
     zone
+}
+
+/// Days that mean "none" wherever times stand.
+fn sentinels(section: &Section<'_>) -> Vec<jiff::civil::Date> {
+    let day = |(line, text): (usize, &str)| {
+        let day = text.parse().ok().filter(|day: &jiff::civil::Date| day.to_string() == text);
+        if day.is_none() {
+            section.tell(line, "sentinels", format!("expected days as 2100-12-31, not `{text}`"));
+        }
+        day
+    };
+    section.texts("sentinels").into_iter().filter_map(day).collect()
 }
 
 /// `decimal` and `grouping`: what the source's marks mean. None where neither is written.
@@ -254,6 +268,8 @@ impl Scope<'_> {
             cells: Vec::new(),
             take: Take::First,
             nulls: Vec::new(),
+            null_days: Vec::new(),
+            formats: Vec::new(),
             words: std::collections::BTreeMap::new(),
             rest: Rest::AsWritten,
             otherwise: None,
@@ -271,6 +287,8 @@ impl Scope<'_> {
             field.take = Take::Together(between.to_owned());
         }
         field.nulls = inner.texts("null").into_iter().map(|(_, text)| text.to_owned()).collect();
+        field.null_days = field.nulls.iter().filter_map(|text| text.parse().ok()).collect();
+        field.formats = formats(&inner);
         if let Some(words) = inner.take("words") {
             field.words = dictionary_of_words(&inner, words);
         }
@@ -298,6 +316,17 @@ impl Scope<'_> {
         }
         cells
     }
+}
+
+fn formats(section: &Section<'_>) -> Vec<String> {
+    let good = |(line, text): (usize, &str)| {
+        if !moment::is_format(text) {
+            let what = format!("`{text}` does not read what it writes; expected a year at least, as in %Y or %d/%m/%Y");
+            section.tell(line, "format", what);
+        }
+        text.to_owned()
+    };
+    section.texts("format").into_iter().map(good).collect()
 }
 
 /// What words become that `words` does not list. Without an answer they stay as written, and the check says so.
@@ -372,6 +401,7 @@ fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, numbers
     let organisation = scope.field(&section, "organisation");
     let entered_at = scope.field(&section, "entered_at");
     let effective_at = scope.field(&section, "effective_at");
+    let effective_precision = bodies::precision(&section, &mut scope);
     let body = bodies::body(kind, &section, &mut scope);
     section.finish();
     let patient = patient?;
@@ -389,6 +419,7 @@ fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, numbers
         organisation,
         entered_at,
         effective_at,
+        effective_precision,
         body,
     })
 }

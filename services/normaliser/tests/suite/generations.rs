@@ -221,3 +221,31 @@ fn a_generation_does_not_pass_through_the_past() {
         "{lines:?}"
     );
 }
+
+/// A unit is mended in the mapping; and meanwhile, in another region, the value by its source.
+#[test]
+fn what_only_the_mapping_changes_is_marked_as_such() {
+    for (corrected, marked) in [(false, true), (true, false)] {
+        let mut world = World::new("stmarys.toml", "stmarys");
+        let mut without_units = (*world.mapping).clone();
+        for record in without_units.records.iter_mut().filter(|record| record.name == "result") {
+            if let BodyRule::Observation(rule) = &mut record.body {
+                rule.unit = None;
+            }
+        }
+        let mut rows = crate::stories::hospital_rows(&world);
+        rows.extend([crate::stories::person(&world), crate::stories::result(&world, 90, 1, "8.9", true)]);
+        let mut log = vec![world.transaction(rows)];
+        let mut region = Region::default();
+        events(told(&mut world.fold(), &log)).for_each(|event| region.send(event));
+        let before = region.topic.len();
+        if corrected {
+            let mended = vec![crate::stories::result(&world, 90, 1, "4.9", true)];
+            log.push(world.transaction(mended));
+        }
+        region.begin(&log, &Arc::new(without_units), 7, usize::MAX);
+        let told: Vec<bool> = region.topic[before..].iter().map(|event| event.reinterpreted).collect();
+        assert_eq!(told, [marked]);
+        assert!(region.topic[..before].iter().all(|event| !event.reinterpreted));
+    }
+}

@@ -228,6 +228,51 @@ fn every_field_reads_root_cells_and_joined_cells_alike() {
 }
 
 #[test]
+fn a_time_that_stands_for_none_is_none_for_fields_and_conditions() {
+    let lines = "effective_at = \"c\"\nactive_when = [{ column = \"c\", present = false }]";
+    let mapping = mapping_with("condition", lines);
+    for (cell, want) in [
+        (at("2026-11-01T09:00:00Z"), "Some(1793523600000000) None told"),
+        // Midnight of the day, and the last second of it, which is no time that anybody can show.
+        (Cell::Value(change::Value::Timestamp(253_402_214_400_000_000)), "None None current"),
+        (Cell::Value(change::Value::TimestampTz(253_402_300_799_000_000)), "None None current"),
+        (t("9999-12-31 23:59:59+00"), "None None current"),
+        (local("2100-12-31T00:00:00"), "Some(4133894400000000) None told"),
+        (t("1984"), "Some(441763200000000) Some(Year) told"),
+        (t("1984-06"), "Some(454892400000000) Some(Month) told"),
+    ] {
+        let outputs = outputs(&mapping, Place::Root, &cell);
+        let [Output::Event(event)] = &outputs[..] else { panic!("{outputs:?}") };
+        let got = format!("{:?} {:?} {}", event.effective_at, event.effective_precision, said(&outputs));
+        assert_eq!(got, want, "{cell:?}");
+    }
+}
+
+#[test]
+fn a_precision_is_what_another_column_says_where_the_mapping_lists_it() {
+    let lines = "effective_at = \"value\"\neffective_precision = { from = \"c\", words = { Y = \"year\", YM = \"month\", T = \"\" } }";
+    let mapping = mapping_with("condition", lines);
+    let mut world = World::of(mapping, "source");
+    let mut fold = world.fold();
+    for (id, written, want) in
+        [(1, "Y", "Some(Year)"), (2, "YM", "Some(Month)"), (3, "T", "None"), (4, "U", "None"), (5, "", "None")]
+    {
+        let cells = [("id", i(id)), ("who", i(7)), ("value", t("1984-06-02T10:00:00Z")), ("c", t(written))];
+        let row = world.insert("s.root", &cells);
+        let outputs = fold.step(&world.transaction(vec![row]));
+        let doubt = outputs
+            .iter()
+            .any(|output| matches!(output, Output::Quarantined(item) if item.reason == "unknown precision"));
+        assert_eq!(doubt, written == "U", "{written}");
+        let told = outputs.iter().find_map(|output| match output {
+            Output::Event(event) => Some(format!("{:?}", event.effective_precision)),
+            Output::Quarantined(_) => None,
+        });
+        assert_eq!(told.as_deref(), Some(want), "{written}");
+    }
+}
+
+#[test]
 fn a_patient_behind_a_missing_row_is_waited_for() {
     for (place, want) in [(Place::Root, "told"), (Place::Joined, "told"), (Place::Missing, "waits")] {
         let mapping = mapping_with("encounter", &format!("patient = \"{}\"", place.cell()));

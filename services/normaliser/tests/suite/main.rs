@@ -1,5 +1,6 @@
 //! The normaliser's pure core, from rows to events.
 
+mod closing;
 mod generations;
 mod keyless;
 mod language;

@@ -50,7 +50,7 @@ fn every_mistake_is_told_with_its_line() {
         [
             "bad.toml:2: revision: expected 1 or more",
             "bad.toml:3: zone: no such time zone: Europe/Camelot",
-            "bad.toml:4: colour: no such key here; known are system, revision, zone, numbers, dictionary, record",
+            "bad.toml:4: colour: no such key here; known are system, revision, zone, numbers, sentinels, dictionary, record",
             "bad.toml:7: record[1].kind: expected one of: demographics, observation, medication, allergy, condition, encounter",
             "bad.toml:15: record[2].table: expected schema.table",
             "bad.toml:18: record[3].status: is missing; for a source without one: `status = { otherwise = \"final\" }`",
@@ -59,13 +59,24 @@ fn every_mistake_is_told_with_its_line() {
             "bad.toml:23: record[3].deleted_when: expected one of: is, is_not, in, not_in, present, above",
             "bad.toml:24: record[3].patient: no join `p` above; known are: code",
             "bad.toml:25: record[3].valeu: no such key here; known are kind, name, table, id, highest, join, deleted_when, \
-             only_when, confidential_when, patient, organisation, entered_at, effective_at, code, status, value, \
+             only_when, confidential_when, patient, organisation, entered_at, effective_at, effective_precision, code, status, value, \
              corrected_when, authorised_at, range_low, range_high, flag, specimen, requester, comment",
             "bad.toml:28: record[3].join.code.on.c: no join `nowhere` above; known are: ",
             "bad.toml:30: record[3].code.codes.system: expected one of: read-v2, snomed, loinc, dmd, local",
         ],
         "\n{}",
         told.join("\n")
+    );
+}
+
+#[test]
+fn a_sentinel_is_a_day() {
+    let text = "system = \"x\"\nrevision = 1\nzone = \"Europe/London\"\nsentinels = [\"2100-12-31\", \"31/12/2100\"]\n";
+    let mistakes = normaliser::mapping::parse("bad.toml", text).expect_err("mistakes");
+    let told: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
+    assert!(
+        told.contains(&"bad.toml:4: sentinels: expected days as 2100-12-31, not `31/12/2100`".to_owned()),
+        "{told:?}"
     );
 }
 
@@ -115,6 +126,17 @@ fn rules_that_could_never_fire_and_numbers_read_two_ways_are_refused() {
             "record[1].value.grouping: is the decimal mark too",
         ),
         (format!("{good}\n{value}\ngrouping = \".\""), "record[1].value.grouping: is the decimal mark too"),
+        (
+            format!("{good}\neffective_at = {{ from = \"t\", format = [\"%Y\", \"%d/%m\"] }}\n{value}"),
+            "record[1].effective_at.format: `%d/%m` does not read what it writes",
+        ),
+        (
+            format!(
+                "{good}\neffective_precision = {{ from = \"t\", words = {{ Y = \"decade\" }}, rest = \"\" }}\n{value}"
+            ),
+            "record[1].effective_precision: `decade` is no precision",
+        ),
+        (format!("{good}\neffective_precision = \"t\"\n{value}"), "record[1].effective_precision: needs `words`"),
     ] {
         assert!(told(&lines).starts_with(want), "{lines}\n{}", told(&lines));
     }

@@ -239,6 +239,13 @@ fn unchanged_values_come_from_the_store() {
     let told = world.tell(&mut fold, vec![step]);
     assert_eq!(told[0], "quarantined unchanged value never seen emis.observation.text_value");
     assert!(told[1].starts_with("recorded observation/ob2 of p1 1/1: Note [-] - - text=-"), "{told:?}");
+    // Said once, and once it is known or gone.
+    let step = world.update("emis.observation", &cells);
+    check(world.tell(&mut fold, vec![step]), &[]);
+    cells[3].1 = t("a long text");
+    let step = world.update("emis.observation", &cells);
+    let told = world.tell(&mut fold, vec![step]);
+    assert_eq!(told[0], "closed unchanged value never seen emis.observation.text_value");
 }
 
 #[test]
@@ -290,12 +297,27 @@ fn a_dropped_column_is_told_once() {
         ],
     );
     check(narrow("c2"), &["recorded consultation/c2 of p1 1/1: AMB - referral=false"]);
+    let back = world.insert("emis.consultation", &[("consultation_id", t("c3")), ("patient_id", t("p1"))]);
+    check(
+        world.tell(&mut fold, vec![back]),
+        &[
+            "closed missing column emis.consultation.consultation_source_term",
+            "recorded consultation/c3 of p1 1/1: AMB - referral=false",
+        ],
+    );
 }
 
 pub fn hospital() -> (World, normaliser::fold::Fold) {
     let mut world = World::new("stmarys.toml", "stmarys");
     let mut fold = world.fold();
-    let steps = vec![
+    let steps = hospital_rows(&world);
+    check(world.tell(&mut fold, steps), &[]);
+    (world, fold)
+}
+
+/// What a result is joined to.
+pub fn hospital_rows(world: &World) -> Vec<Step> {
+    vec![
         world.insert("pas.department", &[("department_code", t("END")), ("team", t("stmarys-endocrinology"))]),
         world.insert("lims.local_test", &[("test_code", t("K")), ("name", t("Kalium")), ("loinc", t("2823-3"))]),
         world.insert("lims.order", &[("order_id", i(1)), ("person_id", n("7")), ("requesting_department", t("END"))]),
@@ -305,9 +327,7 @@ pub fn hospital() -> (World, normaliser::fold::Fold) {
         ),
         world.insert("lims.sample", &[("sample_id", i(3)), ("specimen_id", i(2))]),
         world.insert("lims.analysis", &[("analysis_id", i(4)), ("sample_id", i(3))]),
-    ];
-    check(world.tell(&mut fold, steps), &[]);
-    (world, fold)
+    ]
 }
 
 pub fn result(world: &World, id: i64, revision: i64, value: &str, active: bool) -> Step {
@@ -341,6 +361,7 @@ fn a_result_waits_for_its_patient() {
     check(
         world.tell(&mut fold, vec![step]),
         &[
+            "closed missing patient pas.patient",
             PERSON,
             "recorded result/50 of 7 2/2: Kalium [potassium] >6.0 mmol/L text=>6.0 canonical=6.0 mmol/L Final unchecked=-",
         ],

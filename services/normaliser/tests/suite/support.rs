@@ -183,7 +183,10 @@ pub fn shown(output: &Output) -> String {
             let PatientEvent { patient, record, action, part, .. } = &**event;
             format!("{} {record} of {} {}/{}{what}", action.as_str(), patient.id, part.index, part.of)
         }
-        Output::Quarantined(item) => format!("quarantined {} {}", item.reason, item.detail),
+        Output::Quarantined(item) => {
+            let what = if item.closed { "closed" } else { "quarantined" };
+            format!("{what} {} {}", item.reason, item.detail)
+        }
     }
 }
 

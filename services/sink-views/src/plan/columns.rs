@@ -43,7 +43,7 @@ pub struct Table {
     pub own: &'static [(&'static str, Type)],
 }
 
-pub const COMMON: [(&str, Type); 17] = [
+pub const COMMON: [(&str, Type); 19] = [
     ("source", Type::Text),
     ("patient", Type::Text),
     ("record", Type::Text),
@@ -61,6 +61,8 @@ pub const COMMON: [(&str, Type); 17] = [
     ("confidential", Type::Bool),
     ("reread", Type::Bool),
     ("incomplete", Type::Text),
+    ("effective_precision", Type::Text),
+    ("reinterpreted", Type::Bool),
 ];
 
 impl Table {
@@ -119,8 +121,9 @@ pub enum Cell<'a> {
 
 /// What PostgreSQL's text cannot hold.
 const NUL: char = '\0';
-/// Years 1 to 9999: what every reader of the record can show.
-const MICROS_SHOWN: std::ops::RangeInclusive<Micros> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+/// From the year 1 to 9999-12-30T22:00Z: what every reader of the record can show, in any zone. What is beyond is not
+/// told, for it would be shown as the newest.
+const MICROS_SHOWN: std::ops::RangeInclusive<Micros> = -62_135_596_800_000_000..=253_402_207_200_999_999;
 const DAYS_SHOWN: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 
 impl<'a> Cell<'a> {

@@ -160,6 +160,8 @@ fn common(event: &PatientEvent) -> Vec<Cell<'_>> {
         Cell::Bool(event.confidential),
         Cell::Bool(event.reread),
         Cell::maybe(event.incomplete.as_ref()),
+        event.effective_precision.filter(|_| !retracted).map_or(Cell::Null, |precision| Cell::text(precision.as_str())),
+        Cell::Bool(event.reinterpreted),
     ]
 }
 

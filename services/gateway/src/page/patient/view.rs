@@ -292,7 +292,7 @@ impl Facts<'_> {
             uncoded: code.uncoded(),
             corrected: from.corrected,
             from: self.app.organisation_name(&from.organisation),
-            at: from.effective_at.or(from.entered_at).map(|at| (format::machine(at), format::day(at))),
+            at: dated(from),
         }
     }
 
@@ -318,8 +318,15 @@ impl Facts<'_> {
         let mut from: Vec<String> =
             result.told.iter().map(|row| self.app.organisation_name(&row.from.organisation)).collect();
         from.dedup();
-        let mut at = format::when(row.at());
-        if row.at() > self.now {
+        let received = row.from.committed_at;
+        let (machine, mut at) = match row.from.effective_at {
+            Some(at) => (machine_of(at, &row.from), format::known(at, row.from.effective_precision)),
+            None => row.authorised_at.map_or_else(
+                || (format::machine(received), format!("not dated; received {}", format::when(received))),
+                |at| (format::machine(at), format::when(at)),
+            ),
+        };
+        if row.at().is_some_and(|at| at > self.now) {
             at.push_str(" (in the future)");
         }
         let judged = judged::judge(row, judged::birth_date(self.person, self.decision), &self.app.site.limits);
@@ -331,7 +338,7 @@ impl Facts<'_> {
             unchecked: judged.unchecked.or_else(|| row.unusable().cloned()),
             not_watched: row.not_watched(),
             doubts: row.doubts(),
-            at: (format::machine(row.at()), at),
+            at: (machine, at),
             from: from.join(" and "),
         }
     }
@@ -391,6 +398,17 @@ impl Facts<'_> {
             unattributed: freshness.unattributed,
         })
     }
+}
+
+/// When it was so, else when it was typed in.
+fn dated(from: &Provenance) -> Option<(String, String)> {
+    let shown = |at| (machine_of(at, from), format::known_day(at, from.effective_precision));
+    let entered = |at| (format::machine(at), format::day(at));
+    from.effective_at.map(shown).or_else(|| from.entered_at.map(entered))
+}
+
+fn machine_of(at: event::Micros, from: &Provenance) -> String {
+    from.effective_precision.map_or_else(|| format::machine(at), |precision| format::machine_to(at, precision))
 }
 
 /// A detail of the identity: not shown and not recorded are two things.
