@@ -1,6 +1,8 @@
 //! What a clinician sees and does, in a real browser: sign in, a live alert, the record, acknowledging; and the same
 //! without JavaScript.
 
+mod looks;
+
 use anyhow::{Context, ensure};
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use jiff::{SignedDuration, Timestamp};
@@ -54,6 +56,10 @@ async fn visits(running: &Running, driver: &str, folder: &Path) -> anyhow::Resul
     record(&browser).await?;
     picture(&browser, "record").await?;
     acknowledge(&browser, running).await?;
+    looks::narrow(&browser, driver, running).await?;
+    looks::without_colours(&browser, driver, running).await?;
+    looks::printed(&browser, driver, folder).await?;
+    looks::narrow_status(&browser, driver, running).await?;
     browser.close().await?;
 
     let plain = open(driver, &folder.join("chromium-plain"), false).await?;

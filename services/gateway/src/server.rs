@@ -84,8 +84,7 @@ pub async fn run(listener: TcpListener, tls: Option<Arc<ServerConfig>>, router: 
     while let Some((stream, peer, place)) = next(&listener, &places, &stop).await {
         let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
         tokio::spawn(async move {
-            let _place = place;
-            metrics::gauge!("causeway_gateway_connections").increment(1.0);
+            let (_place, _counted) = (place, Counted::new());
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "small answers may wait");
             }
@@ -98,10 +97,25 @@ pub async fn run(listener: TcpListener, tls: Option<Arc<ServerConfig>>, router: 
                     }
                 }
             }
-            metrics::gauge!("causeway_gateway_connections").decrement(1.0);
         });
     }
     drop(places.acquire_many(u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX)).await);
+}
+
+/// A connection in the gauge, whatever ends it.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics::gauge!("causeway_gateway_connections").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("causeway_gateway_connections").decrement(1.0);
+    }
 }
 
 type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
