@@ -291,7 +291,11 @@ fn agrees(ours: &Value, theirs: &Avro, schema: &Json) -> bool {
         (Value::Float(ours), Avro::Float(theirs)) => ours.to_string() == f64::from(*theirs).to_string(),
         (Value::Float(ours), Avro::Double(theirs)) => ours.to_string() == theirs.to_string(),
         (Value::Bytes(ours), Avro::Bytes(theirs)) => ours == theirs,
-        (Value::TimestampTz(ours), Avro::String(theirs)) => change::avro::value::zoned(*ours) == *theirs,
+        (Value::TimestampTz(ours), Avro::String(theirs)) => {
+            let digits = schema["causeway.digits"].as_u64().and_then(|digits| u8::try_from(digits).ok());
+            let digits = digits.unwrap_or(change::SECOND_DIGITS);
+            change::avro::value::zoned(*ours, digits) == *theirs
+        }
         (Value::Array(ours), Avro::Array(theirs)) => {
             let mut pairs = ours.iter().zip(theirs);
             let same = |(ours, theirs): (&Option<Value>, &Avro)| match (ours, told(theirs, &schema["items"])) {

@@ -146,6 +146,9 @@ pub const CASES: &[Case] = &[
         ],
         |r| moment(r, "timestamptz"),
     ),
+    case("timestamptz(3)", "timestamptz(3)", &["'infinity'", "'1969-12-31 23:59:59.999+00'"], |r| {
+        moment(r, "timestamptz")
+    }),
     case(
         "interval",
         "interval",

@@ -64,7 +64,7 @@ fn kinds() -> Vec<ColumnType> {
         Date,
         Time,
         Timestamp,
-        TimestampTz,
+        TimestampTz { digits: 3 },
         Uuid,
         Json,
     ];

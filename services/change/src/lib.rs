@@ -19,4 +19,4 @@ pub use flow::{Batch, Durable, Sink, Source, Step};
 pub use position::{Lsn, ParsePositionError, Position};
 pub use pump::{Pumped, pump};
 pub use row::{Cell, Row, Value};
-pub use table::{Column, ColumnType, TableId, TableSchema};
+pub use table::{Column, ColumnType, SECOND_DIGITS, TableId, TableSchema};

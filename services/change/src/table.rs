@@ -15,6 +15,9 @@ impl fmt::Display for TableId {
     }
 }
 
+/// Digits of a second that a moment has unless its column says less.
+pub const SECOND_DIGITS: u8 = 6;
+
 /// How a column travels. The Avro form of each is in `docs/types.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ColumnType {
@@ -46,7 +49,10 @@ pub enum ColumnType {
     /// `timetz`: ISO text that keeps the offset.
     TimeTz,
     Timestamp,
-    TimestampTz,
+    /// With as many digits of a second as the column has, at most [`SECOND_DIGITS`].
+    TimestampTz {
+        digits: u8,
+    },
     /// ISO text that keeps months, days and microseconds apart.
     Interval,
     Uuid,

@@ -26,7 +26,7 @@ fn kinds() -> impl Strategy<Value = ColumnType> {
         Just(ColumnType::Date),
         Just(ColumnType::Time),
         Just(ColumnType::Timestamp),
-        Just(ColumnType::TimestampTz),
+        (0_u8..7).prop_map(|digits| ColumnType::TimestampTz { digits }),
         Just(ColumnType::Uuid),
         Just(ColumnType::Json),
         Just(ColumnType::Numeric),
@@ -77,7 +77,7 @@ fn value_of(kind: &ColumnType) -> BoxedStrategy<Value> {
         ColumnType::Date => (-700_000..2_000_000).prop_map(Value::Date).boxed(),
         ColumnType::Time => (0..=value::MICROS_PER_DAY).prop_map(Value::Time).boxed(),
         ColumnType::Timestamp => any::<i64>().prop_map(Value::Timestamp).boxed(),
-        ColumnType::TimestampTz => {
+        ColumnType::TimestampTz { .. } => {
             (-62_000_000_000_000_000..9_000_000_000_000_000_i64).prop_map(Value::TimestampTz).boxed()
         }
         ColumnType::Array(element) => {

@@ -4,7 +4,7 @@ use crate::{
     charset::Charset,
     error::{ConnectorError, Doing},
 };
-use change::ColumnType;
+use change::{ColumnType, SECOND_DIGITS};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -212,7 +212,8 @@ fn built_in(oid: u32, modifier: i32) -> Option<ColumnType> {
         1082 => ColumnType::Date,
         1083 => ColumnType::Time,
         1114 => ColumnType::Timestamp,
-        1184 => ColumnType::TimestampTz,
+        // Of `timestamptz(3)` three; without a modifier, all.
+        1184 => ColumnType::TimestampTz { digits: u8::try_from(modifier).unwrap_or(SECOND_DIGITS) },
         1186 => ColumnType::Interval,
         1266 => ColumnType::TimeTz,
         1560 => return bits(modifier),

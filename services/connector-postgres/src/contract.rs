@@ -92,7 +92,7 @@ const PROMISES: &[Promise] = &[
         debezium: "milliseconds up to `timestamp(3)`, infinities as large numbers",
     },
     Promise {
-        types: &[("timestamptz", By::Oid(1184, -1))],
+        types: &[("timestamptz", By::Oid(1184, -1)), ("timestamptz(3)", By::Oid(1184, 3))],
         beside: "infinities, years BC, years from 294247",
         debezium: "the same, infinities as text",
     },

@@ -98,7 +98,9 @@ impl Log {
                 name: name.clone(),
                 kind: match &**name {
                     "collected_at" => ColumnType::Timestamp,
-                    "received_at" | "entered_at" | "authorised_at" | "deceased_at" => ColumnType::TimestampTz,
+                    "received_at" | "entered_at" | "authorised_at" | "deceased_at" => {
+                        ColumnType::TimestampTz { digits: 6 }
+                    }
                     "birth_date" => ColumnType::Date,
                     "is_active" => ColumnType::Bool,
                     name if name.ends_with("_id") || matches!(name, "order" | "revision" | "active_ind") => {

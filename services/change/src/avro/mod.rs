@@ -45,7 +45,9 @@ pub(crate) const ENUM_NAME: &str = "io.debezium.data.Enum";
 pub const COLUMN_PROPERTY: &str = "causeway.column";
 /// Tells types apart that share an Avro form and a `connect.name`.
 pub(crate) const TYPE_PROPERTY: &str = "causeway.type";
+/// How many digits of a second a column's moments have, where they are fewer than six.
+pub(crate) const DIGITS_PROPERTY: &str = "causeway.digits";
 pub(crate) const MONEY: &str = "money";
 pub(crate) const HSTORE: &str = "hstore";
-pub(crate) const TABLE_PROPERTY: &str = "causeway.table";
+pub const TABLE_PROPERTY: &str = "causeway.table";
 pub(crate) const SCHEMA_PROPERTY: &str = "causeway.schema";

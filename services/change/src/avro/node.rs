@@ -1,13 +1,14 @@
 //! A writer's schema as a tree: enough to skip what is not ours and to read what is.
 
 use super::{
-    BITS_NAME, COLUMN_PROPERTY, DATE_NAME, DECIMAL_NAME, ENUM_NAME, FLAGGED_NAME, HSTORE, INTERVAL_NAME, JSON_NAME,
-    LTREE_NAME, MONEY, POINT_NAME, PlanError, SCHEMA_PROPERTY, TABLE_PROPERTY, TIME_NAME, TIME_TZ_NAME, TIMESTAMP_NAME,
-    TSVECTOR_NAME, TYPE_PROPERTY, UUID_NAME, VARIABLE_SCALE_NAME, XML_NAME, ZONED_NAME, point,
+    BITS_NAME, COLUMN_PROPERTY, DATE_NAME, DECIMAL_NAME, DIGITS_PROPERTY, ENUM_NAME, FLAGGED_NAME, HSTORE,
+    INTERVAL_NAME, JSON_NAME, LTREE_NAME, MONEY, POINT_NAME, PlanError, SCHEMA_PROPERTY, TABLE_PROPERTY, TIME_NAME,
+    TIME_TZ_NAME, TIMESTAMP_NAME, TSVECTOR_NAME, TYPE_PROPERTY, UUID_NAME, VARIABLE_SCALE_NAME, XML_NAME, ZONED_NAME,
+    point,
     value::ELEMENTS_MAX,
     wire::{DecodeError, Reader},
 };
-use crate::table::ColumnType;
+use crate::table::{ColumnType, SECOND_DIGITS};
 use serde_json::{Map, Value};
 use std::{collections::HashMap, sync::Arc};
 
@@ -196,7 +197,10 @@ fn column_type(json: &Value, node: &Node) -> Option<ColumnType> {
         }
         (Node::Bytes, "bytes", BITS_NAME) => ColumnType::Bits { length: parameter("length")?.parse().ok()? },
         (Node::Bytes, "bytes", _) => ColumnType::Bytes,
-        (Node::Bytes, "string", ZONED_NAME) => ColumnType::TimestampTz,
+        (Node::Bytes, "string", ZONED_NAME) => {
+            let digits = json.get(DIGITS_PROPERTY).and_then(Value::as_u64).and_then(|digits| u8::try_from(digits).ok());
+            ColumnType::TimestampTz { digits: digits.unwrap_or(SECOND_DIGITS).min(SECOND_DIGITS) }
+        }
         (Node::Bytes, "string", UUID_NAME) => ColumnType::Uuid,
         (Node::Bytes, "string", JSON_NAME) if property(TYPE_PROPERTY) == Some(HSTORE) => ColumnType::Hstore,
         (Node::Bytes, "string", JSON_NAME) => ColumnType::Json,

@@ -1,11 +1,11 @@
 //! Avro schemas for a table, named and shaped as Debezium's are.
 
 use super::{
-    BITS_NAME, COLUMN_PROPERTY, DATE_NAME, DECIMAL_NAME, ENUM_NAME, FLAGGED_NAME, HSTORE, INTERVAL_NAME, JSON_NAME,
-    LTREE_NAME, MONEY, POINT_NAME, SCHEMA_PROPERTY, TABLE_PROPERTY, TIME_NAME, TIME_TZ_NAME, TIMESTAMP_NAME,
-    TSVECTOR_NAME, TYPE_PROPERTY, UUID_NAME, VARIABLE_SCALE_NAME, XML_NAME, ZONED_NAME,
+    BITS_NAME, COLUMN_PROPERTY, DATE_NAME, DECIMAL_NAME, DIGITS_PROPERTY, ENUM_NAME, FLAGGED_NAME, HSTORE,
+    INTERVAL_NAME, JSON_NAME, LTREE_NAME, MONEY, POINT_NAME, SCHEMA_PROPERTY, TABLE_PROPERTY, TIME_NAME, TIME_TZ_NAME,
+    TIMESTAMP_NAME, TSVECTOR_NAME, TYPE_PROPERTY, UUID_NAME, VARIABLE_SCALE_NAME, XML_NAME, ZONED_NAME,
 };
-use crate::table::{Column, ColumnType, TableId, TableSchema};
+use crate::table::{Column, ColumnType, SECOND_DIGITS, TableId, TableSchema};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -161,7 +161,13 @@ fn avro_type(kind: &ColumnType, known: &mut HashSet<&'static str>) -> Value {
         ColumnType::Date => semantic("int", DATE_NAME),
         ColumnType::Time => semantic("long", TIME_NAME),
         ColumnType::Timestamp => semantic("long", TIMESTAMP_NAME),
-        ColumnType::TimestampTz => semantic("string", ZONED_NAME),
+        ColumnType::TimestampTz { digits } => {
+            let mut zoned = semantic("string", ZONED_NAME);
+            if *digits != SECOND_DIGITS {
+                zoned[DIGITS_PROPERTY] = (*digits).into();
+            }
+            zoned
+        }
         ColumnType::Uuid => semantic("string", UUID_NAME),
         ColumnType::Json => semantic("string", JSON_NAME),
         ColumnType::Hstore => {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     row::{Cell, Row, Value},
-    table::ColumnType,
+    table::{ColumnType, SECOND_DIGITS},
 };
 
 /// An array of more elements is refused.
@@ -81,7 +81,9 @@ pub fn write(out: &mut Vec<u8>, kind: &ColumnType, value: &Value) -> bool {
         (ColumnType::Time, Value::Time(micros)) | (ColumnType::Timestamp, Value::Timestamp(micros)) => {
             wire::long(out, *micros);
         }
-        (ColumnType::TimestampTz, Value::TimestampTz(micros)) => wire::string(out, &zoned(*micros)),
+        (ColumnType::TimestampTz { digits }, Value::TimestampTz(micros)) => {
+            wire::string(out, &zoned(*micros, *digits));
+        }
         (ColumnType::Array(element), Value::Array(values)) => return write_array(out, element, values),
         _ => return false,
     }
@@ -157,7 +159,7 @@ pub fn read(reader: &mut Reader<'_>, kind: &ColumnType) -> Result<Value, DecodeE
         ColumnType::Date => Value::Date(reader.int()?),
         ColumnType::Time => Value::Time(reader.long()?),
         ColumnType::Timestamp => Value::Timestamp(reader.long()?),
-        ColumnType::TimestampTz => {
+        ColumnType::TimestampTz { .. } => {
             Value::TimestampTz(micros_of_zoned(reader.string()?).ok_or(DecodeError::Malformed("timestamp"))?)
         }
         ColumnType::Array(element) => Value::Array(read_array(reader, element)?),
@@ -190,17 +192,20 @@ fn read_array(reader: &mut Reader<'_>, element: &ColumnType) -> Result<Vec<Optio
     }
 }
 
-/// `2026-11-23T00:18:51.5Z`, as Debezium's `ZonedTimestamp` has it: ISO 8601 marks years of more than four digits by a sign.
-pub fn zoned(micros: i64) -> String {
+/// `2026-11-23T00:18:51.500Z` of three digits, as Debezium's `ZonedTimestamp` has it: ISO 8601 marks years of more than
+/// four digits by a sign. No digit is left out that says something.
+pub fn zoned(micros: i64, digits: u8) -> String {
     let (days, of_day) = (micros.div_euclid(MICROS_PER_DAY), micros.rem_euclid(MICROS_PER_DAY));
     let (year, month, day) = civil_of_days(days);
     let (seconds, fraction) = (of_day / MICROS_PER_SECOND, of_day % MICROS_PER_SECOND);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     let sign = if year > 9_999 { "+" } else { "" };
     let mut text = format!("{sign}{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    if fraction != 0 {
+    let fraction = format!("{fraction:06}");
+    let shown = fraction.trim_end_matches('0').len().max(usize::from(digits.min(SECOND_DIGITS)));
+    if shown > 0 {
         text.push('.');
-        text.push_str(format!("{fraction:06}").trim_end_matches('0'));
+        text.push_str(&fraction[..shown]);
     }
     text.push('Z');
     text
@@ -284,20 +289,22 @@ mod tests {
         ] {
             assert_eq!(days_of_text(text.as_bytes()), Some(days), "{text}");
         }
-        assert_eq!(zoned(1_500_000), "1970-01-01T00:00:01.5Z");
-        assert_eq!(zoned(253_402_300_800_000_000), "+10000-01-01T00:00:00Z");
-        assert_eq!(zoned(-1), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(zoned(1_500_000, 0), "1970-01-01T00:00:01.5Z");
+        assert_eq!(zoned(1_500_000, 3), "1970-01-01T00:00:01.500Z");
+        assert_eq!(zoned(253_402_300_800_000_000, 0), "+10000-01-01T00:00:00Z");
+        assert_eq!(zoned(0, 6), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(zoned(-1, 2), "1969-12-31T23:59:59.999999Z");
         assert_eq!(micros_of_time(b"24:00:00"), Some(MICROS_PER_DAY));
         assert_eq!(micros_of_time(b"12:00"), None);
     }
 
     proptest! {
         #[test]
-        fn days_and_moments_come_back(days in -719_162_i64..100_000_000, micros in 0..MICROS_PER_DAY) {
+        fn days_and_moments_come_back(days in -719_162_i64..100_000_000, micros in 0..MICROS_PER_DAY, digits in 0_u8..9) {
             let (year, month, day) = civil_of_days(days);
             prop_assert_eq!(days_of_civil(year, month, day), days);
             let moment = days * MICROS_PER_DAY + micros;
-            prop_assert_eq!(micros_of_zoned(&zoned(moment)), Some(moment));
+            prop_assert_eq!(micros_of_zoned(&zoned(moment, digits)), Some(moment));
         }
     }
 }

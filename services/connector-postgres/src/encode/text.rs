@@ -2,7 +2,7 @@
 
 use super::{array, prose};
 use change::{
-    ColumnType,
+    ColumnType, SECOND_DIGITS,
     avro::{bits, decimal, point, value, value::MICROS_PER_DAY, value::MICROS_PER_SECOND, wire},
 };
 
@@ -48,7 +48,7 @@ pub fn write(out: &mut Vec<u8>, kind: &ColumnType, text: &[u8]) -> bool {
         ColumnType::Date => long(out, value::days_of_text(text).filter(|days| i32::try_from(*days).is_ok())),
         ColumnType::Time => long(out, value::micros_of_time(text)),
         ColumnType::Timestamp => long(out, timestamp(text)),
-        ColumnType::TimestampTz => zoned(out, text),
+        ColumnType::TimestampTz { digits } => zoned(out, text, *digits),
         ColumnType::TimeTz => prose::time_with_zone(out, text),
         ColumnType::Interval => prose::interval(out, text),
         ColumnType::Hstore => prose::hstore(out, text),
@@ -142,17 +142,25 @@ fn timestamp(text: &[u8]) -> Option<i64> {
     days.checked_mul(MICROS_PER_DAY)?.checked_add(value::micros_of_time(&text[at + 1..])?)
 }
 
-/// `2026-11-23 00:18:51.5+00` as `2026-11-23T00:18:51.5Z`.
-fn zoned(out: &mut Vec<u8>, text: &[u8]) -> bool {
+/// `2026-11-23 00:18:51.5+00` as `2026-11-23T00:18:51.500Z`, of a column with three digits.
+fn zoned(out: &mut Vec<u8>, text: &[u8], digits: u8) -> bool {
     let Some(at) = text.iter().rposition(|byte| matches!(byte, b'+' | b'-')) else { return false };
     let (local, offset) = text.split_at(at);
     let Some(micros) = timestamp(local) else { return false };
     if offset == b"+00" && text.get(4) == Some(&b'-') {
         // The session's zone is UTC and the year has four digits: the text is right but for two marks.
         let start = out.len();
-        wire::long(out, local.len() as i64 + 1);
+        // The server leaves zeros at the end out, and with them the point.
+        let shown = local.iter().rposition(|byte| *byte == b'.').map_or(0, |point| local.len() - point);
+        let wanted = if digits == 0 { 0 } else { usize::from(digits.min(SECOND_DIGITS)) + 1 };
+        let missing = wanted.saturating_sub(shown);
+        wire::long(out, (local.len() + missing) as i64 + 1);
         let body = out.len();
         out.extend_from_slice(local);
+        if missing > 0 && shown == 0 {
+            out.push(b'.');
+        }
+        out.resize(body + local.len() + missing, b'0');
         out.push(b'Z');
         let Some(space) = out[body..].iter().position(|byte| *byte == b' ') else {
             out.truncate(start);
@@ -163,7 +171,7 @@ fn zoned(out: &mut Vec<u8>, text: &[u8]) -> bool {
     }
     let Some(offset) = offset_micros(offset) else { return false };
     let Some(micros) = micros.checked_sub(offset) else { return false };
-    wire::string(out, &value::zoned(micros));
+    wire::string(out, &value::zoned(micros, digits));
     true
 }
 
