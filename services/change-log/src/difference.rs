@@ -31,8 +31,38 @@ pub fn between(before: &str, after: &str) -> String {
     told.join("; ") + &rest
 }
 
+/// Whether a reader with the schema before would take a column's bytes for another value without noticing: a decimal of
+/// another scale, a number of days where there was a number. Texts are texts, whatever they are of.
+pub fn changes_meaning(before: &str, after: &str) -> bool {
+    let (before, after) = (meanings(before), meanings(after));
+    before.iter().any(|(name, meaning)| after.get(name).is_some_and(|now| now != meaning))
+}
+
+fn meanings(schema: &str) -> BTreeMap<String, String> {
+    columns_with(schema, meaning)
+}
+
+/// What the bytes of a number, or bare bytes, stand for; nothing of others.
+fn meaning(avro: &Value) -> String {
+    match avro {
+        Value::Array(parts) => parts.iter().find(|part| *part != "null").map(meaning).unwrap_or_default(),
+        Value::Object(_) => match (avro["type"].as_str(), avro["connect.name"].as_str()) {
+            (Some("array"), _) => meaning(&avro["items"]),
+            // Neither a decimal's precision nor the number of bits makes another number of the bytes.
+            (Some("int" | "long" | "bytes"), Some(name)) => format!("{name} {}", avro["scale"]),
+            (Some(_), _) => String::new(),
+            (None, _) => meaning(&avro["type"]),
+        },
+        _ => String::new(),
+    }
+}
+
 /// The columns of an envelope's row, or of a key.
 fn columns(schema: &str) -> BTreeMap<String, String> {
+    columns_with(schema, kind)
+}
+
+fn columns_with<T>(schema: &str, of: fn(&Value) -> T) -> BTreeMap<String, T> {
     let schema: Value = serde_json::from_str(schema).unwrap_or_default();
     let envelope_row = schema["fields"].as_array().and_then(|fields| {
         let before = fields.iter().find(|field| field["name"] == "before")?;
@@ -41,7 +71,7 @@ fn columns(schema: &str) -> BTreeMap<String, String> {
     let fields = envelope_row.unwrap_or(&schema)["fields"].as_array();
     let column = |field: &Value| {
         let name = field[COLUMN_PROPERTY].as_str().or(field["name"].as_str()).unwrap_or_default();
-        (name.to_owned(), kind(&field["type"]))
+        (name.to_owned(), of(&field["type"]))
     };
     fields.map(|fields| fields.iter().map(column).collect()).unwrap_or_default()
 }
@@ -77,6 +107,38 @@ fn kind(avro: &Value) -> String {
 mod tests {
     use super::*;
     use change::{Column, ColumnType, TableId, TableSchema, avro::schema};
+
+    #[test]
+    fn another_scale_is_another_number() {
+        use ColumnType::{
+            Array, Bits, Bytes, Date, Decimal, Int16, Int32, Int64, Json, Money, Text, Time, Timestamp, Uuid,
+        };
+        let changes = |before: ColumnType, after: ColumnType| {
+            let list = |kind: &ColumnType| Array(std::sync::Arc::new(kind.clone()));
+            let of = |kind: ColumnType, key: bool| schemas(&[("id", Int64, !key), ("value", kind, key)]);
+            let ways = [
+                (of(before.clone(), false).envelope, of(after.clone(), false).envelope),
+                (of(list(&before), false).envelope, of(list(&after), false).envelope),
+            ];
+            let told = ways.map(|(before, after)| changes_meaning(&before, &after));
+            let key = |kind: &ColumnType| of(kind.clone(), true).key.map(|(_, text)| text).unwrap_or_default();
+            assert_eq!(told, [changes_meaning(&key(&before), &key(&after)); 2]);
+            told[0]
+        };
+        let decimal = |precision, scale| Decimal { precision, scale };
+        assert!(changes(decimal(6, 2), decimal(7, 3)) && changes(decimal(7, 3), decimal(6, 2)));
+        assert!(changes(Money { scale: 2 }, Money { scale: 0 }) && changes(Date, Int32) && changes(Int64, Timestamp));
+        assert!(changes(Timestamp, Time) && changes(Bytes, decimal(6, 2)) && changes(Bits { length: 3 }, Bytes));
+        assert!(!changes(decimal(6, 2), decimal(9, 2)) && !changes(Int16, Int32) && !changes(Int32, Int64));
+        assert!(changes(decimal(6, 2), Text) && !changes(Bytes, Text) && !changes(Int32, ColumnType::Float64));
+        assert!(!changes(Text, Uuid) && !changes(Json, Text) && !changes(Bits { length: 3 }, Bits { length: 30 }));
+        // What cannot be read at all is the registry's to say.
+        assert!(!changes_meaning("not a schema", &of_nothing()));
+    }
+
+    fn of_nothing() -> String {
+        schemas(&[("id", ColumnType::Int64, true)]).envelope
+    }
 
     fn schemas(columns: &[(&str, ColumnType, bool)]) -> schema::TableSchemas {
         let columns =

@@ -164,7 +164,8 @@ impl Registry {
     }
 
     /// As [`Self::register`], of a subject whose schemas change with a table: whether the new one is compatible is asked
-    /// before it is written, and one that is not is only registered when an operator has accepted it.
+    /// before it is written, and one that is not is only registered when an operator has accepted it. Nor is one in which
+    /// the same bytes are another number, which a registry does not ask.
     pub async fn register_next(&self, subject: &str, schema_json: &str) -> Result<u32, RegistryError> {
         let key = (subject.to_owned(), schema_json.to_owned());
         if let Some(id) = locked(&self.inner.ids).get(&key) {
@@ -195,7 +196,7 @@ impl Registry {
                 return Err(RegistryError::Refused { what: format!("to compare a schema of `{subject}`"), status });
             }
         };
-        if compatible {
+        if compatible && !difference::changes_meaning(&before, schema_json) {
             return self.register(subject, schema_json).await;
         }
         if locked(&self.inner.accepted).get(subject) != Some(&latest) {
