@@ -1,6 +1,7 @@
 //! Per-table topics, copied into other databases by parts that nobody here wrote: Apicurio's Avro converter, Debezium's
 //! `ExtractNewRecordState` and Debezium's JDBC sink, in a Kafka Connect worker.
 
+use super::peer;
 use crate::contract::capture_stack::{Bench, SOURCE, WAIT_MAX};
 use anyhow::{Context, ensure};
 use boot::{Stop, health::Health};
@@ -21,6 +22,8 @@ const POLL: Duration = Duration::from_millis(300);
 /// A worker with two sinks works through everything within this, even on two busy cores.
 const COPIED_WAIT_MAX: Duration = Duration::from_secs(90);
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
+/// Rows that a snapshot reads: 280 here, 16 of the peer's.
+const ROWS_BEFORE: u64 = 296;
 /// Of these every row is copied whole. `Visit` is truncated, too.
 const COPIED: &[&str] = &["patient", "item", "note"];
 
@@ -68,6 +71,9 @@ const CHANGES: &str = r#"
     update large set times = times + 1 where id = 1;
     insert into event values ('inserted');
     delete from event where kind = 'inserted';
+"#;
+/// What Debezium tells nobody unless it is told to.
+const TRUNCATION: &str = r#"
     truncate "Visit";
     insert into "Visit" values (7, 'after');
 "#;
@@ -81,12 +87,11 @@ struct Projector {
 }
 
 impl Projector {
-    fn start(bench: &Bench) -> anyhow::Result<Self> {
+    fn start(bench: &Bench, settings: sink_topics::Settings) -> anyhow::Result<Self> {
         let (status, stop, health) = (Arc::<sink_topics::Status>::default(), Stop::new(), Health::new());
         let registry = Registry::new(&bench.registry_settings())?;
         let (kafka, part) = (bench.kafka_settings(), health.part("topics"));
-        let task =
-            tokio::spawn(sink_topics::run(SOURCE.into(), kafka, registry, Arc::clone(&status), part, stop.clone()));
+        let task = tokio::spawn(sink_topics::run(settings, kafka, registry, Arc::clone(&status), part, stop.clone()));
         Ok(Self { task, status, stop, health })
     }
 
@@ -215,28 +220,32 @@ fn each_once(bench: &Bench) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn debeziums_sink_copies_a_database() -> anyhow::Result<()> {
-    let bench = Bench::start(&format!("{TABLES}{BEFORE}")).await?;
+    let bench = Bench::start(&format!("{TABLES}{BEFORE}{}", peer::TABLES)).await?;
     for database in ["flat", "enveloped"] {
         bench.database.create_database(database, "capture").await?;
         bench.database.connect_as("capture", database).await?.batch_execute(TABLES).await?;
     }
     let connector = bench.connector(bench.settings());
     connector.wait_ready().await?;
-    let projector = Projector::start(&bench)?;
-    projector.wait(|view| view.records >= 280 && view.in_flight == 0).await?;
+    let settings = sink_topics::Settings::new(SOURCE);
+    let projector = Projector::start(&bench, settings.clone())?;
+    projector.wait(|view| view.records >= ROWS_BEFORE && view.in_flight == 0).await?;
     let route = ("transforms", "route");
     let unwrap =
         [("transforms", "unwrap,route"), ("transforms.unwrap.type", "io.debezium.transforms.ExtractNewRecordState")];
-    let sinks = [sink(&bench, "flat", &unwrap)?, sink(&bench, "enveloped", &[route])?];
-    let connect =
-        Connect::start(&bench.file("connect"), Lifetime::WithParent, bench.kafka.brokers(), &Properties::new(), &sinks)
-            .await?;
+    let connectors = [sink(&bench, "flat", &unwrap)?, sink(&bench, "enveloped", &[route])?, peer::connector(&bench)?];
+    let (folder, worker) = (bench.file("connect"), Properties::new());
+    let connect = Connect::start(&folder, Lifetime::WithParent, bench.kafka.brokers(), &worker, &connectors).await?;
+    peer::follows(&bench).await?;
     let client = bench.database.connect_as("capture", SOURCE).await?;
     let (first, second) = CHANGES.split_at(CHANGES.find("update item").context("the middle")?);
     client.batch_execute(first).await?;
     projector.cut_off().await;
     client.batch_execute(second).await?;
-    let projector = Projector::start(&bench)?;
+    for statement in peer::CHANGES.split_inclusive(";\n") {
+        client.batch_execute(statement).await.with_context(|| statement.to_owned())?;
+    }
+    let projector = Projector::start(&bench, settings.clone())?;
     projector.wait(|view| view.records > 0 && view.in_flight == 0).await?;
 
     for database in ["flat", "enveloped"] {
@@ -250,9 +259,17 @@ async fn debeziums_sink_copies_a_database() -> anyhow::Result<()> {
         let unavailable = rows(&bench, database, "select body from large where id = 1").await?;
         assert_eq!(unavailable, [UNAVAILABLE]);
     }
+    if let Some(failure) = connect.failure(peer::PEER).await? {
+        anyhow::bail!("Debezium failed: {failure}");
+    }
+    let compared = peer::compare(&bench).await;
+    projector.stop().await?;
+    let projector = Projector::start(&bench, sink_topics::Settings { truncations: true, ..settings })?;
+    client.batch_execute(TRUNCATION).await?;
     // Debezium's ExtractNewRecordState leaves truncations out; its sink follows them in envelopes.
     copied(&bench, &connect, "enveloped", "select t::text from \"Visit\" t order by 1").await?;
-    projector.stop().await?;
     each_once(&bench)?;
-    connector.stop().await
+    projector.stop().await?;
+    connector.stop().await?;
+    compared
 }

@@ -54,7 +54,7 @@ async fn no_two_rows_share_a_key() -> anyhow::Result<()> {
     connector.wait_ready().await?;
     let (registry, health, stop) = (Registry::new(&bench.registry_settings())?, Health::new(), Stop::new());
     let projecting = tokio::spawn(sink_topics::run(
-        SOURCE.into(),
+        sink_topics::Settings::new(SOURCE),
         bench.kafka_settings(),
         registry.clone(),
         Arc::default(),

@@ -2,7 +2,7 @@
 
 use crate::{
     Config,
-    settings::{Settings, SourceSettings, Topics},
+    settings::{Settings, SourceSettings},
 };
 use anyhow::Context;
 use boot::{Stop, failpoint, health::Health, ops, restart};
@@ -102,8 +102,8 @@ impl Region {
         let registry = Registry::new(&settings.registry)?;
         let pool = boot::database::pool(&settings.database, INGESTION_CONNECTIONS_MAX)?;
         let connectors = settings.sources.iter().map(|source| (source.name.clone(), Arc::default())).collect();
-        let per_table = settings.sources.iter().filter(|source| source.topics == Topics::PerTable);
-        let topics = per_table.map(|source| (source.name.clone(), Arc::default())).collect();
+        let per_table = settings.sources.iter().filter_map(SourceSettings::topics);
+        let topics = per_table.map(|topics| (topics.source, Arc::default())).collect();
         Ok(Self { settings, registry, pool, health: Health::new(), stop, connectors, topics })
     }
 
@@ -190,12 +190,13 @@ impl Region {
 
     /// Debezium's topics, of the sources that have them.
     fn start_topics(&self, services: &mut Services) {
-        for (name, status) in &self.topics {
-            let (source, status) = (name.clone(), Arc::clone(status));
+        for settings in self.settings.sources.iter().filter_map(SourceSettings::topics) {
+            let name = settings.source.clone();
+            let status = Arc::clone(&self.topics[&name]);
             let (kafka, registry) = (self.settings.kafka.clone(), self.registry.clone());
             let (part, stop) = (self.health.part(&format!("topics-{name}")), self.stop.clone());
             spawn(services, format!("the topics of {name}"), move || {
-                sink_topics::run(source, kafka, registry, status, part, stop)
+                sink_topics::run(settings, kafka, registry, status, part, stop)
             });
         }
     }

@@ -93,6 +93,12 @@ pub struct SourceSettings {
     /// `log` (default): `changes.<name>` only. `per-table`: Debezium's own topics too.
     #[serde(default)]
     pub topics: Topics,
+    /// Whether the per-table topics tell truncations, as `t`. Debezium's do not unless told to.
+    #[serde(default)]
+    pub topics_truncations: bool,
+    /// `schema.table` of tables that have no per-table topic.
+    #[serde(default)]
+    pub topics_without: Vec<String>,
 }
 
 /// Which topics a source's changes are written to.
@@ -128,6 +134,15 @@ impl SourceSettings {
             linger_ms: self.linger_ms.unwrap_or(connector_postgres::LINGER_MS),
             snapshot: self.snapshot,
         }
+    }
+
+    /// Its per-table topics, if it has them.
+    pub fn topics(&self) -> Option<sink_topics::Settings> {
+        (self.topics == Topics::PerTable).then(|| sink_topics::Settings {
+            source: self.name.clone(),
+            truncations: self.topics_truncations,
+            without: self.topics_without.clone(),
+        })
     }
 
     pub fn normaliser(&self) -> normaliser::settings::SourceSettings {
@@ -304,6 +319,12 @@ fn check_sources(document: &mut Document, sources: &[SourceSettings]) {
         }
         if !names.insert(&source.name) {
             document.mistake("source", index, "name", format!("`{}` is used twice", source.name));
+        }
+        let said =
+            [("topics_truncations", source.topics_truncations), ("topics_without", !source.topics_without.is_empty())];
+        for (key, _) in said.into_iter().filter(|(_, said)| *said && source.topics == Topics::Log) {
+            let what = "says something of the per-table topics, and `topics` is not \"per-table\"";
+            document.mistake("source", index, key, what);
         }
         if source.tables.is_empty() {
             document.mistake("source", index, "tables", "names no table, so nothing would be captured");

@@ -15,21 +15,40 @@ pub enum TopicsError {
     Registry(#[from] RegistryError),
     #[error("cannot {doing}")]
     Kafka { doing: &'static str, source: KafkaError },
+    #[error("cannot write to `{topic}`")]
+    Write { topic: String, source: KafkaError },
+    #[error("{table} need not wait any longer: the topics are written from where it began to")]
+    Mended { table: String },
     #[error("Kafka gave nothing of `{topic}` while its end was read back")]
     Silent { topic: String },
     #[error(
         "`{topic}` has {partitions} partitions; a table's topic has one, so that the order of its changes holds: delete \
-         the topic, or name the source otherwise"
+         the topic, name the source otherwise, or name the table in the source's `topics_without`"
     )]
     Partitions { topic: String, partitions: usize },
     #[error(
-        "the tables {one} and {other} would share the topic `{topic}`; leave one of them out of the source's tables"
+        "`{topic}` is compacted, where Kafka takes no record without a key: set its cleanup.policy to delete, give the \
+         table a key, or name it in the source's `topics_without`"
     )]
-    Shared { topic: String, one: String, other: String },
+    Compacted { topic: String },
+    #[error("Kafka takes no record without a key on `{topic}`")]
+    Keyless { topic: String },
+    #[error(
+        "the topic `{topic}` is that of {other}, whose name becomes the same: name one of the two tables in the source's \
+         `topics_without`, and it has no topic"
+    )]
+    Shared { topic: String, other: String },
     #[error("more than {max} topics of one source")]
     TooMany { max: usize },
     #[error("a record of the log does not decode")]
     Decode(#[from] change::avro::DecodeError),
     #[error("another process writes the topics of this source now")]
     Superseded,
+}
+
+impl TopicsError {
+    /// Whether it concerns one table only, which waits while the others go on.
+    pub(crate) const fn of_one_table(&self) -> bool {
+        matches!(self, Self::Partitions { .. } | Self::Compacted { .. } | Self::Keyless { .. } | Self::Shared { .. })
+    }
 }

@@ -12,22 +12,33 @@ mod error;
 mod lease;
 mod name;
 mod render;
+mod settings;
 mod status;
 mod tails;
 mod topics;
+mod waiting;
 mod write;
 
 pub use error::TopicsError;
 pub use name::topic_of;
+pub use settings::Settings;
 pub use status::{Status, View};
+pub use waiting::Waiting;
 
 use boot::{Stop, health::Part, restart};
+use change::Change;
+
 use change_log::{
     Item, KafkaSettings, LogReader, Place, Question, Registry, TopicSpec, Watch, WholeReader, topics as kafka_topics,
 };
 use lease::Lease;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 use topics::Topics;
+use waiting::WaitingTables;
 use write::Writer;
 
 /// How often the status is told and the writer looked after.
@@ -38,24 +49,36 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Writes the topics of one source until the stop signal. No error ends it for good: capture does not depend on it, and
 /// its health says what is wrong.
 pub async fn run(
-    source: String,
+    settings: Settings,
     kafka: KafkaSettings,
     registry: Registry,
     status: Arc<Status>,
     health: Part,
     stop: Stop,
 ) -> Result<(), TopicsError> {
-    let projector = Projector { source, kafka, registry, status, health: health.clone(), stop: stop.clone() };
+    let projector = Projector {
+        source: settings.source.clone(),
+        settings,
+        kafka,
+        registry,
+        status,
+        health: health.clone(),
+        stop: stop.clone(),
+        keyless_refused: Mutex::default(),
+    };
     restart::until_stopped(&health, &stop, |_| true, || projector.attempt()).await
 }
 
 struct Projector {
+    settings: Settings,
     source: String,
     kafka: KafkaSettings,
     registry: Registry,
     status: Arc<Status>,
     health: Part,
     stop: Stop,
+    /// Topics on which Kafka refused a record without a key since the start, whatever their settings say.
+    keyless_refused: Mutex<HashSet<String>>,
 }
 
 impl Projector {
@@ -75,16 +98,26 @@ impl Projector {
         let reader = LogReader::open(&self.kafka, &self.registry, &self.source, from)?;
         let mut reader = WholeReader::new(reader);
         reader.tell(&self.health);
-        let mut topics = Topics::new(&self.source, &self.kafka, &self.registry, tails);
+        let waiting = WaitingTables::new(tails.kept);
+        let mut topics = Topics::new(&self.settings, &self.kafka, &self.registry, &self.keyless_refused, tails);
         let mut writer = Writer::new(&self.kafka, from)?;
         tracing::info!(source = self.source, from, "writing the topics of each table");
         self.health.ready();
         let watched = writer.watch();
-        tokio::select! {
-            ended = self.pump(&mut reader, &mut topics, &mut writer) => return ended,
-            error = self.look_after(&watched) => return Err(error),
-            error = lease.lost() => return Err(error),
-            () = self.stop.cancelled() => {}
+        let ended = tokio::select! {
+            ended = self.pump(&mut reader, &mut topics, &mut writer, &waiting) => ended,
+            error = self.look_after(&watched, &waiting) => Err(error),
+            error = waiting.mended(&self.kafka) => Err(error),
+            error = lease.lost() => Err(error),
+            () = self.stop.cancelled() => Ok(()),
+        };
+        if let Err(error) = ended {
+            let mut refused = self.keyless_refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(error, TopicsError::Mended { .. }) {
+                refused.clear();
+            }
+            refused.extend(watched.keyless_refused());
+            return Err(error);
         }
         // What is not acknowledged in time is found missing at the next start.
         let _ = tokio::time::timeout(DRAIN_MAX, writer.drained()).await;
@@ -96,6 +129,7 @@ impl Projector {
         reader: &mut WholeReader,
         topics: &mut Topics<'_>,
         writer: &mut Writer,
+        waiting: &WaitingTables,
     ) -> Result<(), TopicsError> {
         let written = metrics::counter!("causeway_topics_records_total", "source" => self.source.clone());
         loop {
@@ -116,22 +150,54 @@ impl Projector {
                         continue;
                     }
                 };
-                let topic = topics.of(entry, &whole.message).await?;
+                self.status.update(|view| view.committed_at = entry.committed_at);
+                if matches!(entry.change, Change::Truncate) && !self.settings.truncations {
+                    continue;
+                }
+                let table = entry.table.as_ref().map(|schema| &schema.table);
+                if topics.leaves_out(table) || waiting.has(table) {
+                    continue;
+                }
+                let topic = match topics.of(entry, &whole.message).await {
+                    Ok(topic) => topic,
+                    Err(error) if error.of_one_table() => {
+                        waiting.add(entry, &whole.message, topics.name_of(table), error);
+                        writer.hold(entry.offset);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 for output in render::render(entry, &whole)? {
                     if topic.takes(entry.position, output.is_tombstone()) {
-                        writer.write(&topic.name, entry, &output).await?;
+                        writer.write(&topic.name, entry, &whole.message, &output).await?;
                         written.increment(1);
                         self.status.update(|view| view.records += 1);
                     }
                 }
-                self.status.update(|view| view.committed_at = entry.committed_at);
             }
             self.status.update(|view| view.topics = topics.len());
         }
     }
 
+    /// Says which tables wait, and raises an alarm while there is time.
+    fn tell(&self, waiting: &WaitingTables) {
+        let all = waiting.all();
+        let gauge = |name| metrics::gauge!(name, "source" => self.source.clone());
+        gauge("causeway_topics_waiting").set(u32::try_from(all.len()).unwrap_or(u32::MAX));
+        self.status.update(|view| view.waiting = all);
+        let said = waiting.said(SystemTime::now());
+        let left = said.as_ref().and_then(|said| said.left).map_or(f64::INFINITY, |left| left.as_secs_f64());
+        gauge("causeway_topics_waiting_left_seconds").set(left);
+        let Some(said) = said else { return };
+        if said.alarm {
+            self.health.not_ready(said.what);
+        } else {
+            self.health.ready_but(said.what);
+        }
+    }
+
     /// Tells the status, until the writer fails.
-    async fn look_after(&self, writer: &write::Watch) -> TopicsError {
+    async fn look_after(&self, writer: &write::Watch, waiting: &WaitingTables) -> TopicsError {
         let mut alive = Watch::new(&self.kafka, Some(&self.health));
         let log = Place::written(self.kafka.topic(&kafka_topics::changes_topic(&self.source)));
         let mut last = 0;
@@ -146,6 +212,7 @@ impl Projector {
                 view.in_flight = in_flight;
                 view.settled = settled;
             });
+            self.tell(waiting);
             if std::mem::replace(&mut last, settled) != settled {
                 alive.heard();
             }

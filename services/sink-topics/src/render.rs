@@ -14,6 +14,9 @@ use std::{borrow::Cow, sync::Arc};
 /// What Debezium writes for a value that the log left out.
 pub const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
+/// The same where only a UUID has room: the version 3 UUID of its bytes.
+const UNAVAILABLE_UUID: &str = "b68a35a7-17ad-35b3-af2a-ae46edb4545a";
+
 /// One record of a topic.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Output<'a> {
@@ -81,15 +84,22 @@ fn placeholder(kind: &ColumnType) -> Option<Value> {
     Some(match kind {
         ColumnType::Text
         | ColumnType::Json
-        | ColumnType::Hstore
         | ColumnType::Xml
         | ColumnType::Ltree
         | ColumnType::Tsvector
         | ColumnType::Flagged { .. } => Value::Text(UNAVAILABLE.to_owned()),
+        // Its one key and this key's value.
+        ColumnType::Hstore => Value::Text(format!("{{\"{UNAVAILABLE}\":\"{UNAVAILABLE}\"}}")),
         ColumnType::Bytes => Value::Bytes(UNAVAILABLE.as_bytes().to_vec()),
         // Debezium's placeholder in numbers: its bytes.
         ColumnType::Array(element) if matches!(**element, ColumnType::Int32 | ColumnType::Int64) => {
             Value::Array(codes())
+        }
+        ColumnType::Array(element) if **element == ColumnType::Date => {
+            Value::Array(UNAVAILABLE.bytes().map(|byte| Some(Value::Date(i32::from(byte)))).collect())
+        }
+        ColumnType::Array(element) if **element == ColumnType::Uuid => {
+            Value::Array(vec![Some(Value::Text(UNAVAILABLE_UUID.to_owned()))])
         }
         ColumnType::Array(element) => Value::Array(vec![Some(placeholder(element)?)]),
         _ => return None,
@@ -115,6 +125,9 @@ mod tests {
             column("tags", ColumnType::Array(Arc::new(ColumnType::Text)), false),
             column("codes", ColumnType::Array(Arc::new(ColumnType::Int32)), false),
             column("amount", ColumnType::Numeric, false),
+            column("store", ColumnType::Hstore, false),
+            column("days", ColumnType::Array(Arc::new(ColumnType::Date)), false),
+            column("names", ColumnType::Array(Arc::new(ColumnType::Uuid)), false),
         ];
         Arc::new(TableSchema { table: TableId { schema: "s".into(), name: "t".into() }, columns })
     }
@@ -125,7 +138,7 @@ mod tests {
 
     fn large_unchanged() -> Row {
         let mut cells = vec![Cell::Value(Value::Int(7))];
-        cells.resize(6, Cell::Unchanged);
+        cells.resize(table().columns.len(), Cell::Unchanged);
         row(cells)
     }
 
@@ -158,7 +171,9 @@ mod tests {
     #[test]
     fn unchanged_values_are_debeziums_placeholders_and_the_rest_stays() {
         let (plan, new) = (plan(), large_unchanged());
-        let old = row(vec![Cell::Value(Value::Int(7)), Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null]);
+        let mut old = vec![Cell::Value(Value::Int(7))];
+        old.resize(table().columns.len(), Cell::Null);
+        let old = row(old);
         for before in [None, Some(&old)] {
             let bytes = envelope_of(before, Some(&new), "u");
             let change = Change::Update { old: before.cloned(), new: new.clone() };
@@ -173,6 +188,12 @@ mod tests {
             assert!(told.cells()[3] == Cell::Value(Value::Array(vec![Some(text())])));
             assert!(told.cells()[4] == Cell::Value(Value::Array(codes)));
             assert!(told.cells()[5] == Cell::Null, "a numeric has no room for it");
+            let store = format!(r#"{{"{UNAVAILABLE}":"{UNAVAILABLE}"}}"#);
+            assert!(told.cells()[6] == Cell::Value(Value::Text(store)));
+            let days = UNAVAILABLE.bytes().map(|byte| Some(Value::Date(byte.into()))).collect();
+            assert!(told.cells()[7] == Cell::Value(Value::Array(days)));
+            let names = vec![Some(Value::Text(UNAVAILABLE_UUID.into()))];
+            assert!(told.cells()[8] == Cell::Value(Value::Array(names)));
             let tail = |bytes: &[u8]| bytes[bytes.len() - 40..].to_vec();
             assert_eq!(tail(value), tail(&bytes));
         }

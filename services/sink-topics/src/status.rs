@@ -1,5 +1,6 @@
 //! How the projector is doing, for whoever shows it.
 
+use crate::waiting::Waiting;
 use serde::Serialize;
 
 /// Shared by the projector, which writes it, and anyone, who reads it.
@@ -13,6 +14,8 @@ pub struct View {
     /// Records handed to Kafka since the start, tombstones among them.
     pub records: u64,
     pub in_flight: usize,
+    /// Tables whose topic cannot take their records.
+    pub waiting: Vec<Waiting>,
     /// The offset of `changes.<source>` up to which everything is in the topics.
     pub settled: i64,
     /// Commit time of the last change that was read, microseconds since the epoch.

@@ -2,9 +2,11 @@
 
 use crate::error::TopicsError;
 use change::Position;
-use change_log::{KafkaSettings, header};
+use change_log::{KafkaSettings, frame, header, topics::changes_topic};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, ResourceSpecifier},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     message::{BorrowedMessage, Headers as _},
@@ -20,6 +22,8 @@ pub(crate) const TOPICS_MAX: usize = 10_000;
 const RECORDS_MAX: i64 = 16;
 const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Topics of one question for their settings.
+const DESCRIBED_AT_ONCE_MAX: usize = 500;
 const POLL: Duration = Duration::from_millis(100);
 /// The offset of the log up to which everything was in the topics when a record was written.
 pub(crate) const SETTLED: &str = "causeway.settled";
@@ -30,13 +34,25 @@ pub(crate) struct Tail {
     pub(crate) position: Position,
     pub(crate) tombstone: bool,
     pub(crate) settled: i64,
+    /// The schema of its value, or of a tombstone's key: it says whose record it is.
+    pub(crate) schema: Option<u32>,
+}
+
+/// How a topic is, that its owner may have set otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) partitions: usize,
+    /// Kafka takes no record without a key.
+    pub(crate) compacted: bool,
 }
 
 /// By topic.
 #[derive(Debug, Default)]
 pub(crate) struct Tails {
     pub(crate) tails: HashMap<String, Tail>,
-    pub(crate) partitions: HashMap<String, usize>,
+    pub(crate) states: HashMap<String, State>,
+    /// How long the log keeps a record; none: for ever, as far as is known.
+    pub(crate) kept: Option<Duration>,
 }
 
 impl Tails {
@@ -60,7 +76,64 @@ pub(crate) async fn read(kafka: &KafkaSettings, source: &str) -> Result<Tails, T
         let consumer: BaseConsumer = client.create().map_err(failed)?;
         read_back(&consumer, &prefix)
     });
-    reading.await.unwrap_or(Err(failed(KafkaError::Canceled)))
+    let mut tails = reading.await.unwrap_or(Err(failed(KafkaError::Canceled)))?;
+    let log = kafka.topic(&changes_topic(source));
+    let names: Vec<String> = tails.states.keys().cloned().chain([log.clone()]).collect();
+    for (topic, settings) in described(kafka, &names).await {
+        if topic == log {
+            tails.kept = settings.kept;
+        } else if let Some(state) = tails.states.get_mut(&topic) {
+            state.compacted = settings.compacted;
+        }
+    }
+    Ok(tails)
+}
+
+/// How these topics are now; those that are not there are left out.
+pub(crate) async fn states(kafka: &KafkaSettings, topics: Vec<String>) -> Result<HashMap<String, State>, TopicsError> {
+    let client = kafka.client();
+    let names = topics.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer = client.create().map_err(failed)?;
+        let metadata = consumer.fetch_metadata(None, METADATA_TIMEOUT).map_err(failed)?;
+        let all = metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len()));
+        Ok(all.filter(|(name, _)| topics.contains(name)).collect::<Vec<_>>())
+    });
+    let partitions = asking.await.unwrap_or(Err(failed(KafkaError::Canceled)))?;
+    let settings: HashMap<String, Described> = described(kafka, &names).await.into_iter().collect();
+    let compacted = |name: &String| settings.get(name).is_some_and(|settings| settings.compacted);
+    let state = |(name, partitions)| (State { partitions, compacted: compacted(&name) }, name);
+    Ok(partitions.into_iter().map(state).map(|(state, name)| (name, state)).collect())
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Described {
+    compacted: bool,
+    kept: Option<Duration>,
+}
+
+/// What the topics' settings say. Who may not ask learns it when Kafka refuses a record.
+async fn described(kafka: &KafkaSettings, topics: &[String]) -> Vec<(String, Described)> {
+    let Ok(admin) = kafka.client().create::<AdminClient<DefaultClientContext>>() else { return Vec::new() };
+    let options = AdminOptions::new().request_timeout(Some(METADATA_TIMEOUT));
+    let mut all = Vec::with_capacity(topics.len());
+    for some in topics.chunks(DESCRIBED_AT_ONCE_MAX) {
+        let resources: Vec<_> = some.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let answers = admin.describe_configs(&resources, &options).await;
+        for answer in answers.into_iter().flatten() {
+            let Ok(resource) = answer else {
+                tracing::debug!("the settings of a topic cannot be asked for");
+                continue;
+            };
+            let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else { continue };
+            let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+            let compacted = value("cleanup.policy").contains("compact");
+            // -1: for ever.
+            let kept = value("retention.ms").parse().ok().map(Duration::from_millis);
+            all.push((topic.clone(), Described { compacted, kept }));
+        }
+    }
+    all
 }
 
 const fn failed(source: KafkaError) -> TopicsError {
@@ -75,7 +148,7 @@ fn read_back(consumer: &BaseConsumer, prefix: &str) -> Result<Tails, TopicsError
     let mut open = HashMap::new();
     for topic in metadata.topics().iter().filter(|topic| topic.name().starts_with(prefix)) {
         let name = topic.name().to_owned();
-        tails.partitions.insert(name.clone(), topic.partitions().len());
+        tails.states.insert(name.clone(), State { partitions: topic.partitions().len(), compacted: false });
         let (low, high) = consumer.fetch_watermarks(&name, 0, METADATA_TIMEOUT).map_err(failed)?;
         if high > low && topic.partitions().len() == 1 {
             let from = Offset::Offset((high - RECORDS_MAX).max(low));
@@ -83,7 +156,7 @@ fn read_back(consumer: &BaseConsumer, prefix: &str) -> Result<Tails, TopicsError
             open.insert(name, high - 1);
         }
     }
-    if tails.partitions.len() > TOPICS_MAX {
+    if tails.states.len() > TOPICS_MAX {
         return Err(TopicsError::TooMany { max: TOPICS_MAX });
     }
     consumer.assign(&assignment).map_err(failed)?;
@@ -117,5 +190,6 @@ fn tail_of(message: &BorrowedMessage<'_>) -> Option<Tail> {
     };
     let position = text(header::POSITION)?.parse().ok()?;
     let settled = text(SETTLED)?.parse().ok()?;
-    Some(Tail { position, tombstone: message.payload().is_none(), settled })
+    let schema = message.payload().or(message.key()).and_then(|bytes| Some(frame::unwrap(bytes).ok()?.0));
+    Some(Tail { position, tombstone: message.payload().is_none(), settled, schema })
 }

@@ -3,18 +3,28 @@
 use crate::{
     error::TopicsError,
     name::topic_of,
-    tails::{TOPICS_MAX, Tail, Tails},
+    settings::Settings,
+    tails::{State, TOPICS_MAX, Tail, Tails},
+    waiting::name_of,
 };
-use change::{Entry, Position, TableId};
+use change::{
+    Entry, Position, TableId,
+    avro::{EnvelopePlan, TABLE_PROPERTY},
+};
 use change_log::{KafkaSettings, Kept, Registry, RegistryError, TopicSpec, control::EXACT_KEY, frame, topics};
 use rdkafka::{Message, message::OwnedMessage};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
 
 /// Schemas seen on topics; beyond it the registry is asked again.
 const SCHEMAS_MAX: usize = 50_000;
 
 pub(crate) struct Topics<'a> {
-    source: &'a str,
+    settings: &'a Settings,
+    /// Topics on which Kafka refused a record without a key.
+    keyless_refused: &'a Mutex<HashSet<String>>,
     kafka: &'a KafkaSettings,
     registry: &'a Registry,
     tails: Tails,
@@ -36,8 +46,23 @@ impl Topic {
 }
 
 impl<'a> Topics<'a> {
-    pub(crate) fn new(source: &'a str, kafka: &'a KafkaSettings, registry: &'a Registry, tails: Tails) -> Self {
-        Self { source, kafka, registry, tails, known: HashMap::new(), registered: HashSet::new() }
+    pub(crate) fn new(
+        settings: &'a Settings,
+        kafka: &'a KafkaSettings,
+        registry: &'a Registry,
+        keyless_refused: &'a Mutex<HashSet<String>>,
+        tails: Tails,
+    ) -> Self {
+        Self { settings, kafka, registry, keyless_refused, tails, known: HashMap::new(), registered: HashSet::new() }
+    }
+
+    /// Whether the table has no topic.
+    pub(crate) fn leaves_out(&self, table: Option<&TableId>) -> bool {
+        !self.settings.without.is_empty() && self.settings.without.contains(&name_of(table))
+    }
+
+    pub(crate) fn name_of(&self, table: Option<&TableId>) -> String {
+        topic_of(&self.kafka.topic_prefix, &self.settings.source, table)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -50,6 +75,10 @@ impl<'a> Topics<'a> {
         if !self.known.contains_key(&table) {
             let topic = self.open(table.as_ref()).await?;
             self.known.insert(table.clone(), topic);
+        }
+        let has_key = message.key().is_some_and(|key| frame::unwrap(key).is_ok());
+        if !has_key {
+            self.takes_without_key(&self.known[&table].name)?;
         }
         for (part, bytes) in [("key", message.key()), ("value", message.payload())] {
             let Some(Ok((id, _))) = bytes.map(frame::unwrap) else { continue };
@@ -85,25 +114,69 @@ impl<'a> Topics<'a> {
         Ok(())
     }
 
+    fn takes_without_key(&self, topic: &str) -> Result<(), TopicsError> {
+        if self.tails.states.get(topic).is_some_and(|state| state.compacted) {
+            return Err(TopicsError::Compacted { topic: topic.to_owned() });
+        }
+        if self.keyless_refused.lock().unwrap_or_else(PoisonError::into_inner).contains(topic) {
+            return Err(TopicsError::Keyless { topic: topic.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Of whose table the schema is, if it says so: Debezium's does not.
+    fn owner(schema: &str) -> Option<TableId> {
+        let says = schema.contains(&format!("\"{TABLE_PROPERTY}\""));
+        let plan = says.then(|| EnvelopePlan::compile(schema).ok()).flatten()?;
+        plan.table().map(|table| table.table.clone())
+    }
+
+    /// Two names can become one: a topic is that of the table whose shape was registered for it, unless that has none.
+    async fn is_free_for(&self, topic: &str, table: &TableId) -> Result<(), TopicsError> {
+        let Some((_, schema)) = self.registry.latest(&format!("{topic}-value")).await? else { return Ok(()) };
+        match Self::owner(&schema) {
+            Some(owner) if owner != *table && !self.leaves_out(Some(&owner)) => {
+                Err(TopicsError::Shared { topic: topic.to_owned(), other: owner.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the topic holds of this table: the last record can be of another that had the topic before.
+    async fn tail_of(&self, topic: &str, table: Option<&TableId>) -> Result<Option<Tail>, TopicsError> {
+        let Some(tail) = self.tails.tails.get(topic).copied() else { return Ok(None) };
+        let (Some(table), Some(id)) = (table, tail.schema) else { return Ok(Some(tail)) };
+        let schema = match self.registry.schema(id).await {
+            Ok(schema) => schema,
+            Err(RegistryError::UnknownId { .. }) => return Ok(Some(tail)),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(tail).filter(|_| Self::owner(&schema).is_none_or(|owner| owner == *table)))
+    }
+
     async fn open(&self, table: Option<&TableId>) -> Result<Topic, TopicsError> {
         if self.known.len() >= TOPICS_MAX {
             return Err(TopicsError::TooMany { max: TOPICS_MAX });
         }
-        let full = topic_of(&self.kafka.topic_prefix, self.source, table);
+        let full = self.name_of(table);
         if let Some((other, _)) = self.known.iter().find(|(_, topic)| topic.name == full) {
-            let name = |table: Option<&TableId>| table.map_or_else(|| "message".to_owned(), TableId::to_string);
-            return Err(TopicsError::Shared { topic: full, one: name(table), other: name(other.as_ref()) });
+            return Err(TopicsError::Shared { topic: full, other: name_of(other.as_ref()) });
         }
-        match self.tails.partitions.get(&full) {
-            Some(1) => {}
-            Some(partitions) => return Err(TopicsError::Partitions { topic: full, partitions: *partitions }),
+        if let Some(table) = table {
+            self.is_free_for(&full, table).await?;
+        }
+        match self.tails.states.get(&full) {
+            Some(State { partitions: 1, .. }) => {}
+            Some(State { partitions, .. }) => {
+                return Err(TopicsError::Partitions { topic: full, partitions: *partitions });
+            }
             None => {
                 let own = full.strip_prefix(&self.kafka.topic_prefix).unwrap_or(&full);
                 let spec = TopicSpec::new(own, 1, Kept::For(topics::CHANGES_KEPT));
                 topics::ensure(self.kafka, &[spec]).await?;
             }
         }
-        let tail = self.tails.tails.get(&full).copied();
+        let tail = self.tail_of(&full, table).await?;
         Ok(Topic { name: full, tail })
     }
 }
@@ -116,7 +189,10 @@ mod tests {
     #[test]
     fn a_topic_takes_what_it_does_not_hold() {
         let at = |ordinal| Position::new(1, Lsn(9), ordinal);
-        let topic = |tombstone| Topic { name: "t".into(), tail: Some(Tail { position: at(5), tombstone, settled: 3 }) };
+        let topic = |tombstone| Topic {
+            name: "t".into(),
+            tail: Some(Tail { position: at(5), tombstone, settled: 3, schema: None }),
+        };
         assert!(!topic(false).takes(at(4), true) && !topic(false).takes(at(5), false));
         assert!(topic(false).takes(at(5), true), "the deletion is there, its tombstone is not");
         assert!(!topic(true).takes(at(5), true) && topic(true).takes(at(6), false));

@@ -6,7 +6,7 @@ use change_log::{KafkaSettings, header, topics::TOPIC_RECORD_BYTES_MAX};
 use rdkafka::{
     ClientContext,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
+    message::{Header, Headers as _, Message as _, OwnedHeaders, OwnedMessage},
     producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
 };
 use std::{
@@ -20,6 +20,10 @@ const IN_FLIGHT_RECORDS_MAX: usize = 8_192;
 /// Their bytes. A single larger record goes alone.
 const IN_FLIGHT_BYTES_MAX: usize = 12 * 1024 * 1024;
 
+/// Headers of the log that stand on the topics, too.
+const PASSED_ON: [&str; 5] =
+    [header::UNCHANGED, header::EXACT, header::EXACT_BEFORE, header::ORIGIN, header::TRACE_PARENT];
+
 /// Records in the order they were handed over, from the first that is not acknowledged.
 #[derive(Debug)]
 struct Flight {
@@ -29,7 +33,17 @@ struct Flight {
     bytes: usize,
     /// Everything in the log before this offset is in the topics.
     settled: i64,
-    failure: Option<KafkaError>,
+    /// A table waits from this offset on: no more is settled.
+    held: Option<i64>,
+    failure: Option<Failure>,
+}
+
+/// What Kafka did not take, and where.
+#[derive(Clone, Debug)]
+struct Failure {
+    topic: String,
+    keyless: bool,
+    error: KafkaError,
 }
 
 #[derive(Debug)]
@@ -55,7 +69,7 @@ impl Flight {
             self.records.pop_front();
             self.first += 1;
             self.bytes -= bytes;
-            self.settled = offset;
+            self.settled = self.held.map_or(offset, |held| offset.min(held));
         }
     }
 
@@ -92,7 +106,14 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         match result {
             Ok(_) => self.0.flight().arrived(number),
-            Err((error, _)) => drop(self.0.flight().failure.get_or_insert_with(|| error.clone())),
+            Err((error, message)) => {
+                let failure = || Failure {
+                    topic: message.topic().to_owned(),
+                    keyless: message.key().is_none(),
+                    error: error.clone(),
+                };
+                self.0.flight().failure.get_or_insert_with(failure);
+            }
         }
         self.0.changed.notify_one();
     }
@@ -111,6 +132,14 @@ impl Watch {
         self.0.flight().failure.clone().map(refused)
     }
 
+    /// The topic on which Kafka took no record without a key, if that is what failed.
+    pub(crate) fn keyless_refused(&self) -> Option<String> {
+        let flight = self.0.flight();
+        let failure = flight.failure.as_ref()?;
+        let refused = failure.error.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidRecord);
+        (failure.keyless && refused).then(|| failure.topic.clone())
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.0.flight().records.len()
     }
@@ -120,14 +149,14 @@ impl Watch {
     }
 }
 
-const fn refused(source: KafkaError) -> TopicsError {
-    TopicsError::Kafka { doing: "write to a table's topic", source }
+fn refused(Failure { topic, error, .. }: Failure) -> TopicsError {
+    TopicsError::Write { topic, source: error }
 }
 
 impl Writer {
     /// `settled`: where reading the log starts.
     pub(crate) fn new(kafka: &KafkaSettings, settled: i64) -> Result<Self, TopicsError> {
-        let flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled, failure: None };
+        let flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled, held: None, failure: None };
         let shared = Arc::new(Shared { flight: Mutex::new(flight), changed: Notify::new() });
         let producer = kafka
             .client()
@@ -147,8 +176,20 @@ impl Writer {
         Watch(Arc::clone(&self.shared))
     }
 
+    /// A table waits from this record of the log on.
+    pub(crate) fn hold(&self, offset: i64) {
+        let mut flight = self.shared.flight();
+        flight.held = Some(flight.held.map_or(offset, |held| held.min(offset)));
+    }
+
     /// Hands a record over; waits while too many are in flight.
-    pub(crate) async fn write(&mut self, topic: &str, entry: &Entry, output: &Output<'_>) -> Result<(), TopicsError> {
+    pub(crate) async fn write(
+        &mut self,
+        topic: &str,
+        entry: &Entry,
+        message: &OwnedMessage,
+        output: &Output<'_>,
+    ) -> Result<(), TopicsError> {
         let bytes = output.key.map_or(0, <[u8]>::len) + output.value.as_ref().map_or(0, |value| value.len());
         let (number, settled) = loop {
             {
@@ -163,23 +204,14 @@ impl Writer {
             }
             self.shared.changed.notified().await;
         };
-        let (position, settled) = (entry.position.to_string(), settled.to_string());
-        let mut headers = OwnedHeaders::new_with_capacity(3)
-            .insert(Header { key: header::POSITION, value: Some(&position) })
-            .insert(Header { key: SETTLED, value: Some(&settled) });
-        if let Some(trace) = &entry.traceparent {
-            headers = headers.insert(Header { key: header::TRACE_PARENT, value: Some(trace) });
-        }
-        if let Some(origin) = &entry.origin {
-            headers = headers.insert(Header { key: header::ORIGIN, value: Some(origin) });
-        }
+        let headers = headers(entry, message, settled);
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
             BaseRecord::with_opaque_to(topic, number).partition(0).headers(headers);
         record.key = output.key;
         record.payload = output.value.as_deref();
         while let Err((error, back)) = self.producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                return Err(refused(error));
+                return Err(TopicsError::Write { topic: topic.to_owned(), source: error });
             }
             record = back;
             self.shared.changed.notified().await;
@@ -195,13 +227,27 @@ impl Writer {
     }
 }
 
+/// Where the record stands, and what the log says beside its datum.
+fn headers(entry: &Entry, message: &OwnedMessage, settled: i64) -> OwnedHeaders {
+    let (position, settled) = (entry.position.to_string(), settled.to_string());
+    let mut headers = OwnedHeaders::new_with_capacity(PASSED_ON.len() + 2)
+        .insert(Header { key: header::POSITION, value: Some(&position) })
+        .insert(Header { key: SETTLED, value: Some(&settled) });
+    for passed in message.headers().into_iter().flat_map(|headers| headers.iter()) {
+        if PASSED_ON.contains(&passed.key) {
+            headers = headers.insert(passed);
+        }
+    }
+    headers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn settled_is_what_has_nothing_open_before_it() {
-        let mut flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled: 4, failure: None };
+        let mut flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled: 4, held: None, failure: None };
         let numbers: Vec<usize> = [5, 6, 6, 9].into_iter().map(|offset| flight.push(offset, 10)).collect();
         flight.arrived(numbers[1]);
         flight.arrived(numbers[3]);
@@ -211,11 +257,14 @@ mod tests {
         flight.arrived(numbers[2]);
         assert_eq!((flight.settled, flight.bytes), (9, 0));
         assert_eq!(flight.push(12, 1), 4);
+        flight.held = Some(11);
+        flight.arrived(4);
+        assert_eq!(flight.settled, 11, "a table waits from there on");
     }
 
     #[test]
     fn one_large_record_goes_alone() {
-        let mut flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled: 0, failure: None };
+        let mut flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled: 0, held: None, failure: None };
         assert!(flight.has_room_for(2 * IN_FLIGHT_BYTES_MAX));
         flight.push(1, 2 * IN_FLIGHT_BYTES_MAX);
         assert!(!flight.has_room_for(1));
