@@ -5,7 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use proof::{alerts, views, witness};
 use region::{history, hostile, load, story};
 use stack::{Lifetime, Postgres, witness::Witness};
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 use tokio_postgres::Client;
 
 const SEED: u64 = 11;
@@ -35,14 +38,29 @@ async fn sources(name: &str) -> anyhow::Result<Sources> {
     }
     let (mut gp, mut hospital) = (cluster.connect("riverside").await?, cluster.connect("stmarys").await?);
     let causeway = cluster.connect("causeway").await?;
-    for file in ["services/sink-views/migrations/V1__record.sql", "services/sink-alerts/migrations/V1__alert.sql"] {
-        causeway.batch_execute(&std::fs::read_to_string(stack::repository().join(file))?).await?;
+    for owner in ["sink-views", "sink-alerts"] {
+        migrate(&causeway, &stack::repository().join("services").join(owner).join("migrations")).await?;
     }
     let now = Timestamp::now();
     load::prepare(&mut gp, &mut hospital).await?;
     story::load(&mut gp, &mut hospital, now).await?;
     load::histories(&mut gp, &mut hospital, history::generate(SEED, PEOPLE, now), PEOPLE, |_| {}).await?;
     Ok(Sources { cluster, gp, hospital, causeway, folder })
+}
+
+/// All of them, in their order.
+async fn migrate(client: &Client, folder: &Path) -> anyhow::Result<()> {
+    let mut files = BTreeMap::new();
+    for file in std::fs::read_dir(folder)?.flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let version = name.strip_prefix('V').and_then(|name| name.split_once("__"));
+        let version: u32 = version.with_context(|| format!("{name} names no version"))?.0.parse()?;
+        files.insert(version, file.path());
+    }
+    for file in files.values() {
+        client.batch_execute(&std::fs::read_to_string(file)?).await.with_context(|| file.display().to_string())?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
