@@ -87,15 +87,17 @@ fn form(fields: &[(&str, &str)]) -> String {
     text
 }
 
-/// A person whom the practice looks after and the team never met, with a record that an agreement lets it read.
+/// A person whom the practice looks after and the team never met, with a record that an agreement lets it read: not one
+/// whom the practice marks as confidential, whose record no glass opens.
 pub async fn stranger(causeway: &Client, practice: &str, team: &str) -> anyhow::Result<Uuid> {
     let sql = "select l.person::text from record.patient p join record.link l using (source, patient)
         where p.registered_practice = $1 and not p.retracted and l.status <> 'held'
           and not exists (select from record.link m join record.patient q using (source, patient)
-              where m.person = l.person and q.objection)
+              where m.person = l.person and (q.objection or q.confidential))
           and not exists (select from record.link m join record.encounter e using (source, patient)
               where m.person = l.person and e.team = $2)
-          and exists (select from record.observation o where o.source = p.source and o.patient = p.patient and not o.retracted)
+          and exists (select from record.observation o where o.source = p.source and o.patient = p.patient and not o.retracted
+              and not o.confidential)
         order by 1 limit 1";
     let row = causeway.query_opt(sql, &[&practice, &team]).await?.context("nobody is a stranger to the team")?;
     Ok(row.get::<_, &str>(0).parse()?)
