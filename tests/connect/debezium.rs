@@ -1,7 +1,7 @@
 //! Per-table topics, copied into other databases by parts that nobody here wrote: Apicurio's Avro converter, Debezium's
 //! `ExtractNewRecordState` and Debezium's JDBC sink, in a Kafka Connect worker.
 
-use super::peer;
+use super::{peer, waiting};
 use crate::contract::capture_stack::{Bench, SOURCE, WAIT_MAX};
 use anyhow::{Context, ensure};
 use boot::{Stop, health::Health};
@@ -79,15 +79,15 @@ const TRUNCATION: &str = r#"
 "#;
 
 /// What `causeway run` does for a source with `topics = "per-table"`.
-struct Projector {
+pub(super) struct Projector {
     task: JoinHandle<Result<(), sink_topics::TopicsError>>,
-    status: Arc<sink_topics::Status>,
+    pub(super) status: Arc<sink_topics::Status>,
     stop: Stop,
-    health: Health,
+    pub(super) health: Health,
 }
 
 impl Projector {
-    fn start(bench: &Bench, settings: sink_topics::Settings) -> anyhow::Result<Self> {
+    pub(super) fn start(bench: &Bench, settings: sink_topics::Settings) -> anyhow::Result<Self> {
         let (status, stop, health) = (Arc::<sink_topics::Status>::default(), Stop::new(), Health::new());
         let registry = Registry::new(&bench.registry_settings())?;
         let (kafka, part) = (bench.kafka_settings(), health.part("topics"));
@@ -95,7 +95,7 @@ impl Projector {
         Ok(Self { task, status, stop, health })
     }
 
-    async fn wait(&self, until: impl Fn(&sink_topics::View) -> bool) -> anyhow::Result<()> {
+    pub(super) async fn wait(&self, until: impl Fn(&sink_topics::View) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + WAIT_MAX;
         while !until(&self.status.view()) {
             let why = || (self.health.parts(), self.status.view());
@@ -111,7 +111,7 @@ impl Projector {
         let _ = self.task.await;
     }
 
-    async fn stop(self) -> anyhow::Result<()> {
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
         Ok(tokio::time::timeout(WAIT_MAX, self.task).await.context("the projector does not stop")???)
     }
@@ -181,7 +181,7 @@ async fn copied(bench: &Bench, connect: &Connect, database: &str, sql: &str) -> 
 }
 
 /// Every record of a topic: its position with whether it is a tombstone, and whether it has a key.
-fn records(bench: &Bench, table: &str) -> anyhow::Result<Vec<(String, bool, bool)>> {
+pub(super) fn records(bench: &Bench, table: &str) -> anyhow::Result<Vec<(String, bool, bool)>> {
     let topic = format!("{SOURCE}.public.{table}");
     let consumer: BaseConsumer = bench.kafka_settings().client().set("group.id", "raw").create()?;
     let (_, high) = consumer.fetch_watermarks(&topic, 0, WAIT_MAX)?;
@@ -220,7 +220,7 @@ fn each_once(bench: &Bench) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn debeziums_sink_copies_a_database() -> anyhow::Result<()> {
-    let bench = Bench::start(&format!("{TABLES}{BEFORE}{}", peer::TABLES)).await?;
+    let bench = Bench::start(&format!("{TABLES}{BEFORE}{}{}", peer::TABLES, waiting::TABLES)).await?;
     for database in ["flat", "enveloped"] {
         bench.database.create_database(database, "capture").await?;
         bench.database.connect_as("capture", database).await?.batch_execute(TABLES).await?;
@@ -269,7 +269,7 @@ async fn debeziums_sink_copies_a_database() -> anyhow::Result<()> {
     // Debezium's ExtractNewRecordState leaves truncations out; its sink follows them in envelopes.
     copied(&bench, &connect, "enveloped", "select t::text from \"Visit\" t order by 1").await?;
     each_once(&bench)?;
-    projector.stop().await?;
+    waiting::each_waits_alone(&bench, &client, projector).await?;
     connector.stop().await?;
     compared
 }

@@ -3,3 +3,4 @@
 mod debezium;
 mod peer;
 mod render;
+mod waiting;
