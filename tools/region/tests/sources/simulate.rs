@@ -3,11 +3,13 @@
 use crate::server::Server;
 use jiff::{Timestamp, ToSpan};
 use region::{history, load, simulator::Simulator, story};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 const PEOPLE: u64 = 300;
+/// A simulator on a busy machine has done some work within this.
+const WORKED_WAIT_MAX: Duration = Duration::from_secs(60);
 
 async fn count(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
@@ -112,12 +114,18 @@ async fn the_simulator_survives_a_crash_of_its_databases() {
     let (counts, stop) = (simulator.counts(), CancellationToken::new());
     let ending = stop.clone();
     let running = tokio::spawn(async move { simulator.run(ending).await });
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let committed = async |least: u64| {
+        let deadline = Instant::now() + WORKED_WAIT_MAX;
+        while counts().committed < least && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    committed(100).await;
     server.kill_9().unwrap();
     let before = counts();
     tokio::time::sleep(Duration::from_millis(300)).await;
     server.restart().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    committed(before.committed + 100).await;
     stop.cancel();
     let after = running.await.unwrap().unwrap();
     assert!(before.committed > 20 && after.committed > before.committed + 20, "{before:?} {after:?}");
