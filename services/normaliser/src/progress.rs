@@ -108,21 +108,47 @@ impl Progress {
 
     /// What the generations before this one told of this source. What cannot be read is in quarantine.
     pub async fn held(&self, registry: &Registry, below: u32) -> Result<Held, NormaliserError> {
+        let take = move |held: &mut Held, datum: &[u8]| {
+            let event = avro::decode(datum).ok().filter(|event| event.generation < below);
+            event.iter().for_each(|event| held.take(event));
+        };
+        self.told(Versions::new(registry.clone(), avro::SCHEMA), EVENTS_TOPIC, take).await
+    }
+
+    /// What is in quarantine of this source, told by the normaliser and not closed, by its name. What has none, from before
+    /// items had names, goes by where it was told.
+    pub async fn open_items(&self, registry: &Registry) -> Result<BTreeMap<String, Quarantined>, NormaliserError> {
+        let take = |open: &mut BTreeMap<String, Quarantined>, datum: &[u8]| {
+            let Ok(item) = avro::decode_quarantined(datum) else { return };
+            let name = item.name();
+            if item.closed {
+                open.remove(&name);
+            } else {
+                open.insert(name, Quarantined { original: None, key: None, ..item });
+            }
+        };
+        self.told(Versions::new(registry.clone(), avro::QUARANTINED_SCHEMA), QUARANTINE_TOPIC, take).await
+    }
+
+    /// Everything that was told of this source on a topic, taken in one by one. What cannot be read is passed over; a registry
+    /// that does not answer is an error.
+    async fn told<T: Default + Send + 'static>(
+        &self,
+        mut versions: Versions,
+        topic: &'static str,
+        mut into: impl FnMut(&mut T, &[u8]) + Send + 'static,
+    ) -> Result<T, NormaliserError> {
         let (consumer, source, names) = (self.consumer.clone(), self.source.clone(), self.names.clone());
-        let mut versions = Versions::new(registry.clone(), avro::SCHEMA);
         let runtime = tokio::runtime::Handle::current();
-        let load = move || -> Result<Held, NormaliserError> {
-            let (mut held, mut from, mut failed) = (Held::default(), Tails::new(), None);
-            for (name, full) in names.iter().filter(|(name, _)| *name == EVENTS_TOPIC) {
+        let load = move || -> Result<T, NormaliserError> {
+            let (mut told, mut from, mut failed) = (T::default(), Tails::new(), None);
+            for (name, full) in names.iter().filter(|(name, _)| *name == topic) {
                 let mut take = |message: &BorrowedMessage<'_>| {
                     let Some(payload) = message.payload().filter(|_| own_id(message, &source).is_some()) else {
                         return;
                     };
                     match runtime.block_on(versions.datum(payload)) {
-                        Ok(Ok(datum)) => {
-                            let event = avro::decode(&datum).ok().filter(|event| event.generation < below);
-                            event.iter().for_each(|event| held.take(event));
-                        }
+                        Ok(Ok(datum)) => into(&mut told, &datum),
                         Ok(Err(_)) => {}
                         Err(error) => failed = Some(error),
                     }
@@ -130,41 +156,7 @@ impl Progress {
                 let read = read_since(&consumer, (name, full), &mut from, &mut take);
                 read.map_err(NormaliserError::kafka("read what was told"))?;
             }
-            failed.map_or(Ok(held), |error| Err(error.into()))
-        };
-        tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?
-    }
-
-    /// What is in quarantine of this source, told by the normaliser and not closed, by its name. What has none, from before
-    /// items had names, goes by where it was told.
-    pub async fn open_items(&self, registry: &Registry) -> Result<BTreeMap<String, Quarantined>, NormaliserError> {
-        let (consumer, source, names) = (self.consumer.clone(), self.source.clone(), self.names.clone());
-        let mut versions = Versions::new(registry.clone(), avro::QUARANTINED_SCHEMA);
-        let runtime = tokio::runtime::Handle::current();
-        let load = move || -> Result<BTreeMap<String, Quarantined>, NormaliserError> {
-            let (mut open, mut from, mut failed) = (BTreeMap::new(), Tails::new(), None);
-            for (name, full) in names.iter().filter(|(name, _)| *name == QUARANTINE_TOPIC) {
-                let mut take = |message: &BorrowedMessage<'_>| {
-                    let Some(payload) = message.payload().filter(|_| own_id(message, &source).is_some()) else {
-                        return;
-                    };
-                    match runtime.block_on(versions.datum(payload)) {
-                        Ok(Ok(datum)) => avro::decode_quarantined(&datum).into_iter().for_each(|item| {
-                            let name = item.name();
-                            if item.closed {
-                                open.remove(&name);
-                            } else {
-                                open.insert(name, Quarantined { original: None, key: None, ..item });
-                            }
-                        }),
-                        Ok(Err(_)) => {}
-                        Err(error) => failed = Some(error),
-                    }
-                };
-                let read = read_since(&consumer, (name, full), &mut from, &mut take);
-                read.map_err(NormaliserError::kafka("read what is in quarantine"))?;
-            }
-            failed.map_or(Ok(open), |error| Err(error.into()))
+            failed.map_or(Ok(told), |error| Err(error.into()))
         };
         tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?
     }

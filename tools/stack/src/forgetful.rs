@@ -3,7 +3,7 @@
 
 use anyhow::Context;
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
@@ -111,7 +111,7 @@ async fn connection(client: TcpStream, upstream: String, mut mood: watch::Receiv
 }
 
 /// Correlation ids of the questions for metadata that have no answer yet.
-type Asked = Mutex<HashMap<[u8; 4], ()>>;
+type Asked = Mutex<HashSet<[u8; 4]>>;
 
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, asked: &Asked) -> Option<()> {
     loop {
@@ -120,7 +120,7 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, asked: &Asked
             && i16::from_be_bytes([*key, *key_low]) == METADATA
             && i16::from_be_bytes([*version, *version_low]) >= COMPACT_SINCE
         {
-            asked.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, ());
+            asked.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
         }
         pass(&mut to, &frame).await?;
     }
@@ -136,7 +136,7 @@ async fn responses(
     loop {
         let frame = frame(&mut from).await?;
         let id = frame.first_chunk::<4>()?;
-        let metadata = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(id).is_some();
+        let metadata = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         if metadata && mood.borrow().brokerless {
             pass(&mut to, &without_brokers(&frame)?).await?;
             answers.fetch_add(1, Ordering::Relaxed);
