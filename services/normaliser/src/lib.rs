@@ -12,6 +12,7 @@ pub mod error;
 pub mod fold;
 pub mod identity;
 mod inherited;
+mod left_out;
 pub mod linker;
 pub mod mapping;
 mod missing;

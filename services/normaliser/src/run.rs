@@ -7,6 +7,7 @@ use crate::{
     error::NormaliserError,
     fold::{Fold, Output, Stands},
     inherited::Inherited,
+    left_out::LeftOut,
     mapping::{self, Mapping},
     missing::Missing,
     progress::Progress,
@@ -111,9 +112,11 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
         let mut reader = LogReader::open(kafka, registry, &source.name, start)?;
         reader.tell(&context.part);
         let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already, &context.part)?;
-        Ok::<_, NormaliserError>((generation, progress, reader, publisher, stand.offset, end, missing))
+        let aside = signal::aside::follow(kafka, &source.name).await?;
+        let left_out = LeftOut::new(aside, &context.mapping);
+        Ok::<_, NormaliserError>((generation, progress, reader, publisher, stand.offset, end, (missing, left_out)))
     };
-    let (mut generation, progress, reader, publisher, told_before, end, missing) = tokio::select! {
+    let (mut generation, progress, reader, publisher, told_before, end, (missing, left_out)) = tokio::select! {
         opened = opened => opened?,
         () = stop.cancelled() => return Ok(()),
     };
@@ -144,6 +147,7 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
         unread,
         aged,
         missing,
+        left_out,
         inherited: None,
     };
     session.follow(reader, end).await
@@ -168,6 +172,7 @@ struct Session<'a> {
     /// What the log has lost, and what of that has not been read again.
     aged: bool,
     missing: Option<Missing>,
+    left_out: LeftOut,
     /// What earlier generations left in quarantine, until it is known how it stands.
     inherited: Option<Inherited>,
 }
@@ -236,10 +241,11 @@ impl Session<'_> {
     }
 
     /// Unless an operator has to see to the log first.
-    fn say_ready(&self) {
-        match &self.missing {
-            None => self.context.part.ready(),
-            Some(missing) => self.context.part.not_ready(missing.what_to_do(&self.context.source.name)),
+    fn say_ready(&mut self) {
+        match (&self.missing, self.left_out.why()) {
+            (None, None) => self.context.part.ready(),
+            (None, Some(why)) => self.context.part.ready_but(why),
+            (Some(missing), _) => self.context.part.not_ready(missing.what_to_do(&self.context.source.name)),
         }
     }
 
@@ -292,6 +298,9 @@ impl Session<'_> {
                     self.fold.end_snapshot(&it.snapshot, &it.tables, it.partial, at, it.at);
                 }
                 drop(self.missing.take_if(|missing| missing.end(it)));
+                if !it.partial {
+                    self.left_out.read(&it.tables);
+                }
                 self.say(control.offset + 1).await?;
                 self.take_back(control.offset + 1).await?;
                 self.mark(control.offset + 1).await?;
@@ -381,9 +390,9 @@ impl Session<'_> {
     }
 
     /// Everything before the offset is settled; an earlier run has said so of what it told. What waits for a table that is
-    /// being read is not told yet.
+    /// being read, or is left out, is not told yet.
     fn reached(&mut self, offset: i64, at: i64) {
-        if offset > self.told_before && !self.fold.holds_back() {
+        if offset > self.told_before && !self.fold.holds_back() && self.left_out.why().is_none() {
             self.telling.settled(offset, at);
         }
     }

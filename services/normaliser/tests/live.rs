@@ -6,6 +6,8 @@
 mod aged;
 #[path = "live/large.rs"]
 mod large;
+#[path = "live/left_out.rs"]
+mod left_out;
 #[path = "live/lost.rs"]
 mod lost;
 #[path = "live/members.rs"]
@@ -301,6 +303,7 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
         members::are_waited_for(&kafka, &registry).await?;
         lost::what_was_told(&kafka, &registry, &folder).await?;
         aged::what_is_left(&kafka, &registry, &folder).await?;
+        left_out::is_not_level(&kafka, &registry, &folder).await?;
         large::what_fills_a_topic(&kafka, &registry).await
     }
     .await;

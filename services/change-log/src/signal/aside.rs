@@ -11,6 +11,8 @@ use super::{
 };
 use crate::KafkaSettings;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Tables that are set aside at a time.
 pub const ASIDE_MAX: usize = 64;
@@ -37,7 +39,7 @@ impl Aside {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-struct Tables {
+pub struct Tables {
     tables: Vec<Aside>,
 }
 
@@ -50,6 +52,11 @@ impl Entry for Tables {
 }
 
 impl Tables {
+    /// `schema.table` of each.
+    pub fn names(&self) -> Vec<String> {
+        self.tables.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect()
+    }
+
     /// False: there is no room.
     fn add(&mut self, mut table: Aside) -> bool {
         table.why = table.why.chars().take(WHY_CHARS_MAX).collect();
@@ -72,6 +79,11 @@ impl Tables {
 /// The source's tables that are set aside.
 pub async fn read(kafka: &KafkaSettings, source: &str) -> Result<Vec<Aside>, SignalError> {
     Ok(register::read::<Tables>(kafka, &key(source)).await?.tables)
+}
+
+/// Keeps them up to date until nobody looks any more. Returns once they are known.
+pub async fn follow(kafka: &KafkaSettings, source: &str) -> Result<watch::Receiver<Arc<Tables>>, SignalError> {
+    register::follow(kafka, &key(source), |_: &Tables, _| {}).await
 }
 
 /// Notes that the table is set aside. One that is noted keeps the time since when it is.

@@ -28,7 +28,7 @@ const GONE: i64 = 7;
 /// Beyond all commits so far.
 const COMMIT: u64 = 0x10_0000;
 
-async fn wait(what: &str, until: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub async fn wait(what: &str, until: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !until()? {
         ensure!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
