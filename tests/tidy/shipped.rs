@@ -26,7 +26,7 @@ fn the_program_runs_in_an_empty_folder() {
     assert!(version.0 && version.1.starts_with("causeway "), "{version:?}");
     assert!(mapping.0, "{mapping:?}");
     assert!(!settings.0 && settings.1.contains("none.toml"), "{settings:?}");
-    for data in ["mappings", "site", "schemas", "services/normaliser/data"] {
+    for data in ["mappings", "site", "schemas", "services/coding/data", "services/identity/data"] {
         let path = format!("{sources}/{data}");
         assert!(!bytes.windows(path.len()).any(|part| part == path.as_bytes()), "{path} is compiled in");
     }

@@ -101,7 +101,7 @@ fn files(settings: &Settings) -> Vec<String> {
         mistakes.push(format!("{error:#}"));
     }
     for source in &settings.sources {
-        if let Err(error) = normaliser::mapping::load(&source.mapping) {
+        if let Err(error) = ::mapping::load(&source.mapping) {
             mistakes.push(format!("{}: {error}", source.mapping.display()));
         }
     }
@@ -111,7 +111,7 @@ fn files(settings: &Settings) -> Vec<String> {
 /// What a good mapping may not mean. A mapping that several sources share is told once.
 fn mapping_warnings(settings: &Settings, findings: &mut Vec<Finding>) {
     let files: BTreeSet<_> = settings.sources.iter().map(|source| &source.mapping).collect();
-    for mapping in files.into_iter().filter_map(|file| normaliser::mapping::load(file).ok()) {
+    for mapping in files.into_iter().filter_map(|file| ::mapping::load(file).ok()) {
         findings.extend(mapping.warnings.iter().map(|warning| Finding { kind: "advice", what: warning.to_string() }));
     }
 }
@@ -124,7 +124,7 @@ fn watched(limits: &sink_alerts::Limits, findings: &mut Vec<Finding>) {
     let all: BTreeSet<(&str, &str)> = limit.chain(signal).collect();
     let mut told = BTreeSet::new();
     for (key, unit) in all {
-        let analyte = normaliser::coding::lab::analytes().iter().find(|analyte| analyte.key == key);
+        let analyte = coding::lab::analytes().iter().find(|analyte| analyte.key == key);
         let (kind, what) = match analyte {
             None => ("mistake", format!("alerts: no code names the analyte `{key}`, so its limits watch nothing")),
             Some(analyte) if analyte.unit != unit => {
@@ -142,7 +142,7 @@ fn watched(limits: &sink_alerts::Limits, findings: &mut Vec<Finding>) {
 }
 
 /// `Fasting glucose (Read v2 44T2., LOINC 14771-0); …`
-fn codes(analyte: &normaliser::coding::lab::Analyte) -> String {
+fn codes(analyte: &coding::lab::Analyte) -> String {
     let members = analyte.members.iter().map(|member| {
         let systems = [("Read v2", &member.read), ("SNOMED CT", &member.snomed), ("LOINC", &member.loinc)];
         let written = systems.iter().filter(|(_, codes)| !codes.is_empty());

@@ -40,7 +40,7 @@ struct Checked {
 }
 
 fn checked(file: &Path) -> Checked {
-    let (mistakes, warnings) = match normaliser::mapping::load(file) {
+    let (mistakes, warnings) = match ::mapping::load(file) {
         Ok(mapping) => (Vec::new(), mapping.warnings.iter().map(ToString::to_string).collect()),
         Err(error) => (error.to_string().lines().map(|line| line.trim().to_owned()).collect(), Vec::new()),
     };

@@ -123,9 +123,9 @@ impl Region {
                 });
             }
             Service::Linker => {
-                let settings = self.settings.normaliser.clone();
+                let partitions = self.settings.normaliser.events_partitions;
                 spawn(services, "the linker".to_owned(), move || {
-                    normaliser::linker::run(settings, kafka, registry, pool, health, stop)
+                    linker::run(partitions, kafka, registry, pool, health, stop)
                 });
             }
             Service::Sinks => {

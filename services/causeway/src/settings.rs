@@ -185,7 +185,7 @@ impl SiteSettings {
 
 /// What the file names and no result can ever have: it would never alert.
 fn unknown_analytes(limits: &sink_alerts::Limits) -> Vec<String> {
-    let known = normaliser::coding::lab::analytes();
+    let known = coding::lab::analytes();
     let mut mistakes: Vec<String> = limits
         .named()
         .filter_map(|(key, analyte, unit)| match known.iter().find(|known| known.key == analyte) {

@@ -1,6 +1,6 @@
 //! How to reach the brokers: addresses, the region's topic prefix, TLS and SCRAM.
 
-use crate::watch::Ends;
+use crate::{topics::TOPIC_RECORD_BYTES_MAX, watch::Ends};
 use boot::{
     authority::{self, AuthorityError},
     secret::{self, ExposeSecret, SecretError},
@@ -144,6 +144,22 @@ impl KafkaSettings {
                 Err(error) => tracing::error!(%error, "cannot sign in to Kafka"),
             }
         }
+        client
+    }
+
+    /// Of a producer that is idempotent and never gives up a message by time: order holds, and Kafka away means waiting,
+    /// not loss. At most this many messages wait in it.
+    pub fn outbox(&self, messages_max: usize) -> ClientConfig {
+        let mut client = self.client();
+        client
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", "0")
+            .set("linger.ms", "2")
+            .set("compression.type", "lz4")
+            .set("partitioner", "murmur2_random")
+            .set("queue.buffering.max.messages", messages_max.to_string())
+            .set("message.max.bytes", TOPIC_RECORD_BYTES_MAX.to_string());
         client
     }
 

@@ -8,6 +8,12 @@ use rdkafka::{
 };
 use std::time::Duration;
 
+/// What every sink reads: coded events, by source patient.
+pub const EVENTS: &str = "patient.events";
+/// Which person each source patient is.
+pub const LINKS: &str = "person.links";
+/// What could not be read, coded or linked.
+pub const QUARANTINE: &str = "quarantine";
 /// The largest record a topic of ours takes: a row's two images, or a quarantined record around them.
 pub const TOPIC_RECORD_BYTES_MAX: usize = 24 * 1024 * 1024;
 const _: () = assert!(TOPIC_RECORD_BYTES_MAX > 2 * RECORD_BYTES_MAX, "a record fits into quarantine");

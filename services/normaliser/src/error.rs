@@ -1,7 +1,7 @@
 //! What can end a run.
 
-use crate::mapping::Mistakes;
 use change_log::{ReadError, RegistryError, Stalled, TailError, TopicError, signal::SignalError};
+use mapping::Mistakes;
 use rdkafka::error::KafkaError;
 
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +28,6 @@ pub enum NormaliserError {
     Tail(#[from] TailError),
     #[error("a background task ended early")]
     Background,
-    #[error("cannot use the identity database")]
-    Database(#[from] tokio_postgres::Error),
-    #[error("no connection to the identity database")]
-    Pool(#[from] deadpool_postgres::PoolError),
-    #[error("the identity database holds what nobody can read in `{0}`")]
-    Stored(&'static str),
-    #[error("cannot migrate the identity schema")]
-    Migration(#[from] refinery::Error),
 }
 
 impl NormaliserError {
@@ -46,17 +38,14 @@ impl NormaliserError {
     /// Whether starting again can help.
     pub fn worth_retrying(&self) -> bool {
         match self {
-            Self::Mapping(_) | Self::Stored(_) => false,
+            Self::Mapping(_) => false,
             // What is left of the log is read next, and says what it lacks.
             Self::Read(ReadError::Expired { .. }) => true,
             Self::Read(error) => error.worth_retrying(),
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
             Self::Kafka { .. } | Self::Signal(_) | Self::Tail(_) | Self::LogBegunAnew => true,
-            Self::Stalled(_) | Self::Undelivered | Self::Background | Self::Pool(_) => true,
-            Self::Database(error) => error.code().is_none_or(|code| !code.code().starts_with("42")),
-            // A database that is away looks like this too.
-            Self::Migration(_) => true,
+            Self::Stalled(_) | Self::Undelivered | Self::Background => true,
         }
     }
 }

@@ -1,10 +1,8 @@
 //! What a new generation finds in quarantine: what still stands is not told again, and what is over is closed.
 
-use crate::{
-    fold::{MISSING_PATIENT, closed},
-    mapping::Mapping,
-};
 use event::Quarantined;
+use fold::{MISSING_PATIENT, closed};
+use mapping::Mapping;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of those from before items had names, what can be over. The others stand for a message that cannot be read.

@@ -5,8 +5,8 @@
 //! no mapping; here it is known which tables a record is made of. While one of those is left out, and until it has been
 //! read anew, nobody is told that the source is level: its records say that they may be behind.
 
-use crate::mapping::Mapping;
 use change_log::signal::aside::Tables;
+use mapping::Mapping;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::watch;
 

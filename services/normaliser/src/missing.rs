@@ -7,8 +7,9 @@
 //! after the first record that is left. A snapshot that is in the log already does; otherwise an operator asks for one. Then
 //! what differs from what was told is told, as of a new generation: see [`crate::retell`].
 
-use crate::{error::NormaliserError, mapping::Mapping};
+use crate::error::NormaliserError;
 use change_log::{Registry, control::Snapshot};
+use mapping::Mapping;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, PartialEq, Eq)]

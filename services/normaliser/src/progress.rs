@@ -8,11 +8,15 @@
 
 use crate::{
     error::NormaliserError,
-    publish::{EVENTS_TOPIC, ITEM_HEADER, QUARANTINE_TOPIC, Tails, digest},
-    retell::Held,
+    publish::{ITEM_HEADER, Tails, digest},
 };
-use change_log::{KafkaSettings, Registry, Versions, signal::Generation, topics::changes_topic};
+use change_log::{
+    KafkaSettings, Registry, Versions,
+    signal::Generation,
+    topics::{EVENTS, QUARANTINE, changes_topic},
+};
 use event::{Quarantined, avro};
+use fold::retell::Held;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
@@ -70,7 +74,7 @@ impl Progress {
             consumer: Arc::new(consumer),
             topic: kafka.topic(&changes_topic(source)),
             source: source.to_owned(),
-            names: [EVENTS_TOPIC, QUARANTINE_TOPIC].map(|name| (name, kafka.topic(name))),
+            names: [EVENTS, QUARANTINE].map(|name| (name, kafka.topic(name))),
         })
     }
 
@@ -112,7 +116,7 @@ impl Progress {
             let event = avro::decode(datum).ok().filter(|event| event.generation < below);
             event.iter().for_each(|event| held.take(event));
         };
-        self.told(Versions::new(registry.clone(), avro::SCHEMA), EVENTS_TOPIC, take).await
+        self.told(Versions::new(registry.clone(), avro::SCHEMA), EVENTS, take).await
     }
 
     /// What is in quarantine of this source, told by the normaliser and not closed, by its name. What has none, from before
@@ -127,7 +131,7 @@ impl Progress {
                 open.insert(name, Quarantined { original: None, key: None, ..item });
             }
         };
-        self.told(Versions::new(registry.clone(), avro::QUARANTINED_SCHEMA), QUARANTINE_TOPIC, take).await
+        self.told(Versions::new(registry.clone(), avro::QUARANTINED_SCHEMA), QUARANTINE, take).await
     }
 
     /// Everything that was told of this source on a topic, taken in one by one. What cannot be read is passed over; a registry

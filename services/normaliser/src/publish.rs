@@ -1,13 +1,14 @@
 //! Onto Kafka in order, a bounded number in flight, with marks between: a mark comes out only
 //! when everything before it is acknowledged.
 
-use crate::{error::NormaliserError, fold::Output};
+use crate::error::NormaliserError;
 use boot::health::Part;
 use change_log::{
     KafkaSettings, Place, Question, Stalled, Watch, frame,
-    topics::{QUARANTINED_BYTES_MAX, TOPIC_RECORD_BYTES_MAX},
+    topics::{EVENTS, QUARANTINE, QUARANTINED_BYTES_MAX},
 };
 use event::{avro, cloud_events};
+use fold::Output;
 use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _, PurgeConfig},
@@ -24,28 +25,8 @@ pub const MARKS_MAX: usize = 10_000;
 /// How long to wait when the client's own queue is full.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 
-pub const EVENTS_TOPIC: &str = "patient.events";
-pub const LINKS_TOPIC: &str = "person.links";
-pub const QUARANTINE_TOPIC: &str = "quarantine";
 /// Names a quarantined item, so that a restart can tell what is there already.
 pub const ITEM_HEADER: &str = "causeway.item";
-
-/// An idempotent producer that never gives up a message by time: order holds, and Kafka away
-/// means waiting, not loss.
-pub fn producer(kafka: &KafkaSettings) -> Result<FutureProducer, NormaliserError> {
-    kafka
-        .client()
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("message.timeout.ms", "0")
-        .set("linger.ms", "2")
-        .set("compression.type", "lz4")
-        .set("partitioner", "murmur2_random")
-        .set("queue.buffering.max.messages", (2 * IN_FLIGHT_MAX).to_string())
-        .set("message.max.bytes", TOPIC_RECORD_BYTES_MAX.to_string())
-        .create()
-        .map_err(NormaliserError::kafka("make a producer"))
-}
 
 /// For each topic and partition, the offset after what was acknowledged last.
 pub type Tails = BTreeMap<String, BTreeMap<i32, i64>>;
@@ -85,10 +66,10 @@ impl Publisher {
         part: &Part,
     ) -> Result<Self, NormaliserError> {
         Ok(Self {
-            producer: producer(kafka)?,
+            producer: kafka.outbox(2 * IN_FLIGHT_MAX).create().map_err(NormaliserError::kafka("make a producer"))?,
             watch: Watch::new(kafka, Some(part)),
-            events_topic: kafka.topic(EVENTS_TOPIC),
-            quarantine_topic: kafka.topic(QUARANTINE_TOPIC),
+            events_topic: kafka.topic(EVENTS),
+            quarantine_topic: kafka.topic(QUARANTINE),
             events_schema: schemas.events,
             quarantine_schema: schemas.quarantine,
             waiting: VecDeque::new(),
@@ -110,7 +91,7 @@ impl Publisher {
                 let mut payload = Vec::new();
                 frame::start(self.events_schema, &mut payload);
                 avro::encode(event, &mut payload);
-                (EVENTS_TOPIC, event.patient.to_string(), event.id(), payload, cloud_events::headers(event))
+                (EVENTS, event.patient.to_string(), event.id(), payload, cloud_events::headers(event))
             }
             Output::Quarantined(item) => {
                 let mut payload = Vec::new();
@@ -118,7 +99,7 @@ impl Publisher {
                 avro::encode_quarantined_within(item, QUARANTINED_BYTES_MAX, &mut payload);
                 let id = item_id(item);
                 (
-                    QUARANTINE_TOPIC,
+                    QUARANTINE,
                     item.position.map_or_else(String::new, |p| p.to_string()),
                     id.clone(),
                     payload,
@@ -133,7 +114,7 @@ impl Publisher {
         for (key, value) in &headers {
             owned = owned.insert(Header { key, value: Some(value.as_bytes()) });
         }
-        let name = if topic == EVENTS_TOPIC { &self.events_topic } else { &self.quarantine_topic }.clone();
+        let name = if topic == EVENTS { &self.events_topic } else { &self.quarantine_topic }.clone();
         let mut record = FutureRecord::to(&name).key(&key).payload(&payload).headers(owned);
         loop {
             while self.in_flight >= IN_FLIGHT_MAX {

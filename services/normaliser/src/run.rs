@@ -5,14 +5,11 @@ mod generation;
 use crate::{
     commit::Commits,
     error::NormaliserError,
-    fold::{Fold, Output, Stands},
     inherited::Inherited,
     left_out::LeftOut,
-    mapping::{self, Mapping},
     missing::Missing,
     progress::Progress,
-    publish::{EVENTS_TOPIC, LINKS_TOPIC, Publisher, QUARANTINE_TOPIC, Schemas},
-    retell::{At, Held, Stretch},
+    publish::{Publisher, Schemas},
     settings::{Settings, SourceSettings},
     tell,
     telling::Telling,
@@ -25,9 +22,14 @@ use boot::{
 use change_log::{
     Control, ControlBody, Item, KafkaSettings, Kept, LogReader, ReadError, Registry, Rejected, TopicSpec,
     signal::{self, Generation},
-    topics::{changes_topic, ensure},
+    topics::{EVENTS, LINKS, QUARANTINE, changes_topic, ensure},
 };
 use event::{Quarantined, avro};
+use fold::{
+    Fold, Output, Stands,
+    retell::{At, Held, Stretch},
+};
+use mapping::Mapping;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Outputs made before they are sent.
@@ -93,17 +95,17 @@ async fn attempt(context: &Context) -> Result<(), NormaliserError> {
     let opened = async {
         let specs = [
             TopicSpec::changes(&source.name),
-            TopicSpec::new(EVENTS_TOPIC, context.settings.events_partitions, Kept::Forever),
-            TopicSpec::new(LINKS_TOPIC, 1, Kept::Compacted),
-            TopicSpec::new(QUARANTINE_TOPIC, 1, Kept::Forever),
+            TopicSpec::new(EVENTS, context.settings.events_partitions, Kept::Forever),
+            TopicSpec::new(LINKS, 1, Kept::Compacted),
+            TopicSpec::new(QUARANTINE, 1, Kept::Forever),
             signal::topic(),
             change_log::told::topic(),
         ];
         ensure(kafka, &specs).await?;
         let schemas = Schemas {
-            events: registry.register(&format!("{}-value", kafka.topic(EVENTS_TOPIC)), avro::SCHEMA).await?,
+            events: registry.register(&format!("{}-value", kafka.topic(EVENTS)), avro::SCHEMA).await?,
             quarantine: registry
-                .register(&format!("{}-value", kafka.topic(QUARANTINE_TOPIC)), avro::QUARANTINED_SCHEMA)
+                .register(&format!("{}-value", kafka.topic(QUARANTINE)), avro::QUARANTINED_SCHEMA)
                 .await?,
         };
         let (generation, progress, stand) = context.generation().await?;

@@ -1,8 +1,8 @@
 //! What logs and metrics are told of the normaliser's outputs and of how far it is. Never a value.
 
-use crate::fold::Output;
 use change_log::{KafkaSettings, topics::changes_topic};
 use event::Micros;
+use fold::Output;
 
 pub fn output(source: &str, output: &Output) {
     let source_label = source.to_owned();

@@ -27,7 +27,7 @@ use change_log::{
     header::Kind, topics::ensure as ensure_topics,
 };
 use event::{Body, LinkStatus, PatientEvent, avro};
-use normaliser::{Settings, SourceSettings, linker, mapping};
+use normaliser::{Settings, SourceSettings};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
@@ -378,7 +378,7 @@ async fn links(kafka: &KafkaSettings, registry: &Registry, database: &stack::Pos
     for _ in 0..2 {
         let stop = Stop::new();
         let running = tokio::spawn(linker::run(
-            Settings::default(),
+            Settings::default().events_partitions,
             kafka.clone(),
             registry.clone(),
             pool.clone(),

@@ -1,0 +1,384 @@
+//! One change into the store, and which records it touches.
+
+use super::{
+    Fold, Touch, copies,
+    open::{self, About},
+    store::{Cells, Key, RecordId, Store},
+    view,
+};
+use change::{Cell, Change, Entry, Position, Row, TableId, TableSchema};
+use event::Quarantined;
+use mapping::{Mapping, plain};
+use std::{
+    collections::{HashMap, btree_map},
+    sync::Arc,
+};
+
+/// Between the parts of a composite key; a part that holds it is escaped.
+const KEY_SEPARATOR: &str = "\u{1f}";
+
+/// How the rows of a table are laid out now. A changed schema brings a new layout.
+struct Layout {
+    schema: Arc<TableSchema>,
+    /// For each of the mapping's columns: its place in the row.
+    places: Vec<Option<usize>>,
+}
+
+pub struct Layouts {
+    tables: HashMap<TableId, usize>,
+    known: Vec<Option<Layout>>,
+    /// For each table: the records it is the root of, and the (record, join) that find its rows.
+    uses: Vec<Uses>,
+}
+
+#[derive(Clone, Default)]
+struct Uses {
+    roots: Vec<usize>,
+    joins: Vec<(usize, usize)>,
+}
+
+impl Layouts {
+    pub fn new(mapping: &Mapping) -> Self {
+        let mut uses = vec![Uses::default(); mapping.tables.len()];
+        for (index, record) in mapping.records.iter().enumerate() {
+            uses[record.table].roots.push(index);
+            for (at, join) in record.joins.iter().enumerate() {
+                uses[join.table].joins.push((index, at));
+            }
+        }
+        Self {
+            tables: mapping.tables.iter().enumerate().map(|(index, table)| (table.id.clone(), index)).collect(),
+            known: mapping.tables.iter().map(|_| None).collect(),
+            uses,
+        }
+    }
+}
+
+/// All tables, or the one called `schema.name`.
+pub fn tables(mapping: &Mapping, names: &[String]) -> Vec<usize> {
+    let wanted = |id: &TableId| names.contains(&id.to_string());
+    mapping.tables.iter().enumerate().filter(|(_, table)| wanted(&table.id)).map(|(index, _)| index).collect()
+}
+
+/// A row that went at a position.
+#[derive(Debug)]
+pub struct Departed {
+    table: usize,
+    position: Position,
+    cells: Cells,
+}
+
+impl Departed {
+    /// A changed key is told as a deletion and an insertion right behind it. Values that the log left out of the latter
+    /// are those of the row that went.
+    fn came_back(&self, table: usize, at: Position) -> bool {
+        let next = Position { ordinal: self.position.ordinal + 1, ..self.position };
+        self.table == table && next == at
+    }
+}
+
+pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
+    let Some(schema) = &entry.table else { return };
+    let Some(table) = fold.layouts.tables.get(&schema.table).copied() else { return };
+    let touch = Touch {
+        position: entry.position,
+        offset: entry.offset,
+        committed_at: entry.committed_at,
+        snapshot: matches!(entry.change, Change::Snapshot { .. }),
+        reread: matches!(entry.change, Change::Snapshot { .. }) && fold.reading.known(table),
+        own: true,
+        traceparent: entry.traceparent.as_deref().map(Arc::from),
+    };
+    match &entry.change {
+        Change::Snapshot { new } | Change::Insert { new } => put(fold, table, None, new, &touch),
+        Change::Update { old, new } => put(fold, table, old.as_ref(), new, &touch),
+        Change::Delete { old: Some(old) } if keyless(old) => {
+            lay_out(fold, table, old, &touch);
+            let (gone, _) = cells(fold, table, None, old, None);
+            let forgets = fold.mapping.tables[table].dictionary.is_none();
+            if forgets && let Some(key) = copies::take_one(fold, table, &gone) {
+                settle_row(fold, table, &key, Vec::new());
+                touch_all(fold, table, &gone, &touch);
+            }
+        }
+        Change::Delete { old } => match old.as_ref().and_then(key) {
+            Some(key) => {
+                let gone = fold.store.get(table, &key);
+                fold.departed = gone.map(|cells| Departed { table, position: touch.position, cells });
+                remove(fold, table, &key, &touch);
+            }
+            None => {
+                let item = note(fold, table, &touch, "delete without a key", "", None);
+                fold.noted.push(item);
+            }
+        },
+        Change::Truncate => {
+            for key in fold.store.keys(table) {
+                remove(fold, table, &key, &touch);
+            }
+        }
+        Change::Message { .. } => {}
+    }
+}
+
+/// Such a table has REPLICA IDENTITY FULL if its rows change: the old row is whole, and its content is all that names it.
+fn keyless(row: &Row) -> bool {
+    row.schema().key_columns().next().is_none()
+}
+
+/// The primary key as text; none when the row does not hold all of it.
+fn key(row: &Row) -> Option<String> {
+    let parts: Option<Vec<String>> = row
+        .schema()
+        .key_columns()
+        .map(|(index, _)| match &row.cells()[index] {
+            Cell::Value(value) => Some(plain(value)),
+            Cell::Null | Cell::Unchanged => None,
+        })
+        .collect();
+    let mut parts = parts.filter(|parts| !parts.is_empty())?;
+    if parts.len() > 1 {
+        // Two keys never become one row, whatever a part holds.
+        for part in parts.iter_mut().filter(|part| part.contains(['\u{1e}', '\u{1f}'])) {
+            *part = part.replace('\u{1e}', "\u{1e}e").replace('\u{1f}', "\u{1e}s");
+        }
+    }
+    Some(parts.join(KEY_SEPARATOR))
+}
+
+fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row, touch: &Touch) {
+    lay_out(fold, table, new, touch);
+    let Some(now) = key(new).map(Key::from) else { return put_copy(fold, table, old, new, touch) };
+    let before: Key = old.and_then(key).map_or_else(|| now.clone(), Key::from);
+    if !fold.stale.is_empty() {
+        fold.stale.remove(&(table, now.clone()));
+    }
+    let prior = fold.store.get(table, &before);
+    let departed = fold.departed.take().filter(|departed| departed.came_back(table, touch.position));
+    let known = prior.as_ref().or(departed.as_ref().map(|departed| &departed.cells));
+    let (cells, unknown) = cells(fold, table, old, new, known);
+    if passed_over(fold, table, &cells) {
+        return;
+    }
+    if before != now {
+        fold.store.remove(table, &before);
+        settle_row(fold, table, &before, Vec::new());
+    }
+    // A row that was there under the new key is replaced: a log read again from its start may show that.
+    let replaced = if before == now { None } else { fold.store.get(table, &now) };
+    fold.store.put(table, now.clone(), cells.clone());
+    for prior in [prior, replaced].into_iter().flatten() {
+        if prior != cells {
+            touch_all(fold, table, &prior, touch);
+        }
+    }
+    let wrong = wrong_with(fold, table, &now, &cells, unknown, touch);
+    settle_row(fold, table, &now, wrong);
+    touch_all(fold, table, &cells, touch);
+}
+
+/// A row of a table without a key. An update is told with the whole old row.
+fn put_copy<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row, touch: &Touch) {
+    let before = old.map(|old| cells(fold, table, None, old, None).0);
+    let (now, unknown) = cells(fold, table, old, new, before.as_ref());
+    if passed_over(fold, table, &now) {
+        return;
+    }
+    if let Some(before) = before
+        && let Some(key) = copies::take_one(fold, table, &before)
+    {
+        settle_row(fold, table, &key, Vec::new());
+        if before != now {
+            touch_all(fold, table, &before, touch);
+        }
+    }
+    if let Some(key) = copies::put_one(fold, table, &now, touch) {
+        let wrong = wrong_with(fold, table, &key, &now, unknown, touch);
+        settle_row(fold, table, &key, wrong);
+    }
+    touch_all(fold, table, &now, touch);
+}
+
+/// Is this an entry that a dictionary is told to forget?
+fn passed_over<S>(fold: &Fold<S>, table: usize, cells: &Cells) -> bool {
+    let conditions = fold.mapping.tables[table].dictionary.iter().flatten();
+    let own = view::Own { mapping: &fold.mapping, cells };
+    conditions.into_iter().any(|condition| condition.holds(&own))
+}
+
+pub fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {
+    if fold.mapping.tables[table].dictionary.is_some() {
+        return;
+    }
+    if let Some(prior) = fold.store.remove(table, key) {
+        settle_row(fold, table, key, Vec::new());
+        touch_all(fold, table, &prior, touch);
+    }
+}
+
+/// The mapping's columns of the row, what the log left out filled from the row as it was known; and the columns of which
+/// nothing is known.
+fn cells<S: Store>(
+    fold: &Fold<S>,
+    table: usize,
+    old: Option<&Row>,
+    new: &Row,
+    known: Option<&Cells>,
+) -> (Cells, Vec<Arc<str>>) {
+    let columns = &fold.mapping.tables[table].columns;
+    let places = fold.layouts.known[table].as_ref().map_or(&[][..], |layout| &layout.places);
+    let mut unknown = Vec::new();
+    let mut cells = Vec::with_capacity(columns.len());
+    for (at, name) in columns.iter().enumerate() {
+        let cell = places.get(at).copied().flatten().map_or(&Cell::Null, |place| &new.cells()[place]);
+        if *cell != Cell::Unchanged {
+            cells.push(cell.clone());
+            continue;
+        }
+        let known = known.map(|known| &known[at]).or_else(|| old.and_then(|old| old.get(name)));
+        match known {
+            Some(known) if *known != Cell::Unchanged => cells.push(known.clone()),
+            _ => {
+                unknown.push(name.clone());
+                cells.push(Cell::Unchanged);
+            }
+        }
+    }
+    (cells.into(), unknown)
+}
+
+/// A table's layout follows its schema; a column of the mapping that is not there is told once, and once it is back.
+fn lay_out<S: Store>(fold: &mut Fold<S>, table: usize, row: &Row, touch: &Touch) {
+    let schema = row.schema();
+    if let Some(layout) = &fold.layouts.known[table]
+        && (Arc::ptr_eq(&layout.schema, schema) || layout.schema == *schema)
+    {
+        return;
+    }
+    let mapping = fold.mapping.clone();
+    let columns = &mapping.tables[table].columns;
+    let places: Vec<Option<usize>> = columns.iter().map(|name| schema.index_of(name)).collect();
+    let missing = columns.iter().zip(&places).filter(|(_, place)| place.is_none());
+    let items = missing.map(|(name, _)| {
+        let item = note(fold, table, touch, "missing column", name, None);
+        named(item, "")
+    });
+    let items = items.collect();
+    let told = fold.open.settle(About::Table(table), items);
+    fold.noted.extend(told);
+    fold.layouts.known[table] = Some(Layout { schema: schema.clone(), places });
+}
+
+fn note<S>(
+    fold: &Fold<S>,
+    table: usize,
+    touch: &Touch,
+    reason: &str,
+    column: &str,
+    cells: Option<&Cells>,
+) -> Quarantined {
+    let id = &fold.mapping.tables[table].id;
+    let columns = &fold.mapping.tables[table].columns;
+    let detail = if column.is_empty() { id.to_string() } else { format!("{id}.{column}") };
+    Quarantined {
+        source: fold.source.clone(),
+        position: Some(touch.position),
+        stage: "normaliser".into(),
+        reason: reason.into(),
+        detail,
+        table: Some(id.to_string()),
+        topic: Some(format!("changes.{}", fold.source)),
+        partition: Some(0),
+        offset: Some(touch.offset),
+        original: cells.map(|cells| view::original(columns, cells)),
+        committed_at: Some(touch.committed_at),
+        ..Quarantined::default()
+    }
+}
+
+/// Its name, among those of a row.
+fn named(item: Quarantined, row: &str) -> Quarantined {
+    let name = open::name(&item.source, &format!("row {row}"), &item.reason, &item.detail);
+    Quarantined { item: Some(name), ..item }
+}
+
+/// What is wrong with a row now. Nothing, once it is gone.
+fn settle_row<S>(fold: &mut Fold<S>, table: usize, key: &str, wrong: Vec<Quarantined>) {
+    let told = fold.open.settle(About::Row(table, key.into()), wrong);
+    fold.noted.extend(told);
+}
+
+fn wrong_with<S: Store>(
+    fold: &Fold<S>,
+    table: usize,
+    key: &str,
+    cells: &Cells,
+    unknown: Vec<Arc<str>>,
+    touch: &Touch,
+) -> Vec<Quarantined> {
+    let unseen = unknown.iter().map(|column| ("unchanged value never seen", column));
+    let without_id = missing_id(fold, table, cells);
+    let all = unseen.chain(without_id.iter().map(|column| ("missing record id", column)));
+    all.map(|(reason, column)| named(note(fold, table, touch, reason, column, Some(cells)), key)).collect()
+}
+
+/// The columns by which a row that lives does not say which record it is.
+fn missing_id<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<Arc<str>> {
+    let mapping = &fold.mapping;
+    let mut missing = Vec::new();
+    for record in mapping.records.iter().filter(|record| record.table == table) {
+        for column in record.id.iter().filter(|column| view::text(cells, **column).is_none()) {
+            if !view::of(mapping, &fold.source, &fold.store, record, cells.clone()).deleted() {
+                missing.push(mapping.tables[table].columns[*column].clone());
+            }
+        }
+    }
+    missing
+}
+
+/// Every record that this state of a row takes part in.
+fn touch_all<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) {
+    let mapping = fold.mapping.clone();
+    let uses = fold.layouts.uses[table].clone();
+    for record in uses.roots {
+        touch_root(fold, &mapping, record, cells, touch);
+    }
+    for (record, join) in uses.joins {
+        walk(fold, &mapping, record, join, cells, touch);
+    }
+}
+
+fn touch_root<S>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, cells: &Cells, touch: &Touch) {
+    let id: Option<Vec<String>> = mapping.records[record].id.iter().map(|column| view::text(cells, *column)).collect();
+    let Some(id) = id else { return };
+    let touch = touch.clone();
+    match fold.touched.entry(RecordId { record, id: id.into() }) {
+        // A row beside it does not change how the record itself came.
+        btree_map::Entry::Occupied(mut known) if known.get().own && !touch.own => {
+            let Touch { position, offset, .. } = touch;
+            let known = known.get_mut();
+            (known.position, known.offset) = (position, offset);
+        }
+        btree_map::Entry::Occupied(mut known) => drop(known.insert(touch)),
+        btree_map::Entry::Vacant(free) => {
+            free.insert(touch);
+        }
+    }
+}
+
+/// From a joined row back to the root rows that find it. Links that a later change of the same
+/// transaction makes or cuts touch their records by themselves.
+fn walk<S: Store>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, join: usize, cells: &Cells, touch: &Touch) {
+    let joins = &mapping.records[record].joins;
+    let Some((theirs, ours)) = joins[join].on.first() else { return };
+    let Some(value) = view::text(cells, *theirs) else { return };
+    let from = ours.join.map_or(mapping.records[record].table, |parent| joins[parent].table);
+    let touch = &Touch { own: false, ..touch.clone() };
+    for key in fold.store.find(from, ours.column, &value) {
+        let Some(cells) = fold.store.get(from, &key) else { continue };
+        match ours.join {
+            None => touch_root(fold, mapping, record, &cells, touch),
+            Some(parent) => walk(fold, mapping, record, parent, &cells, touch),
+        }
+    }
+}

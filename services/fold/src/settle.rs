@@ -1,0 +1,264 @@
+//! From touched records to outputs: grouped by patient, compared with what was last said.
+
+use super::{
+    Fold, Group, MISSING_PATIENT, Output, PARTS_MAX, Task, Touch,
+    body::{self, Draft},
+    open::{self, About, Open},
+    store::{Key, RecordId, Said, Store},
+    view::{self, Doubt, View},
+};
+use event::{Action, Body, Part, PatientEvent, Quarantined, SourcePatient};
+use mapping::{Mapping, Record};
+use std::collections::BTreeMap;
+
+/// Sorts the touched records into one group for each patient, in the order of their first touch.
+pub fn group<S: Store>(fold: &mut Fold<S>) {
+    if fold.touched.is_empty() {
+        return;
+    }
+    let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
+    for (id, touch) in std::mem::take(&mut fold.touched) {
+        let said = fold.store.said(&id);
+        let touch = fold.waiting.came(&id, touch, said.as_ref());
+        let now = match look(fold, &id, &touch, said.as_ref()) {
+            Look::Waits => {
+                fold.waiting.wait(id, touch, fold.clock);
+                continue;
+            }
+            Look::Nobody => None,
+            Look::Patient(patient) => Some(patient),
+        };
+        let told = match &said {
+            Some(Said::Told { patient, organisation, .. }) => Some((patient.clone(), organisation.clone())),
+            Some(Said::Waiting) | None => None,
+        };
+        let nobody = || Key::from("");
+        let home = match (now, told) {
+            (Some(now), Some((before, organisation))) if *before != *now => {
+                let leave = (touch.clone(), id.clone(), Task::Leave { organisation });
+                groups.entry(before).or_default().push(leave);
+                fold.store.say(id.clone(), None);
+                Key::from(now)
+            }
+            (Some(now), _) => Key::from(now),
+            (None, Some((before, _))) => before,
+            (None, None) => nobody(),
+        };
+        groups.entry(home).or_default().push((touch, id, Task::Tell));
+    }
+    let mut ordered: Vec<(Key, Group)> = groups.into_iter().collect();
+    for (_, group) in &mut ordered {
+        group.sort_by(|(a, id_a, _), (b, id_b, _)| (a.position, id_a).cmp(&(b.position, id_b)));
+    }
+    ordered.sort_by(|(key_a, a), (key_b, b)| (a[0].0.position, key_a).cmp(&(b[0].0.position, key_b)));
+    fold.groups.extend(ordered);
+}
+
+enum Look {
+    /// It was never told, and what it is joined to is still being read.
+    Waits,
+    Patient(String),
+    Nobody,
+}
+
+fn look<S: Store>(fold: &Fold<S>, id: &RecordId, touch: &Touch, said: Option<&Said>) -> Look {
+    let record = &fold.mapping.records[id.record];
+    let told = matches!(said, Some(Said::Told { .. }));
+    let waits = |lacks| !told && fold.waiting.waits(id, touch, record, &fold.reading, lacks);
+    let Some(view) = view::find(&fold.mapping, &fold.source, &fold.store, id) else { return Look::Nobody };
+    if waits(view.unresolved(|table| fold.reading.reads(table)).is_some()) {
+        return Look::Waits;
+    }
+    view.patient().map_or(Look::Nobody, Look::Patient)
+}
+
+/// What has to be said of one patient's touched records.
+pub fn tell<S: Store>(fold: &mut Fold<S>, patient: &Key, group: Group, outputs: &mut Vec<Output>) {
+    let mut events = Vec::new();
+    for (touch, id, task) in group {
+        match task {
+            Task::Leave { organisation } => events.push(retraction(fold, patient, &organisation, &id, &touch)),
+            Task::Tell => events.extend(settle(fold, patient, &id, &touch, outputs)),
+        }
+    }
+    for part in events.chunks_mut(PARTS_MAX) {
+        let of = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        for (event, index) in part.iter_mut().zip(1..) {
+            event.part = Part { index, of };
+        }
+    }
+    outputs.extend(events.into_iter().map(|event| Output::Event(Box::new(event))));
+}
+
+fn settle<S: Store>(
+    fold: &mut Fold<S>,
+    patient: &Key,
+    id: &RecordId,
+    touch: &Touch,
+    outputs: &mut Vec<Output>,
+) -> Option<PatientEvent> {
+    let mapping = fold.mapping.clone();
+    let said = fold.store.said(id);
+    let Some(view) = view::find(&mapping, &fold.source, &fold.store, id) else {
+        fold.store.say(id.clone(), None);
+        fold.waiting.forget(id);
+        in_quarantine(&mut fold.open, id, Vec::new(), outputs);
+        return match said {
+            Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
+            Some(Said::Waiting) | None => None,
+        };
+    };
+    if view.patient().is_none() {
+        fold.waiting.keep(id, touch);
+        let column = view.record.patient;
+        let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
+        let doubt = Doubt { reason: MISSING_PATIENT, detail: mapping.tables[table].id.to_string() };
+        let item = quarantined(fold, id, &view, &doubt, None, touch);
+        in_quarantine(&mut fold.open, id, vec![item], outputs);
+        fold.store.say(id.clone(), Some(Said::Waiting));
+        return match said {
+            Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
+            Some(Said::Waiting) | None => None,
+        };
+    }
+    let lacks = match &said {
+        Some(Said::Told { incomplete: false, .. }) => None,
+        _ => view.unresolved(|table| fold.reading.reads(table)).map(|join| mapping.tables[join.table].id.to_string()),
+    };
+    match &lacks {
+        Some(_) => fold.waiting.keep(id, touch),
+        None => fold.waiting.forget(id),
+    }
+    let incomplete = lacks.is_some();
+    let draft = body::draft(&view, &fold.organisation);
+    let (event, digest) = event(fold, patient, id, touch, draft, lacks);
+    let doubts = view.doubts.borrow();
+    let items = doubts.iter().map(|doubt| quarantined(fold, id, &view, doubt, Some(patient), touch)).collect();
+    in_quarantine(&mut fold.open, id, items, outputs);
+    let action = match &said {
+        Some(Said::Told { digest: before, .. }) if *before == digest => return None,
+        // What it lacked has come: nobody corrected it.
+        Some(Said::Told { incomplete: true, .. }) if !touch.own => Action::Recorded,
+        Some(Said::Told { .. }) => Action::Corrected,
+        Some(Said::Waiting) | None => Action::Recorded,
+    };
+    let organisation = Key::from(event.organisation.as_str());
+    fold.store.say(id.clone(), Some(Said::Told { patient: patient.clone(), organisation, digest, incomplete }));
+    Some(PatientEvent { action, ..event })
+}
+
+/// The event, and the digest of what it says apart from when and how it came about.
+fn event<S>(
+    fold: &Fold<S>,
+    patient: &Key,
+    id: &RecordId,
+    touch: &Touch,
+    draft: Draft,
+    lacks: Option<String>,
+) -> (PatientEvent, u128) {
+    let mut event = PatientEvent {
+        patient: SourcePatient { source: fold.source.clone(), id: patient.to_string() },
+        organisation: draft.organisation,
+        record: record_name(fold, id),
+        position: change::Position::START,
+        revision: fold.mapping.revision,
+        action: Action::Recorded,
+        part: Part { index: 1, of: 1 },
+        committed_at: 0,
+        snapshot: false,
+        entered_at: draft.entered_at,
+        effective_at: draft.effective_at,
+        body: draft.body,
+        traceparent: None,
+        generation: fold.generation,
+        confidential: draft.confidential,
+        reread: false,
+        incomplete: lacks.map(|table| format!("join incomplete: {table}")),
+        effective_precision: draft.effective_precision,
+        reinterpreted: false,
+    };
+    let digest = digest(&event);
+    place(&mut event, touch);
+    (event, digest)
+}
+
+/// Of what the event says, whatever it came by.
+pub fn digest(event: &PatientEvent) -> u128 {
+    let mut form = Vec::new();
+    event::canonical::write(event, &mut form);
+    xxhash_rust::xxh3::xxh3_128(&form)
+}
+
+fn place(event: &mut PatientEvent, touch: &Touch) {
+    event.position = touch.position;
+    event.committed_at = touch.committed_at;
+    event.snapshot = touch.snapshot;
+    event.reread = touch.reread;
+    event.traceparent = touch.traceparent.as_deref().map(str::to_owned);
+}
+
+fn retraction<S>(fold: &Fold<S>, patient: &Key, organisation: &Key, id: &RecordId, touch: &Touch) -> PatientEvent {
+    let kind = fold.mapping.records[id.record].kind;
+    let draft = Draft {
+        organisation: organisation.to_string(),
+        entered_at: None,
+        effective_at: None,
+        effective_precision: None,
+        confidential: false,
+        body: Body::Retracted(kind),
+    };
+    let (event, _) = event(fold, patient, id, touch, draft, None);
+    PatientEvent { action: Action::Retracted, ..event }
+}
+
+/// `observation/4711`; parts of a composite identity stand apart by `/`, which they do not hold.
+fn record_name<S>(fold: &Fold<S>, id: &RecordId) -> String {
+    let mut name = fold.mapping.records[id.record].name.clone();
+    for part in id.id.iter() {
+        name.push('/');
+        name.push_str(&part.replace('%', "%25").replace('/', "%2F"));
+    }
+    name
+}
+
+/// The record that has this name, if the mapping makes such records.
+pub fn record_id(mapping: &Mapping, name: &str) -> Option<RecordId> {
+    let rest = |record: &Record| name.strip_prefix(record.name.as_str())?.strip_prefix('/');
+    let (record, rest) = mapping.records.iter().enumerate().find_map(|(at, record)| Some((at, rest(record)?)))?;
+    let id: Vec<String> = rest.split('/').map(|part| part.replace("%2F", "/").replace("%25", "%")).collect();
+    (id.len() == mapping.records[record].id.len()).then(|| RecordId { record, id: id.into() })
+}
+
+/// Everything that is wrong with a record now.
+fn in_quarantine(open: &mut Open, id: &RecordId, items: Vec<Quarantined>, outputs: &mut Vec<Output>) {
+    let told = open.settle(About::Record(id.clone()), items);
+    outputs.extend(told.into_iter().map(|item| Output::Quarantined(Box::new(item))));
+}
+
+fn quarantined<S>(
+    fold: &Fold<S>,
+    id: &RecordId,
+    view: &View<'_>,
+    doubt: &Doubt,
+    patient: Option<&Key>,
+    touch: &Touch,
+) -> Quarantined {
+    let (source, Doubt { reason, detail }) = (&fold.source, doubt);
+    Quarantined {
+        source: source.clone(),
+        position: Some(touch.position),
+        stage: "normaliser".into(),
+        reason: (*reason).into(),
+        detail: detail.clone(),
+        table: Some(view.mapping.tables[view.record.table].id.to_string()),
+        key: None,
+        topic: Some(format!("changes.{source}")),
+        partition: Some(0),
+        offset: Some(touch.offset),
+        patient: patient.map(ToString::to_string),
+        original: Some(view.original()),
+        committed_at: Some(touch.committed_at),
+        item: Some(open::name(source, &record_name(fold, id), reason, detail)),
+        closed: false,
+    }
+}

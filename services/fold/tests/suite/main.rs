@@ -1,0 +1,12 @@
+//! From rows to events, by mappings as they are shipped.
+
+mod closing;
+mod generations;
+mod keyless;
+mod language;
+mod mapping_files;
+mod properties;
+mod reading;
+mod record_states;
+mod stories;
+mod support;

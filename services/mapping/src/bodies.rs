@@ -1,0 +1,184 @@
+//! The fields of each kind of record.
+
+use super::{
+    AllergyRule, BodyRule, CodeRule, Condition, ConditionRule, DemographicsRule, EncounterRule, Field,
+    MEDICATION_STATUSES, MedicationRule, ObservationRule, RESULT_STATUSES, Rest, TAKEN_BACK, Take, UNKNOWN,
+    document::Section,
+    parse::{self, Scope},
+};
+use coding::System;
+use event::{Kind, Precision};
+
+pub fn body(kind: Kind, s: &Section<'_>, scope: &mut Scope<'_>) -> BodyRule {
+    match kind {
+        Kind::Demographics => BodyRule::Demographics(Box::new(demographics(s, scope))),
+        Kind::Observation => BodyRule::Observation(Box::new(observation(s, scope))),
+        Kind::Medication => BodyRule::Medication(Box::new(medication(s, scope))),
+        Kind::Allergy => BodyRule::Allergy(Box::new(AllergyRule {
+            code: code(s, scope),
+            reaction: scope.field(s, "reaction"),
+            severity: scope.field(s, "severity"),
+            none_known_when: scope.conditions(s, "none_known_when"),
+            active_when: scope.conditions(s, "active_when"),
+        })),
+        Kind::Condition => BodyRule::Condition(Box::new(ConditionRule {
+            code: code(s, scope),
+            active_when: scope.conditions(s, "active_when"),
+            significance: scope.field(s, "significance"),
+            ended_at: scope.field(s, "ended_at"),
+        })),
+        Kind::Encounter => BodyRule::Encounter(Box::new(EncounterRule {
+            class: scope.field(s, "class"),
+            text: scope.field(s, "text"),
+            team: scope.field(s, "team"),
+            started_at: scope.field(s, "started_at"),
+            ended_at: scope.field(s, "ended_at"),
+            referral: s.yes("referral"),
+        })),
+    }
+}
+
+fn demographics(s: &Section<'_>, scope: &mut Scope<'_>) -> DemographicsRule {
+    DemographicsRule {
+        nhs_number: scope.field(s, "nhs_number"),
+        verified_when: scope.conditions(s, "verified_when"),
+        family: scope.field(s, "family"),
+        given: scope.field(s, "given"),
+        birth_date: scope.field(s, "birth_date"),
+        death_date: scope.field(s, "death_date"),
+        gender: scope.field(s, "gender"),
+        postcode: scope.field(s, "postcode"),
+        registered_practice: scope.field(s, "registered_practice"),
+        objection_when: scope.conditions(s, "objection_when"),
+    }
+}
+
+fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
+    let (mut number, mut text, mut unit, mut comparator, mut trim_zeros) = (None, None, None, None, false);
+    let mut marks = scope.numbers;
+    let code = code(s, scope);
+    let known: Vec<&str> = RESULT_STATUSES.into_iter().chain(TAKEN_BACK).collect();
+    if s.take("status").is_none() {
+        s.tell(s.line, "status", "is missing; for a source without one: `status = { otherwise = \"final\" }`");
+    }
+    let status = status(s, scope, &known);
+    if let Some(value) = s.need("value").and_then(|node| Section::of(s.report, &s.key("value"), node)) {
+        number = scope.field(&value, "number");
+        text = scope.field(&value, "text");
+        unit = scope.field(&value, "unit");
+        comparator = scope.field(&value, "comparator");
+        trim_zeros = value.yes("trim_zeros");
+        marks = parse::marks(&value).unwrap_or(marks);
+        value.finish();
+        if number.is_none() && text.is_none() {
+            value.tell(value.line, "number", "a value needs a column `number`, `text`, or both");
+        }
+    }
+    ObservationRule {
+        code,
+        number,
+        text,
+        unit,
+        comparator,
+        trim_zeros,
+        marks,
+        status,
+        corrected_when: scope.conditions(s, "corrected_when"),
+        authorised_at: scope.field(s, "authorised_at"),
+        range_low: scope.field(s, "range_low"),
+        range_high: scope.field(s, "range_high"),
+        flag: scope.field(s, "flag"),
+        specimen: scope.field(s, "specimen"),
+        requester: scope.field(s, "requester"),
+        comment: scope.field(s, "comment"),
+    }
+}
+
+/// A field whose words are statuses. Only what the mapping lists is understood, so it has to list something.
+fn status(s: &Section<'_>, scope: &mut Scope<'_>, known: &[&str]) -> Option<Field> {
+    let line = s.line_of("status");
+    let mut field = scope.field(s, "status")?;
+    let said = field.words.values().chain(&field.otherwise);
+    for word in said.filter(|word| !word.is_empty() && !known.contains(&word.as_str())) {
+        s.tell(line, "status", format!("`{word}` is no status; known are: {}", known.join(", ")));
+    }
+    if field.words.is_empty() && !field.cells.is_empty() {
+        s.tell(line, "status", "needs `words`: a status is understood only where the mapping lists it");
+    }
+    if matches!(field.take, Take::Together(_)) {
+        s.tell(line, "status", "`together` makes no status");
+    }
+    // A default would be a clinical judgement that nobody made.
+    if matches!(&field.rest, Rest::Word(word) if word != UNKNOWN) {
+        s.tell(line, "status", format!("`rest` of a status can only be \"{UNKNOWN}\"; its text is kept"));
+    }
+    field.rest = Rest::AsWritten;
+    Some(field)
+}
+
+/// `effective_precision`: how exactly it is known when it was so, as another column tells.
+pub fn precision(s: &Section<'_>, scope: &mut Scope<'_>) -> Option<Field> {
+    let line = s.line_of("effective_precision");
+    let field = scope.field(s, "effective_precision")?;
+    let said = field.words.values().chain(&field.otherwise);
+    for word in said.filter(|word| !word.is_empty() && Precision::parse(word).is_none()) {
+        let known = Precision::ALL.map(Precision::as_str).join(", ");
+        let what = format!("`{word}` is no precision; known are: {known}, and \"\" for times that are exact");
+        s.tell(line, "effective_precision", what);
+    }
+    if field.words.is_empty() && !field.cells.is_empty() {
+        s.tell(line, "effective_precision", "needs `words`: a precision is understood only where the mapping lists it");
+    }
+    Some(field)
+}
+
+/// `status_when`: statuses that follow from conditions.
+fn status_when(s: &Section<'_>, scope: &mut Scope<'_>) -> Vec<(&'static str, Vec<Condition>)> {
+    let Some(inner) = s.take("status_when").and_then(|node| Section::of(s.report, &s.key("status_when"), node)) else {
+        return Vec::new();
+    };
+    let taken = MEDICATION_STATUSES.into_iter().filter(|status| inner.take(status).is_some()).collect::<Vec<_>>();
+    let all = taken.into_iter().map(|status| (status, scope.conditions(&inner, status))).collect();
+    inner.finish();
+    all
+}
+
+fn medication(s: &Section<'_>, scope: &mut Scope<'_>) -> MedicationRule {
+    MedicationRule {
+        code: code(s, scope),
+        dosage: scope.field(s, "dosage"),
+        quantity: scope.field(s, "quantity"),
+        course: scope.field(s, "course"),
+        active_when: scope.conditions(s, "active_when"),
+        started_at: scope.field(s, "started_at"),
+        ended_at: scope.field(s, "ended_at"),
+        last_issued_at: scope.field(s, "last_issued_at"),
+        status: status(s, scope, &MEDICATION_STATUSES),
+        status_reason: scope.field(s, "status_reason"),
+        status_when: status_when(s, scope),
+    }
+}
+
+/// `[record.code]`: the words, and the codes in order of preference.
+fn code(s: &Section<'_>, scope: &mut Scope<'_>) -> CodeRule {
+    let Some(inner) = s.need("code").and_then(|node| Section::of(s.report, &s.key("code"), node)) else {
+        return CodeRule::default();
+    };
+    let mut rule = CodeRule { text: scope.field(&inner, "text"), codes: Vec::new() };
+    for node in inner.list("codes") {
+        let Some(entry) = Section::of(s.report, &inner.key("codes"), node) else { continue };
+        let system = entry.need_text("system").and_then(|name| {
+            let system = System::parse(name);
+            if system.is_none() {
+                let known: Vec<&str> = System::NAMES.iter().map(|(name, _)| *name).collect();
+                entry.tell(node.line, "system", format!("expected one of: {}", known.join(", ")));
+            }
+            system
+        });
+        let field = entry.need("code").and_then(|node| scope.field_of(&entry, "code", node));
+        entry.finish();
+        rule.codes.extend(system.zip(field));
+    }
+    inner.finish();
+    rule
+}

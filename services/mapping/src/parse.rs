@@ -1,0 +1,472 @@
+//! From the document to the mapping: tables, records, joins, references.
+
+use super::{
+    Condition, Field, JOINS_MAX, Join, Mapping, Mistakes, RECORDS_MAX, Record, Ref, Rest, TABLES_MAX, Table, Take,
+    Test, bodies,
+    document::{self, Content, Node, Report, Section},
+    moment,
+};
+use change::TableId;
+use coding::value::Marks;
+use event::Kind;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use std::sync::Arc;
+
+/// Says that words without an entry in `words` stay as their source wrote them.
+const AS_WRITTEN: &str = "as written";
+
+/// Reads and checks a mapping. `file` is how mistakes call it.
+pub fn parse(file: &str, text: &str) -> Result<Mapping, Mistakes> {
+    let root = document::read(file, text)?;
+    let report = Report::new(file);
+    let mapping = mapping(&report, &root);
+    let warnings = report.finish()?;
+    // Without mistakes there is a mapping.
+    mapping.map(|mapping| Mapping { warnings, ..mapping }).ok_or_else(|| Mistakes(Vec::new()))
+}
+
+fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
+    let section = Section::of(report, "", root)?;
+    let system = section.need_text("system").map(str::to_owned);
+    let revision = revision(&section);
+    let zone = zone(&section);
+    let written = section.take("numbers").and_then(|node| {
+        let inner = Section::of(report, "numbers", node)?;
+        let marks = marks(&inner);
+        inner.finish();
+        marks
+    });
+    let numbers = written.unwrap_or(Marks::PLAIN);
+    let sentinels = sentinels(&section);
+    let mut tables = Tables::default();
+    for (index, node) in section.list("dictionary").iter().enumerate() {
+        dictionary(report, &format!("dictionary[{}]", index + 1), node, &mut tables);
+    }
+    let nodes = section.list("record");
+    if nodes.is_empty() {
+        section.tell(section.line, "record", "is missing: a mapping makes at least one kind of record");
+    }
+    let mut records: Vec<Record> = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let path = format!("record[{}]", index + 1);
+        if let Some(record) = record(report, &path, node, &mut tables, numbers) {
+            if records.iter().any(|known| known.name == record.name) {
+                report.tell(node.line, &format!("{path}.name"), "another record has this name");
+            }
+            records.push(record);
+        }
+    }
+    section.finish();
+    if records.len() > RECORDS_MAX || tables.0.len() > TABLES_MAX {
+        section.tell(section.line, "record", format!("more than {RECORDS_MAX} records or {TABLES_MAX} tables"));
+    }
+    let warnings = Vec::new();
+    Some(Mapping { system: system?, revision: revision?, zone: zone?, sentinels, tables: tables.0, records, warnings })
+}
+
+fn revision(section: &Section<'_>) -> Option<u32> {
+    let node = section.need("revision")?;
+    let Content::Number(number) = node.content else {
+        section.tell(node.line, "revision", "expected a whole number");
+        return None;
+    };
+    let revision = u32::try_from(number).ok().filter(|revision| *revision >= 1 && i32::try_from(*revision).is_ok());
+    if revision.is_none() {
+        section.tell(node.line, "revision", "expected 1 or more");
+    }
+    revision
+}
+
+/// The zone of times without one.
+fn zone(section: &Section<'_>) -> Option<TimeZone> {
+    let name = section.need_text("zone")?;
+    let zone = TimeZoneDatabase::bundled().get(name).ok();
+    if zone.is_none() {
+        section.tell(section.line_of("zone"), "zone", format!("no such time zone: {name}"));
+    }
+    zone
+}
+
+/// Days that mean "none" wherever times stand.
+fn sentinels(section: &Section<'_>) -> Vec<jiff::civil::Date> {
+    let day = |(line, text): (usize, &str)| {
+        let day = text.parse().ok().filter(|day: &jiff::civil::Date| day.to_string() == text);
+        if day.is_none() {
+            section.tell(line, "sentinels", format!("expected days as 2100-12-31, not `{text}`"));
+        }
+        day
+    };
+    section.texts("sentinels").into_iter().filter_map(day).collect()
+}
+
+/// `decimal` and `grouping`: what the source's marks mean. None where neither is written.
+pub fn marks(section: &Section<'_>) -> Option<Marks> {
+    let mark = |name: &'static str, known: &[char]| {
+        let text = section.text(name)?;
+        let mut letters = text.chars();
+        let mark = letters.next().filter(|mark| letters.next().is_none() && known.contains(mark));
+        if mark.is_none() {
+            let known: Vec<String> = known.iter().map(|mark| format!("\"{mark}\"")).collect();
+            section.tell(section.line_of(name), name, format!("expected one of: {}", known.join(", ")));
+        }
+        mark
+    };
+    let (decimal, grouping) = (mark("decimal", &Marks::DECIMALS), mark("grouping", &Marks::GROUPINGS));
+    if decimal.is_none() && grouping.is_none() {
+        return None;
+    }
+    let marks = Marks { decimal: decimal.unwrap_or(Marks::PLAIN.decimal), grouping };
+    if marks.grouping == Some(marks.decimal) {
+        section.tell(
+            section.line_of("grouping"),
+            "grouping",
+            "is the decimal mark too: one mark cannot be read two ways",
+        );
+    }
+    Some(marks)
+}
+
+/// The tables named so far, each with the columns used so far.
+#[derive(Default)]
+pub struct Tables(Vec<Table>);
+
+impl Tables {
+    fn table(&mut self, section: &Section<'_>, name: &str) -> Option<usize> {
+        let Some((schema, table)) =
+            name.split_once('.').filter(|(schema, table)| !schema.is_empty() && !table.is_empty())
+        else {
+            section.tell(section.line_of("table"), "table", "expected schema.table");
+            return None;
+        };
+        let id = TableId { schema: schema.into(), name: table.into() };
+        let known = self.0.iter().position(|known| known.id == id);
+        Some(known.unwrap_or_else(|| {
+            self.0.push(Table { id, columns: Vec::new(), indexed: Vec::new(), dictionary: None });
+            self.0.len() - 1
+        }))
+    }
+
+    /// A column of the table itself, where a join's cell cannot stand.
+    fn own(&mut self, section: &Section<'_>, line: usize, key: &str, table: usize, name: &str) -> usize {
+        if name.contains('.') {
+            section.tell(line, key, format!("expected a column of the table itself, not `{name}`"));
+        }
+        self.column(table, name)
+    }
+
+    fn column(&mut self, table: usize, name: &str) -> usize {
+        let columns = &mut self.0[table].columns;
+        columns.iter().position(|known| **known == *name).unwrap_or_else(|| {
+            columns.push(Arc::from(name));
+            columns.len() - 1
+        })
+    }
+
+    fn index(&mut self, table: usize, column: usize) {
+        let indexed = &mut self.0[table].indexed;
+        if !indexed.contains(&column) {
+            indexed.push(column);
+        }
+    }
+}
+
+fn dictionary(report: &Report, path: &str, node: &Node, tables: &mut Tables) {
+    let Some(section) = Section::of(report, path, node) else { return };
+    let table = section.need_text("table").and_then(|name| tables.table(&section, name));
+    if let Some(table) = table {
+        let mut scope = Scope { tables, table, joins: &[], numbers: Marks::PLAIN };
+        let conditions = scope.conditions(&section, "deleted_when");
+        tables.0[table].dictionary = Some(conditions);
+    } else {
+        section.take("deleted_when");
+    }
+    section.finish();
+}
+
+/// What a reference can reach: the root row and the joins before it.
+pub struct Scope<'a> {
+    tables: &'a mut Tables,
+    table: usize,
+    joins: &'a [Join],
+    /// How the source writes numbers, unless a value says otherwise.
+    pub numbers: Marks,
+}
+
+impl Scope<'_> {
+    /// `column` or `join.column`.
+    fn cell(&mut self, section: &Section<'_>, line: usize, key: &str, text: &str) -> Option<Ref> {
+        let Some((join, column)) = text.split_once('.') else {
+            let column = self.tables.column(self.table, text);
+            return Some(Ref { join: None, column });
+        };
+        let Some(index) = self.joins.iter().position(|known| known.name == join) else {
+            let known: Vec<&str> = self.joins.iter().map(|join| join.name.as_str()).collect();
+            section.tell(line, key, format!("no join `{join}` above; known are: {}", known.join(", ")));
+            return None;
+        };
+        let column = self.tables.column(self.joins[index].table, column);
+        Some(Ref { join: Some(index), column })
+    }
+
+    pub fn reference(&mut self, section: &Section<'_>, key: &'static str) -> Option<Ref> {
+        let line = section.need(key)?.line;
+        let text = section.text(key)?;
+        self.cell(section, line, key, text)
+    }
+
+    pub fn conditions(&mut self, section: &Section<'_>, key: &'static str) -> Vec<Condition> {
+        let path = section.key(key);
+        section.list(key).iter().filter_map(|node| self.condition(section.report, &path, node)).collect()
+    }
+
+    fn condition(&mut self, report: &Report, path: &str, node: &Node) -> Option<Condition> {
+        let section = Section::of(report, path, node)?;
+        if let Some(any) = section.take("any") {
+            section.finish();
+            let Content::List(nodes) = &any.content else {
+                section.tell(any.line, "any", "expected a list of conditions");
+                return None;
+            };
+            return Some(Condition::Any(nodes.iter().filter_map(|node| self.condition(report, path, node)).collect()));
+        }
+        let cell = self.reference(&section, "column");
+        let mut tests = Vec::new();
+        for (key, is_in) in [("is", true), ("in", true), ("is_not", false), ("not_in", false)] {
+            let words: Vec<String> = section.list(key).iter().filter_map(|node| word(&section, key, node)).collect();
+            if !words.is_empty() {
+                tests.push(if is_in { Test::In(words) } else { Test::NotIn(words) });
+            }
+        }
+        if let Some(node) = section.take("present") {
+            match node.content {
+                Content::Yes(yes) => tests.push(if yes { Test::Present } else { Test::Absent }),
+                _ => section.tell(node.line, "present", "expected true or false"),
+            }
+        }
+        if let Some(node) = section.take("above") {
+            match node.content {
+                Content::Number(number) => tests.push(Test::Above(number)),
+                _ => section.tell(node.line, "above", "expected a whole number"),
+            }
+        }
+        section.finish();
+        if tests.len() != 1 {
+            report.tell(node.line, path, "expected one of: is, is_not, in, not_in, present, above");
+            return None;
+        }
+        Some(Condition::Cell { cell: cell?, test: tests.remove(0) })
+    }
+
+    /// `"column"`, `["a", "b"]`, or a table with the details.
+    pub fn field(&mut self, section: &Section<'_>, key: &'static str) -> Option<Field> {
+        let node = section.take(key)?;
+        self.field_of(section, key, node)
+    }
+
+    pub fn field_of(&mut self, section: &Section<'_>, key: &str, node: &Node) -> Option<Field> {
+        let mut field = Field {
+            cells: Vec::new(),
+            take: Take::First,
+            nulls: Vec::new(),
+            null_days: Vec::new(),
+            formats: Vec::new(),
+            words: std::collections::BTreeMap::new(),
+            rest: Rest::AsWritten,
+            otherwise: None,
+            when: Vec::new(),
+        };
+        if !matches!(node.content, Content::Table(_)) {
+            field.cells = self.cells(section, key, node);
+            return Some(field);
+        }
+        let inner = Section::of(section.report, &section.key(key), node)?;
+        if let Some(from) = inner.take("from") {
+            field.cells = self.cells(&inner, "from", from);
+        }
+        if let Some(between) = inner.text("together") {
+            field.take = Take::Together(between.to_owned());
+        }
+        field.nulls = inner.texts("null").into_iter().map(|(_, text)| text.to_owned()).collect();
+        field.null_days = field.nulls.iter().filter_map(|text| text.parse().ok()).collect();
+        field.formats = formats(&inner);
+        if let Some(words) = inner.take("words") {
+            field.words = dictionary_of_words(&inner, words);
+        }
+        field.rest = self::rest(&inner, &field);
+        field.otherwise = inner.text("otherwise").map(str::to_owned);
+        field.when = self.conditions(&inner, "when");
+        inner.finish();
+        if field.cells.is_empty() && field.otherwise.is_none() {
+            section.tell(node.line, key, "needs `from` (columns) or `otherwise` (a constant)");
+        }
+        Some(field)
+    }
+
+    fn cells(&mut self, section: &Section<'_>, key: &str, node: &Node) -> Vec<Ref> {
+        let nodes = match &node.content {
+            Content::List(nodes) => nodes.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let mut cells = Vec::new();
+        for node in nodes {
+            match &node.content {
+                Content::Text(text) => cells.extend(self.cell(section, node.line, key, text)),
+                _ => section.tell(node.line, key, "expected a column, a list of columns, or a table"),
+            }
+        }
+        cells
+    }
+}
+
+fn formats(section: &Section<'_>) -> Vec<String> {
+    let good = |(line, text): (usize, &str)| {
+        if !moment::is_format(text) {
+            let what = format!("`{text}` does not read what it writes; expected a year at least, as in %Y or %d/%m/%Y");
+            section.tell(line, "format", what);
+        }
+        text.to_owned()
+    };
+    section.texts("format").into_iter().map(good).collect()
+}
+
+/// What words become that `words` does not list. Without an answer they stay as written, and the check says so.
+fn rest(section: &Section<'_>, field: &Field) -> Rest {
+    let Some(node) = section.take("rest") else {
+        if !field.words.is_empty() {
+            let what = "has no answer for the rest: add `rest = \"as written\"`, or the word that all others become";
+            section.report.warn(section.line_of("words"), &section.key("words"), what);
+        }
+        return Rest::AsWritten;
+    };
+    if field.words.is_empty() {
+        section.tell(node.line, "rest", "is about `words`, which are missing");
+    }
+    match section.text("rest") {
+        None | Some(AS_WRITTEN) => Rest::AsWritten,
+        Some(word) => Rest::Word(word.to_owned()),
+    }
+}
+
+fn word(section: &Section<'_>, key: &str, node: &Node) -> Option<String> {
+    match &node.content {
+        Content::Text(text) => Some(text.clone()),
+        Content::Number(number) => Some(number.to_string()),
+        Content::Yes(yes) => Some(yes.to_string()),
+        _ => {
+            section.tell(node.line, key, "expected text, a whole number, true or false");
+            None
+        }
+    }
+}
+
+fn dictionary_of_words(section: &Section<'_>, node: &Node) -> std::collections::BTreeMap<String, String> {
+    let Content::Table(entries) = &node.content else {
+        section.tell(node.line, "words", "expected a table of words");
+        return std::collections::BTreeMap::new();
+    };
+    let entry = |(key, node): &(String, Node)| Some((key.clone(), word(section, "words", node)?));
+    entries.iter().filter_map(entry).collect()
+}
+
+fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, numbers: Marks) -> Option<Record> {
+    let section = Section::of(report, path, node)?;
+    let kind = section.need_text("kind").and_then(|text| {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
+        if kind.is_none() {
+            let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+            section.tell(section.line_of("kind"), "kind", format!("expected one of: {}", known.join(", ")));
+        }
+        kind
+    });
+    let name = section.need_text("name").map(str::to_owned);
+    let table = section.need_text("table").and_then(|text| tables.table(&section, text));
+    let (kind, name, table) = (kind?, name?, table?);
+    if name.is_empty() || name.contains('/') {
+        section.tell(section.line_of("name"), "name", "expected a word without `/`");
+    }
+    let ids = section.texts("id").into_iter();
+    let id: Vec<usize> = ids.map(|(line, column)| tables.own(&section, line, "id", table, column)).collect();
+    if id.is_empty() {
+        section.tell(node.line, "id", "is missing: the columns that identify the record");
+    } else {
+        tables.index(table, id[0]);
+    }
+    let highest = highest(&section, tables, table);
+    let joins = joins(&section, tables, table);
+    let mut scope = Scope { tables, table, joins: &joins, numbers };
+    let deleted_when = scope.conditions(&section, "deleted_when");
+    let only_when = scope.conditions(&section, "only_when");
+    let confidential_when = scope.conditions(&section, "confidential_when");
+    let patient = scope.reference(&section, "patient");
+    let organisation = scope.field(&section, "organisation");
+    let entered_at = scope.field(&section, "entered_at");
+    let effective_at = scope.field(&section, "effective_at");
+    let effective_precision = bodies::precision(&section, &mut scope);
+    let body = bodies::body(kind, &section, &mut scope);
+    section.finish();
+    let patient = patient?;
+    Some(Record {
+        kind,
+        name,
+        table,
+        id,
+        highest,
+        joins,
+        deleted_when,
+        only_when,
+        confidential_when,
+        patient,
+        organisation,
+        entered_at,
+        effective_at,
+        effective_precision,
+        body,
+    })
+}
+
+fn highest(section: &Section<'_>, tables: &mut Tables, table: usize) -> Option<usize> {
+    let column = section.text("highest")?;
+    Some(tables.own(section, section.line_of("highest"), "highest", table, column))
+}
+
+/// `[record.join.NAME]`, in the order written: each may start from the ones before it.
+fn joins(section: &Section<'_>, tables: &mut Tables, root: usize) -> Vec<Join> {
+    let mut joins: Vec<Join> = Vec::new();
+    let Some(node) = section.take("join") else { return joins };
+    let Some(all) = Section::of(section.report, &section.key("join"), node) else { return joins };
+    if all.entries().len() > JOINS_MAX {
+        all.tell(node.line, "", format!("more than {JOINS_MAX} joins"));
+    }
+    for (name, node) in all.entries() {
+        let Some(inner) = Section::of(section.report, &all.key(name), node) else { continue };
+        let table = inner.need_text("table").and_then(|text| tables.table(&inner, text));
+        let on = inner.need("on").and_then(|node| Section::of(section.report, &inner.key("on"), node));
+        let (Some(table), Some(on)) = (table, on) else { continue };
+        let mut pairs = Vec::new();
+        for (theirs, node) in on.entries() {
+            let Content::Text(text) = &node.content else {
+                on.tell(node.line, theirs, "expected the cell it equals");
+                continue;
+            };
+            let mut scope = Scope { tables, table: root, joins: &joins, numbers: Marks::PLAIN };
+            if let Some(ours) = scope.cell(&on, node.line, theirs, text) {
+                let theirs = tables.own(&on, node.line, theirs, table, theirs);
+                if pairs.is_empty() {
+                    tables.index(table, theirs);
+                    let from = ours.join.map_or(root, |join| joins[join].table);
+                    tables.index(from, ours.column);
+                }
+                pairs.push((theirs, ours));
+            }
+        }
+        if on.entries().is_empty() {
+            inner.tell(node.line, "on", "expected `their_column = \"our cell\"`");
+        }
+        let highest = highest(&inner, tables, table);
+        let mut own = Scope { tables, table, joins: &[], numbers: Marks::PLAIN };
+        let only_when = own.conditions(&inner, "only_when");
+        inner.finish();
+        joins.push(Join { name: name.clone(), table, on: pairs, only_when, highest });
+    }
+    joins
+}
