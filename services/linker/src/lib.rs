@@ -73,7 +73,16 @@ impl Linker {
         let topic = self.kafka.topic(LINKS);
         let schema = self.registry.register(&format!("{topic}-value"), avro::LINK_SCHEMA).await?;
         let watch = || Watch::new(&self.kafka, Some(&self.part));
-        let mut outbox = Outbox { producer: producer(&self.kafka)?, watch: watch(), topic, schema };
+        let mut outbox = Outbox {
+            producer: self
+                .kafka
+                .outbox(2 * BATCH_MESSAGES_MAX)
+                .create()
+                .map_err(LinkerError::kafka("make a producer"))?,
+            watch: watch(),
+            topic,
+            schema,
+        };
         let (consumer, mut reading) = self.consumer().await?;
         let (consumer, mut watch) = (Arc::new(consumer), watch());
         outbox.empty(&client).await?;

@@ -73,7 +73,7 @@ mod tests {
     fn what_still_stands_is_not_told_again_and_what_is_over_is_closed_once() {
         let text = "system = \"x\"\nrevision = 1\nzone = \"Europe/London\"\n[[record]]\nkind = \"encounter\"\nname = \"r\"\ntable = \"s.a\"\n\
             id = \"id\"\npatient = \"j.id\"\n[record.join.j]\ntable = \"s.b\"\non = { id = \"p\" }\n";
-        let mapping = crate::mapping::parse("m.toml", text).expect("a mapping");
+        let mapping = mapping::parse("m.toml", text).expect("a mapping");
         let held = [
             item(Some("stands"), MISSING_PATIENT, "s.a", 1),
             item(Some("over"), MISSING_PATIENT, "s.a", 2),
