@@ -250,14 +250,17 @@ impl Settings {
         let logs = document.optional("logs");
         let mut gateway = document.section::<gateway::Settings>("gateway");
         let mut site = document.section::<SiteSettings>("site");
-        let normaliser = document.optional("normaliser");
+        let mut normaliser = document.optional::<normaliser::Settings>("normaliser").unwrap_or_default();
         let views = document.optional::<sink_views::Settings>("views");
         let alerts = document.optional("alerts").unwrap_or_default();
         let mut sources: Vec<SourceSettings> = document.sections("source");
         let paths = kafka.iter_mut().flat_map(kafka_paths).chain(database.iter_mut().flat_map(database_paths));
         let certificate = gateway.iter_mut().flat_map(|gateway| &mut gateway.tls);
         let certificate = certificate.flat_map(|tls| [&mut tls.certificate_file, &mut tls.key_file]);
-        let paths = paths.chain(certificate).chain(site.iter_mut().flat_map(SiteSettings::paths));
+        let paths = paths
+            .chain(certificate)
+            .chain(site.iter_mut().flat_map(SiteSettings::paths))
+            .chain([&mut normaliser.state]);
         for path in paths.chain(sources.iter_mut().flat_map(SourceSettings::paths)) {
             *path = folder.join(&*path);
         }
@@ -277,7 +280,7 @@ impl Settings {
             return Err(Mistakes(vec![Mistake { line: None, key: String::new(), what }]));
         };
         let (ops, logs) = (ops.unwrap_or_default(), logs.unwrap_or_default());
-        let (normaliser, views) = (normaliser.unwrap_or_default(), views.unwrap_or_default());
+        let views = views.unwrap_or_default();
         Ok(Self { kafka, registry, database, ops, logs, gateway, site, normaliser, views, alerts, sources })
     }
 }

@@ -111,7 +111,7 @@ impl<'a> Headers<'a> {
 }
 
 /// The session rule, and the check that nothing is missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SessionRule {
     /// Offset of the newest session record.
     pub session: Option<i64>,

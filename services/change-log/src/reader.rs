@@ -20,6 +20,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{Headers as _, OwnedMessage},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     fmt,
@@ -86,7 +87,7 @@ impl fmt::Debug for Rejected {
 }
 
 /// Where a reader stands: kept by whoever applies the batches, to go on from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPoint {
     /// The offset to read next.
     pub offset: i64,
@@ -134,6 +135,7 @@ pub struct LogReader {
     /// The messages of `items`, for whoever passes their bytes on.
     pub(crate) messages: Option<Vec<OwnedMessage>>,
     bytes: usize,
+    between: bool,
 }
 
 impl fmt::Debug for LogReader {
@@ -169,12 +171,18 @@ impl LogReader {
             items: Vec::new(),
             messages: None,
             bytes: 0,
+            between: false,
         })
     }
 
     /// The part is not ready while Kafka does not answer.
     pub fn tell(&mut self, part: &Part) {
         self.watch.tell(part);
+    }
+
+    /// Whether batches end between two transactions, where one ends among their items.
+    pub const fn end_between(&mut self, wanted: bool) {
+        self.between = wanted;
     }
 
     /// Where the reader stands after the last batch.
@@ -196,7 +204,10 @@ impl LogReader {
             } else if self.items.is_empty() {
                 let message = self.next().await?;
                 self.take(message)?;
-            } else if self.items.len() < BATCH_ITEMS_MAX && self.bytes < BATCH_BYTES_MAX {
+            } else if self.items.len() < BATCH_ITEMS_MAX
+                && self.bytes < BATCH_BYTES_MAX
+                && !(self.between && self.is_between())
+            {
                 match self.received_already() {
                     Some(message) => {
                         let message = message?;
@@ -210,6 +221,15 @@ impl LogReader {
         }
         self.bytes = 0;
         Ok(Batch { items: std::mem::take(&mut self.items), upto: self.point })
+    }
+
+    /// Does the last item end something?
+    fn is_between(&self) -> bool {
+        match self.items.last() {
+            Some(Item::Entry(entry)) => entry.commit_end.is_some(),
+            Some(Item::Control(control)) => !matches!(control.body, ControlBody::Session(_)),
+            Some(Item::Rejected(_)) | None => false,
+        }
     }
 
     /// The next message, waited for. A client that hangs is replaced, and the error says so.

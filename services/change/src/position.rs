@@ -1,9 +1,10 @@
 //! Where a change stands in its source's log.
 
+use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// A place in a server's write-ahead log, printed as PostgreSQL prints it (`16/B374D848`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lsn(pub u64);
 
 impl fmt::Display for Lsn {
@@ -33,7 +34,7 @@ impl FromStr for Lsn {
 /// connector says (rows that a snapshot read, progress) at [`Position::between`].
 ///
 /// The text form has a fixed width, so it sorts as the position does (`collate "C"`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     pub epoch: u32,
     pub commit: Lsn,

@@ -1,10 +1,11 @@
 //! Rows as readers of the log hold them: owned, typed, and exact.
 
 use crate::table::TableSchema;
+use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
 /// `Unchanged` is not `Null`: the log left a large value out.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub enum Cell {
     Null,
     Unchanged,
@@ -12,7 +13,7 @@ pub enum Cell {
 }
 
 /// A value, exact. Numbers beyond `i64` are text in PostgreSQL's own notation, never `f64`.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     Bool(bool),
     Int(i64),

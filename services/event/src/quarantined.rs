@@ -2,10 +2,11 @@
 
 use crate::Micros;
 use change::Position;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Kept whole, so that it can be looked at and replayed. The words never hold values.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
     /// Empty when the message does not tell.
     pub source: String,

@@ -8,46 +8,46 @@
 
 use super::{
     Fold, Touch,
-    store::{Cells, Key, Store},
+    store::{Cells, Kept, Key, Store},
     view,
 };
 
-/// The keys of the rows that are alike. A row without a value in any column that rows are found by takes part in nothing.
-fn alike<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<Key> {
+/// The rows that are alike. A row without a value in any column that rows are found by takes part in nothing.
+fn alike<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<(Key, Kept)> {
     let indexed = &fold.mapping.tables[table].indexed;
     let Some((column, value)) = indexed.iter().find_map(|at| Some((*at, view::text(cells, *at)?))) else {
         return Vec::new();
     };
-    let mut keys = fold.store.find(table, column, &value);
-    keys.retain(|key| fold.store.get(table, key).is_some_and(|row| row == *cells));
-    keys
+    let keys = fold.store.find(table, column, &value).into_iter();
+    let rows = keys.filter_map(|key| fold.store.get(table, &key).map(|row| (key, row)));
+    rows.filter(|(_, row)| row.cells == *cells).collect()
 }
 
 /// A row more, and the key that it is kept under. While a snapshot is read, one of those that it has not shown yet is taken
 /// for it; and one that nothing could find is not kept.
-pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) -> Option<Key> {
-    if !fold.stale.is_empty() {
-        let noted = alike(fold, table, cells).into_iter().map(|key| (table, key)).find(|key| fold.stale.contains(key));
-        if let Some(noted) = noted {
-            fold.stale.remove(&noted);
+pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, row: Kept, touch: &Touch) -> Option<Key> {
+    if let Some(since) = fold.reading.since(table) {
+        let noted = alike(fold, table, &row.cells).into_iter().find(|(_, known)| known.readings < since);
+        if let Some((key, known)) = noted {
+            fold.store.put(table, key, Kept { readings: fold.reading.begun(), ..known });
             return None;
         }
     }
     let indexed = &fold.mapping.tables[table].indexed;
     // Positions are ordered as texts too.
     let key = Key::from(touch.position.to_string());
-    if indexed.iter().any(|at| view::text(cells, *at).is_some()) {
-        fold.store.put(table, key.clone(), cells.clone());
+    if indexed.iter().any(|at| view::text(&row.cells, *at).is_some()) {
+        fold.store.put(table, key.clone(), row);
     }
     Some(key)
 }
 
 /// A row less: one that the snapshot has shown, if one is being read. Its key; none, if there was none.
 pub fn take_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells) -> Option<Key> {
-    let keys = alike(fold, table, cells);
-    let shown = keys.iter().rev().find(|key| !fold.stale.contains(&(table, (*key).clone())));
-    let key = shown.or(keys.last()).cloned()?;
+    let rows = alike(fold, table, cells);
+    let since = fold.reading.since(table).unwrap_or(0);
+    let shown = rows.iter().rev().find(|(_, row)| row.readings >= since);
+    let key = shown.or(rows.last()).map(|(key, _)| key.clone())?;
     fold.store.remove(table, &key);
-    fold.stale.remove(&(table, key.clone()));
     Some(key)
 }

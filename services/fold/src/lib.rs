@@ -13,6 +13,9 @@
 
 mod body;
 mod copies;
+mod memory;
+mod name;
+mod noted;
 mod open;
 mod reading;
 pub mod retell;
@@ -20,6 +23,7 @@ mod rows;
 mod settle;
 pub mod store;
 mod view;
+mod waiting;
 
 pub use body::DATED_LATER;
 pub use open::closed;
@@ -30,12 +34,14 @@ use change::{Change, Entry, Position};
 use event::{Micros, PatientEvent, Quarantined};
 use mapping::Mapping;
 use open::Open;
-use reading::{Reading, Waiting};
+use reading::Reading;
+use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
-use store::{Key, MemoryStore, RecordId, Said, Store};
+use store::{Key, MemoryStore, RecordId, Said, Shape, Store, read, shapes, write};
+use waiting::Waiting;
 
 /// A transaction with more changes than this is settled in pieces, so that what is held between
 /// two settlements is bounded.
@@ -53,7 +59,7 @@ pub enum Output {
 }
 
 /// The last change that touched a record.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Touch {
     position: Position,
     offset: i64,
@@ -77,12 +83,29 @@ enum Task {
 
 type Group = Vec<(Touch, RecordId, Task)>;
 
+/// Records that waited for a snapshot are looked at again, some at a time.
+struct Again {
+    /// The last of those that were.
+    after: Option<String>,
+}
+
+/// The note of where a fold stands.
+const STANDING: &str = "standing";
+
+#[derive(Serialize, Deserialize)]
+struct Standing {
+    clock: Micros,
+    last: (Position, i64),
+    reading: reading::Noted,
+}
+
 pub struct Fold<S = MemoryStore> {
     mapping: Arc<Mapping>,
     source: String,
     organisation: String,
     generation: u32,
     store: S,
+    shapes: Vec<Shape>,
     layouts: rows::Layouts,
     touched: BTreeMap<RecordId, Touch>,
     /// What could not be taken into the store, and what of it is over.
@@ -93,8 +116,8 @@ pub struct Fold<S = MemoryStore> {
     changes: usize,
     /// The commit of the snapshot whose rows wait to be settled.
     snapshot: Option<Position>,
-    /// Rows known before a snapshot began that it has not shown yet.
-    stale: BTreeSet<(usize, Key)>,
+    /// A snapshot is over, and what waited is looked at again: after the record of this name, if any.
+    again: Option<Again>,
     /// The row that the last change deleted: the next may be the same row under another key.
     departed: Option<rows::Departed>,
     reading: Reading,
@@ -120,20 +143,21 @@ pub enum Stands {
 impl Fold {
     /// `organisation` is the source's own ODS code, for rows that name none.
     pub fn new(mapping: Arc<Mapping>, source: &str, organisation: &str) -> Self {
-        let store = MemoryStore::new(&mapping);
+        let store = MemoryStore::new(&shapes(&mapping));
         Self::with_store(mapping, source, organisation, store)
     }
 }
 
 impl<S: Store> Fold<S> {
     pub fn with_store(mapping: Arc<Mapping>, source: &str, organisation: &str, store: S) -> Self {
-        let layouts = rows::Layouts::new(&mapping);
+        let (layouts, shapes) = (rows::Layouts::new(&mapping), shapes(&mapping));
         Self {
             mapping,
             source: source.to_owned(),
             organisation: organisation.to_owned(),
             generation: 0,
             store,
+            shapes,
             layouts,
             touched: BTreeMap::new(),
             noted: Vec::new(),
@@ -141,7 +165,7 @@ impl<S: Store> Fold<S> {
             groups: VecDeque::new(),
             changes: 0,
             snapshot: None,
-            stale: BTreeSet::new(),
+            again: None,
             departed: None,
             reading: Reading::default(),
             waiting: Waiting::default(),
@@ -174,7 +198,7 @@ impl<S: Store> Fold<S> {
     /// The log tells this time. True: something has waited long enough. Settle next.
     pub fn hear(&mut self, at: Micros) -> bool {
         self.clock = self.clock.max(at);
-        let overdue = self.waiting.overdue(self.clock);
+        let overdue = self.waiting.overdue(&self.mapping, &mut self.store, self.clock);
         let due = !overdue.is_empty();
         for id in overdue {
             self.look_again(id, false);
@@ -202,15 +226,10 @@ impl<S: Store> Fold<S> {
         !snapshot && (entry.commit_end.is_some() || self.changes >= TRANSACTION_CHANGES_MAX)
     }
 
-    /// A snapshot of these tables begins: rows it does not show are gone when it ends. One that is partial reads some
-    /// of the rows, and says nothing of the others.
-    pub fn begin_snapshot(&mut self, snapshot: &str, tables: &[String], partial: bool, at: Position) {
+    /// A snapshot of these tables begins: rows it does not show are gone when it ends, unless it is partial.
+    pub fn begin_snapshot(&mut self, snapshot: &str, tables: &[String], at: Position) {
         let tables = rows::tables(&self.mapping, tables);
         self.reading.begin(at.epoch, snapshot, &tables);
-        for index in tables.into_iter().filter(|_| !partial) {
-            let keys = self.store.keys(index);
-            self.stale.extend(keys.into_iter().map(|key| (index, key)));
-        }
     }
 
     /// The snapshot is over. Settle next.
@@ -226,38 +245,30 @@ impl<S: Store> Fold<S> {
         self.last = (position, offset);
         let covered = rows::tables(&self.mapping, tables);
         let reread = covered.iter().all(|table| self.reading.known(*table));
-        self.reading.end(snapshot, &covered, partial);
-        for id in self.waiting.all() {
-            self.look_again(id, true);
-        }
-        if partial {
-            return;
-        }
+        let read = self.reading.end(snapshot, &covered, partial);
+        self.again = Some(Again { after: None });
         let touch = Touch { position, offset, committed_at, snapshot: true, reread, own: true, traceparent: None };
-        let (gone, rest) = std::mem::take(&mut self.stale).into_iter().partition(|(index, _)| covered.contains(index));
-        self.stale = rest;
-        let gone: BTreeSet<(usize, Key)> = gone;
-        for (index, key) in gone {
-            rows::remove(self, index, &key, &touch);
+        for (table, begun) in read {
+            rows::sweep(self, table, &touch, |row| row.readings < begun);
         }
     }
 
     /// How the record of this name, which an earlier generation told of this patient, stands now.
     pub fn stands(&self, patient: &str, name: &str) -> Stands {
         // The mapping does not make such records any more.
-        let Some(id) = settle::record_id(&self.mapping, name) else { return Stands::Gone };
-        match self.store.said(&id) {
+        let Some(id) = name::record(&self.mapping, name) else { return Stands::Gone };
+        match self.said(&id) {
             Some(Said::Told { patient: told, .. }) if *told == *patient => Stands::Told,
             Some(Said::Told { .. }) => Stands::Gone,
-            None if self.waiting.has(&id) => Stands::Waits,
+            None if self.waiting.has(&self.mapping, &self.store, &id) => Stands::Waits,
             _ if self.reading.shown(self.mapping.records[id.record].table) => Stands::Gone,
             _ => Stands::Unread,
         }
     }
 
     /// What is in quarantine and not resolved, without the rows themselves.
-    pub fn open_items(&self) -> impl Iterator<Item = &Quarantined> {
-        self.open.items()
+    pub fn open_items(&self) -> Vec<Quarantined> {
+        Open::items(&self.store)
     }
 
     /// Has a snapshot of this log shown the table whole?
@@ -277,23 +288,75 @@ impl<S: Store> Fold<S> {
 
     /// Is nothing left to settle?
     pub fn settled(&self) -> bool {
-        self.groups.is_empty() && self.touched.is_empty() && self.noted.is_empty()
+        self.groups.is_empty() && self.touched.is_empty() && self.noted.is_empty() && self.again.is_none()
     }
 
     /// The next outputs, at most about this many. Groups stay whole. Call until `settled`.
     pub fn settle(&mut self, outputs_max: usize) -> Vec<Output> {
         let mut outputs: Vec<Output> = self.noted.drain(..).map(|item| Output::Quarantined(Box::new(item))).collect();
-        settle::group(self);
-        while outputs.len() < outputs_max
-            && let Some((patient, group)) = self.groups.pop_front()
-        {
-            settle::tell(self, &patient, group, &mut outputs);
+        while outputs.len() < outputs_max {
+            if self.groups.is_empty() {
+                self.look_at_some_that_wait();
+                settle::group(self);
+            }
+            match self.groups.pop_front() {
+                Some((patient, group)) => settle::tell(self, &patient, group, &mut outputs),
+                None if self.again.is_some() => {}
+                None => break,
+            }
         }
-        if self.groups.is_empty() {
+        if self.settled() {
             self.changes = 0;
             self.snapshot = None;
         }
         outputs
+    }
+
+    /// Of those that waited for a snapshot.
+    fn look_at_some_that_wait(&mut self) {
+        let Some(Again { after }) = self.again.take() else { return };
+        let (ids, last) = Waiting::page(&self.mapping, &self.store, after.as_deref());
+        self.again = last.map(|last| Again { after: Some(last) });
+        for id in ids {
+            self.look_again(id, true);
+        }
+    }
+
+    /// Goes on from where its store was left.
+    #[must_use]
+    pub fn resume(mut self) -> Self {
+        self.open = Open::resume(&self.store);
+        self.waiting = Waiting::resume(&self.mapping, &self.store);
+        if let Some(standing) = self.store.note(STANDING).as_deref().and_then(read::<Standing>) {
+            self.clock = standing.clock;
+            self.last = standing.last;
+            self.reading = Reading::of_note(standing.reading, &self.shapes);
+        }
+        self
+    }
+
+    /// Notes where it stands, between two transactions: what is in the store then is all that it needs to go on.
+    pub fn rest(&mut self) -> &mut S {
+        self.departed = None;
+        let standing = Standing { clock: self.clock, last: self.last, reading: self.reading.noted(&self.shapes) };
+        self.store.keep_note(STANDING, Some(write(&standing)));
+        &mut self.store
+    }
+
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub const fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    fn said(&self, id: &RecordId) -> Option<Said> {
+        self.store.said(&name::of(&self.mapping, id))
+    }
+
+    fn say(&mut self, id: &RecordId, said: Option<Said>) {
+        self.store.say(&name::of(&self.mapping, id), said);
     }
 
     /// One whole transaction at once.

@@ -5,17 +5,36 @@
 //! an item has a name, of what it is about and what is wrong with it, which stays the same however often the log is folded.
 //! It is told when it opens, and when it closes, and not between.
 
-use super::store::{Key, RecordId};
+use super::{
+    name,
+    noted::Noted,
+    store::{RecordId, Store, read, write},
+};
 use event::Quarantined;
+use mapping::Mapping;
 use std::collections::BTreeMap;
 
+/// Names of these notes begin so.
+const PREFIX: &str = "open:";
+/// Notes read at a time.
+const PAGE: usize = 1_024;
+
 /// What an item is about.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum About {
-    Record(RecordId),
+pub enum About<'a> {
+    Record(&'a RecordId),
     /// A row, by its table and key.
-    Row(usize, Key),
+    Row(usize, &'a str),
     Table(usize),
+}
+
+impl About<'_> {
+    fn note(&self, mapping: &Mapping) -> String {
+        match self {
+            Self::Record(id) => format!("{PREFIX}record:{}", name::of(mapping, id)),
+            Self::Row(table, key) => format!("{PREFIX}row:{}:{key}", mapping.tables[*table].id),
+            Self::Table(table) => format!("{PREFIX}table:{}", mapping.tables[*table].id),
+        }
+    }
 }
 
 /// A longer name ends in a digest: it stands in a header of the record too.
@@ -30,20 +49,38 @@ pub fn name(source: &str, of: &str, reason: &str, detail: &str) -> String {
     format!("{source}:{:032x}:{reason}", xxhash_rust::xxh3::xxh3_128(whole.as_bytes()))
 }
 
-/// By what it is about, and its name.
+/// By what they are about: the items and their names.
 #[derive(Default)]
-pub struct Open(BTreeMap<About, BTreeMap<String, Quarantined>>);
+pub struct Open(Noted);
+
+type Items = BTreeMap<String, Quarantined>;
 
 impl Open {
+    /// As the store has noted it.
+    pub fn resume(store: &impl Store) -> Self {
+        let mut open = Self::default();
+        pages(store, |note, _| open.0.add(note));
+        open
+    }
+
     /// `now`: everything that is wrong with it, each with its name. Gives out what has to be told: what opens, what is
     /// another patient's now, and what closes.
-    pub fn settle(&mut self, about: About, now: Vec<Quarantined>) -> Vec<Quarantined> {
-        let before = self.0.remove(&about).unwrap_or_default();
-        if now.is_empty() && before.is_empty() {
+    pub fn settle(
+        &mut self,
+        mapping: &Mapping,
+        store: &mut impl Store,
+        about: &About<'_>,
+        now: Vec<Quarantined>,
+    ) -> Vec<Quarantined> {
+        let note = about.note(mapping);
+        let known = self.0.maybe(&note);
+        if now.is_empty() && !known {
             return Vec::new();
         }
+        let before = if known { store.note(&note) } else { None };
+        let before: Items = before.and_then(|before| read(&before)).unwrap_or_default();
         let mut told = Vec::new();
-        let mut stands = BTreeMap::new();
+        let mut stands = Items::new();
         for item in now {
             let Some(name) = item.item.clone() else { continue };
             match before.get(&name) {
@@ -55,17 +92,36 @@ impl Open {
                 }
             }
         }
-        let gone = before.into_iter().filter(|(name, _)| !stands.contains_key(name));
-        told.extend(gone.map(|(_, item)| closed(item)));
-        if !stands.is_empty() {
-            self.0.insert(about, stands);
+        if stands.is_empty() {
+            self.0.remove(&note);
+            store.keep_note(&note, None);
+        } else if stands != before {
+            self.0.add(&note);
+            store.keep_note(&note, Some(write(&stands)));
         }
+        told.extend(before.into_iter().filter(|(name, _)| !stands.contains_key(name)).map(|(_, item)| closed(item)));
         told
     }
 
     /// Without the rows themselves.
-    pub fn items(&self) -> impl Iterator<Item = &Quarantined> {
-        self.0.values().flat_map(BTreeMap::values)
+    pub fn items(store: &impl Store) -> Vec<Quarantined> {
+        let mut items = Vec::new();
+        pages(store, |_, note| items.extend(read::<Items>(note).unwrap_or_default().into_values()));
+        items
+    }
+}
+
+fn pages(store: &impl Store, mut take: impl FnMut(&str, &[u8])) {
+    let mut after = None;
+    loop {
+        let page = store.notes(PREFIX, after.as_deref(), PAGE);
+        for (note, items) in &page {
+            take(note, items);
+        }
+        match page.into_iter().next_back() {
+            Some((note, _)) => after = Some(note),
+            None => return,
+        }
     }
 }
 

@@ -13,25 +13,34 @@
 //! Time is what the log tells: commit times, and those of progress and of chunks. A log in which nothing is written keeps
 //! what waits waiting.
 
-use super::{
-    Touch,
-    store::{RecordId, Said},
-};
+use super::store::Shape;
 use event::Micros;
 use mapping::Record;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a streamed record waits for a table that is being read.
 pub const WAIT_MAX: Micros = 60_000_000;
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// By epoch and snapshot: the tables that it reads.
-    running: BTreeMap<(u32, String), BTreeSet<usize>>,
+    /// By epoch and snapshot: the tables that it reads, each with the count of readings when its own began.
+    running: BTreeMap<(u32, String), BTreeMap<usize, u32>>,
     /// Tables that a snapshot of this log has shown whole.
     shown: BTreeSet<usize>,
     /// Every table was read before this log began.
     before: bool,
+    /// Readings of tables that have begun.
+    begun: u32,
+}
+
+/// A reading as it is kept: tables by their names.
+#[derive(Serialize, Deserialize)]
+pub struct Noted {
+    running: Vec<(u32, String, Vec<(String, u32)>)>,
+    shown: Vec<String>,
+    before: bool,
+    begun: u32,
 }
 
 impl Reading {
@@ -39,22 +48,43 @@ impl Reading {
         Self { before, ..Self::default() }
     }
 
+    /// How many readings have begun: a row that is told now was told after all of them.
+    pub const fn begun(&self) -> u32 {
+        self.begun
+    }
+
     /// What an earlier epoch was reading is not read on.
     pub fn begin(&mut self, epoch: u32, snapshot: &str, tables: &[usize]) {
         self.running.retain(|(of, _), _| *of >= epoch);
-        self.running.entry((epoch, snapshot.to_owned())).or_default().extend(tables);
+        self.begun += 1;
+        let begun = tables.iter().map(|table| (*table, self.begun));
+        self.running.entry((epoch, snapshot.to_owned())).or_default().extend(begun);
     }
 
-    pub fn end(&mut self, snapshot: &str, tables: &[usize], partial: bool) {
-        self.running.retain(|(_, id), _| id != snapshot);
-        if !partial {
-            self.shown.extend(tables);
+    /// The tables that it has read whole, each with the count of readings when that began.
+    pub fn end(&mut self, snapshot: &str, tables: &[usize], partial: bool) -> Vec<(usize, u32)> {
+        let mut read = BTreeMap::new();
+        self.running.retain(|(_, id), begun| {
+            if id == snapshot {
+                read.append(begun);
+            }
+            id != snapshot
+        });
+        if partial {
+            return Vec::new();
         }
+        self.shown.extend(tables);
+        read.into_iter().filter(|(table, _)| tables.contains(table)).collect()
     }
 
     /// Is it being read?
     pub fn reads(&self, table: usize) -> bool {
-        self.running.values().any(|tables| tables.contains(&table))
+        self.running.values().any(|tables| tables.contains_key(&table))
+    }
+
+    /// Of a table that is being read: the count of readings when that began.
+    pub fn since(&self, table: usize) -> Option<u32> {
+        self.running.values().filter_map(|tables| tables.get(&table).copied()).max()
     }
 
     /// Has it been read whole in this log?
@@ -68,93 +98,31 @@ impl Reading {
     }
 
     /// Is a table being read that the record is made of?
-    fn reads_any(&self, record: &Record) -> bool {
+    pub fn reads_any(&self, record: &Record) -> bool {
         !self.running.is_empty() && (self.reads(record.table) || record.joins.iter().any(|join| self.reads(join.table)))
     }
-}
 
-/// A record that was not told, or not whole.
-struct Wait {
-    /// What is known of how it came.
-    touch: Touch,
-    until: Option<Micros>,
-    overdue: bool,
-}
-
-#[derive(Default)]
-pub struct Waiting {
-    records: BTreeMap<RecordId, Wait>,
-    until: BTreeSet<(Micros, RecordId)>,
-}
-
-impl Waiting {
-    pub fn has(&self, id: &RecordId) -> bool {
-        self.records.contains_key(id)
-    }
-
-    /// Does a streamed record wait for a table?
-    pub fn is_urgent(&self) -> bool {
-        !self.until.is_empty()
-    }
-
-    pub fn all(&self) -> Vec<RecordId> {
-        self.records.keys().cloned().collect()
-    }
-
-    /// Those that have waited long enough.
-    pub fn overdue(&mut self, now: Micros) -> Vec<RecordId> {
-        let mut overdue = Vec::new();
-        while let Some((until, _)) = self.until.first()
-            && *until <= now
-            && let Some((until, id)) = self.until.pop_first()
-        {
-            if let Some(wait) = self.records.get_mut(&id).filter(|wait| wait.until == Some(until)) {
-                (wait.until, wait.overdue) = (None, true);
-                overdue.push(id);
-            }
+    pub fn noted(&self, shapes: &[Shape]) -> Noted {
+        let name = |table: &usize| shapes[*table].table.clone();
+        let named = |tables: &BTreeMap<usize, u32>| tables.iter().map(|(table, at)| (name(table), *at)).collect();
+        Noted {
+            running: self.running.iter().map(|((epoch, id), tables)| (*epoch, id.clone(), named(tables))).collect(),
+            shown: self.shown.iter().map(name).collect(),
+            before: self.before,
+            begun: self.begun,
         }
-        overdue
     }
 
-    /// How the record came, if a row beside it lets it be told now: its own row was there before. What was streamed stays
-    /// streamed although a snapshot reads it, too.
-    pub fn came(&self, id: &RecordId, touch: Touch, said: Option<&Said>) -> Touch {
-        let Some(wait) = self.records.get(id) else { return touch };
-        let Touch { position, offset, own, committed_at, .. } = touch;
-        if own && (!touch.snapshot || wait.touch.snapshot) {
-            return touch;
-        }
-        // What is in quarantine may have waited for long: it is known from now on.
-        let committed_at = if said == Some(&Said::Waiting) { committed_at } else { wait.touch.committed_at };
-        Touch { position, offset, own, committed_at, ..wait.touch.clone() }
-    }
-
-    /// Does a record that was never told wait? `lacks`: a join finds nothing in a table that is being read.
-    pub fn waits(&self, id: &RecordId, touch: &Touch, record: &Record, reading: &Reading, lacks: bool) -> bool {
-        if touch.snapshot {
-            return reading.reads_any(record);
-        }
-        lacks && !self.records.get(id).is_some_and(|wait| wait.overdue)
-    }
-
-    pub fn wait(&mut self, id: RecordId, touch: Touch, now: Micros) {
-        let known = self.records.remove(&id);
-        let mut until = known.and_then(|wait| wait.until);
-        if !touch.snapshot && until.is_none() {
-            until = Some(now.saturating_add(WAIT_MAX));
-        }
-        self.until.extend(until.map(|until| (until, id.clone())));
-        self.records.insert(id, Wait { touch, until, overdue: false });
-    }
-
-    /// In quarantine, or told with what it lacks: how it came is remembered.
-    pub fn keep(&mut self, id: &RecordId, touch: &Touch) {
-        self.records.insert(id.clone(), Wait { touch: touch.clone(), until: None, overdue: true });
-    }
-
-    pub fn forget(&mut self, id: &RecordId) {
-        if let Some(Wait { until: Some(until), .. }) = self.records.remove(id) {
-            self.until.remove(&(until, id.clone()));
+    /// Of tables that the mapping has.
+    pub fn of_note(note: Noted, shapes: &[Shape]) -> Self {
+        let place = |name: &String| shapes.iter().position(|shape| shape.table == *name);
+        let places =
+            |tables: Vec<(String, u32)>| tables.iter().filter_map(|(name, at)| Some((place(name)?, *at))).collect();
+        Self {
+            running: note.running.into_iter().map(|(epoch, id, tables)| ((epoch, id), places(tables))).collect(),
+            shown: note.shown.iter().filter_map(place).collect(),
+            before: note.before,
+            begun: note.begun,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Fold, Touch, copies,
     open::{self, About},
-    store::{Cells, Key, RecordId, Store},
+    store::{Cells, Kept, Key, RecordId, Store},
     view,
 };
 use change::{Cell, Change, Entry, Position, Row, TableId, TableSchema};
@@ -16,6 +16,8 @@ use std::{
 
 /// Between the parts of a composite key; a part that holds it is escaped.
 const KEY_SEPARATOR: &str = "\u{1f}";
+/// Rows looked at at a time when many may go.
+const SWEPT_AT_ONCE: usize = 4_096;
 
 /// How the rows of a table are laid out now. A changed schema brings a new layout.
 struct Layout {
@@ -104,7 +106,7 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
         Change::Delete { old } => match old.as_ref().and_then(key) {
             Some(key) => {
                 let gone = fold.store.get(table, &key);
-                fold.departed = gone.map(|cells| Departed { table, position: touch.position, cells });
+                fold.departed = gone.map(|row| Departed { table, position: touch.position, cells: row.cells });
                 remove(fold, table, &key, &touch);
             }
             None => {
@@ -113,9 +115,8 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
             }
         },
         Change::Truncate => {
-            for key in fold.store.keys(table) {
-                remove(fold, table, &key, &touch);
-            }
+            let touch = &touch;
+            sweep(fold, table, touch, |_| true);
         }
         Change::Message { .. } => {}
     }
@@ -150,23 +151,20 @@ fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row,
     lay_out(fold, table, new, touch);
     let Some(now) = key(new).map(Key::from) else { return put_copy(fold, table, old, new, touch) };
     let before: Key = old.and_then(key).map_or_else(|| now.clone(), Key::from);
-    if !fold.stale.is_empty() {
-        fold.stale.remove(&(table, now.clone()));
-    }
-    let prior = fold.store.get(table, &before);
+    let prior = fold.store.get(table, &before).map(|row| row.cells);
     let departed = fold.departed.take().filter(|departed| departed.came_back(table, touch.position));
     let known = prior.as_ref().or(departed.as_ref().map(|departed| &departed.cells));
     let (cells, unknown) = cells(fold, table, old, new, known);
     if passed_over(fold, table, &cells) {
-        return;
+        return shown(fold, table, &now);
     }
     if before != now {
         fold.store.remove(table, &before);
         settle_row(fold, table, &before, Vec::new());
     }
     // A row that was there under the new key is replaced: a log read again from its start may show that.
-    let replaced = if before == now { None } else { fold.store.get(table, &now) };
-    fold.store.put(table, now.clone(), cells.clone());
+    let replaced = if before == now { None } else { fold.store.get(table, &now).map(|row| row.cells) };
+    fold.store.put(table, now.clone(), kept(fold, cells.clone(), touch));
     for prior in [prior, replaced].into_iter().flatten() {
         if prior != cells {
             touch_all(fold, table, &prior, touch);
@@ -192,7 +190,7 @@ fn put_copy<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: 
             touch_all(fold, table, &before, touch);
         }
     }
-    if let Some(key) = copies::put_one(fold, table, &now, touch) {
+    if let Some(key) = copies::put_one(fold, table, kept(fold, now.clone(), touch), touch) {
         let wrong = wrong_with(fold, table, &key, &now, unknown, touch);
         settle_row(fold, table, &key, wrong);
     }
@@ -212,7 +210,35 @@ pub fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Tou
     }
     if let Some(prior) = fold.store.remove(table, key) {
         settle_row(fold, table, key, Vec::new());
-        touch_all(fold, table, &prior, touch);
+        touch_all(fold, table, &prior.cells, touch);
+    }
+}
+
+/// Removes the rows of a table that are to go.
+pub fn sweep<S: Store>(fold: &mut Fold<S>, table: usize, touch: &Touch, goes: impl Fn(&Kept) -> bool) {
+    let mut after: Option<Key> = None;
+    loop {
+        let page = fold.store.scan(table, after.as_deref(), SWEPT_AT_ONCE);
+        for (key, _) in page.iter().filter(|(_, row)| goes(row)) {
+            remove(fold, table, key, touch);
+        }
+        match page.into_iter().next_back() {
+            Some((key, _)) => after = Some(key),
+            None => return,
+        }
+    }
+}
+
+fn kept<S>(fold: &Fold<S>, cells: Cells, touch: &Touch) -> Kept {
+    let Touch { position, committed_at, snapshot, reread, .. } = *touch;
+    Kept { cells, readings: fold.reading.begun(), position, committed_at, snapshot, reread }
+}
+
+/// The row is there, in whatever state: the reading that shows it does not take it for gone.
+fn shown<S: Store>(fold: &mut Fold<S>, table: usize, key: &str) {
+    let readings = fold.reading.begun();
+    if let Some(known) = fold.store.get(table, key).filter(|known| known.readings < readings) {
+        fold.store.put(table, key.into(), Kept { readings, ..known });
     }
 }
 
@@ -264,7 +290,7 @@ fn lay_out<S: Store>(fold: &mut Fold<S>, table: usize, row: &Row, touch: &Touch)
         named(item, "")
     });
     let items = items.collect();
-    let told = fold.open.settle(About::Table(table), items);
+    let told = fold.open.settle(&mapping, &mut fold.store, &About::Table(table), items);
     fold.noted.extend(told);
     fold.layouts.known[table] = Some(Layout { schema: schema.clone(), places });
 }
@@ -303,8 +329,8 @@ fn named(item: Quarantined, row: &str) -> Quarantined {
 }
 
 /// What is wrong with a row now. Nothing, once it is gone.
-fn settle_row<S>(fold: &mut Fold<S>, table: usize, key: &str, wrong: Vec<Quarantined>) {
-    let told = fold.open.settle(About::Row(table, key.into()), wrong);
+fn settle_row<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, wrong: Vec<Quarantined>) {
+    let told = fold.open.settle(&fold.mapping, &mut fold.store, &About::Row(table, key), wrong);
     fold.noted.extend(told);
 }
 
@@ -375,7 +401,7 @@ fn walk<S: Store>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, join: us
     let from = ours.join.map_or(mapping.records[record].table, |parent| joins[parent].table);
     let touch = &Touch { own: false, ..touch.clone() };
     for key in fold.store.find(from, ours.column, &value) {
-        let Some(cells) = fold.store.get(from, &key) else { continue };
+        let Some(Kept { cells, .. }) = fold.store.get(from, &key) else { continue };
         match ours.join {
             None => touch_root(fold, mapping, record, &cells, touch),
             Some(parent) => walk(fold, mapping, record, parent, &cells, touch),

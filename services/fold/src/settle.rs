@@ -3,12 +3,12 @@
 use super::{
     Fold, Group, MISSING_PATIENT, Output, PARTS_MAX, Task, Touch,
     body::{self, Draft},
-    open::{self, About, Open},
+    name,
+    open::{self, About},
     store::{Key, RecordId, Said, Store},
     view::{self, Doubt, View},
 };
 use event::{Action, Body, Part, PatientEvent, Quarantined, SourcePatient};
-use mapping::{Mapping, Record};
 use std::collections::BTreeMap;
 
 /// Sorts the touched records into one group for each patient, in the order of their first touch.
@@ -18,11 +18,11 @@ pub fn group<S: Store>(fold: &mut Fold<S>) {
     }
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
     for (id, touch) in std::mem::take(&mut fold.touched) {
-        let said = fold.store.said(&id);
-        let touch = fold.waiting.came(&id, touch, said.as_ref());
+        let said = fold.said(&id);
+        let touch = fold.waiting.came(&fold.mapping, &fold.store, &id, touch, said.as_ref());
         let now = match look(fold, &id, &touch, said.as_ref()) {
             Look::Waits => {
-                fold.waiting.wait(id, touch, fold.clock);
+                fold.waiting.wait(&fold.mapping, &mut fold.store, id, touch, fold.clock);
                 continue;
             }
             Look::Nobody => None,
@@ -37,7 +37,7 @@ pub fn group<S: Store>(fold: &mut Fold<S>) {
             (Some(now), Some((before, organisation))) if *before != *now => {
                 let leave = (touch.clone(), id.clone(), Task::Leave { organisation });
                 groups.entry(before).or_default().push(leave);
-                fold.store.say(id.clone(), None);
+                fold.say(&id, None);
                 Key::from(now)
             }
             (Some(now), _) => Key::from(now),
@@ -64,7 +64,8 @@ enum Look {
 fn look<S: Store>(fold: &Fold<S>, id: &RecordId, touch: &Touch, said: Option<&Said>) -> Look {
     let record = &fold.mapping.records[id.record];
     let told = matches!(said, Some(Said::Told { .. }));
-    let waits = |lacks| !told && fold.waiting.waits(id, touch, record, &fold.reading, lacks);
+    let waits =
+        |lacks| !told && fold.waiting.waits((&fold.mapping, &fold.store), id, touch, record, &fold.reading, lacks);
     let Some(view) = view::find(&fold.mapping, &fold.source, &fold.store, id) else { return Look::Nobody };
     if waits(view.unresolved(|table| fold.reading.reads(table)).is_some()) {
         return Look::Waits;
@@ -98,24 +99,24 @@ fn settle<S: Store>(
     outputs: &mut Vec<Output>,
 ) -> Option<PatientEvent> {
     let mapping = fold.mapping.clone();
-    let said = fold.store.said(id);
+    let said = fold.said(id);
     let Some(view) = view::find(&mapping, &fold.source, &fold.store, id) else {
-        fold.store.say(id.clone(), None);
-        fold.waiting.forget(id);
-        in_quarantine(&mut fold.open, id, Vec::new(), outputs);
+        fold.say(id, None);
+        fold.waiting.forget(&mapping, &mut fold.store, id);
+        in_quarantine(fold, id, Vec::new(), outputs);
         return match said {
             Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
             Some(Said::Waiting) | None => None,
         };
     };
     if view.patient().is_none() {
-        fold.waiting.keep(id, touch);
+        fold.waiting.keep(&mapping, &mut fold.store, id, touch);
         let column = view.record.patient;
         let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
         let doubt = Doubt { reason: MISSING_PATIENT, detail: mapping.tables[table].id.to_string() };
         let item = quarantined(fold, id, &view, &doubt, None, touch);
-        in_quarantine(&mut fold.open, id, vec![item], outputs);
-        fold.store.say(id.clone(), Some(Said::Waiting));
+        in_quarantine(fold, id, vec![item], outputs);
+        fold.say(id, Some(Said::Waiting));
         return match said {
             Some(Said::Told { organisation, .. }) => Some(retraction(fold, patient, &organisation, id, touch)),
             Some(Said::Waiting) | None => None,
@@ -126,15 +127,15 @@ fn settle<S: Store>(
         _ => view.unresolved(|table| fold.reading.reads(table)).map(|join| mapping.tables[join.table].id.to_string()),
     };
     match &lacks {
-        Some(_) => fold.waiting.keep(id, touch),
-        None => fold.waiting.forget(id),
+        Some(_) => fold.waiting.keep(&mapping, &mut fold.store, id, touch),
+        None => fold.waiting.forget(&mapping, &mut fold.store, id),
     }
     let incomplete = lacks.is_some();
     let draft = body::draft(&view, &fold.organisation);
     let (event, digest) = event(fold, patient, id, touch, draft, lacks);
     let doubts = view.doubts.borrow();
     let items = doubts.iter().map(|doubt| quarantined(fold, id, &view, doubt, Some(patient), touch)).collect();
-    in_quarantine(&mut fold.open, id, items, outputs);
+    in_quarantine(fold, id, items, outputs);
     let action = match &said {
         Some(Said::Told { digest: before, .. }) if *before == digest => return None,
         // What it lacked has come: nobody corrected it.
@@ -143,7 +144,7 @@ fn settle<S: Store>(
         Some(Said::Waiting) | None => Action::Recorded,
     };
     let organisation = Key::from(event.organisation.as_str());
-    fold.store.say(id.clone(), Some(Said::Told { patient: patient.clone(), organisation, digest, incomplete }));
+    fold.say(id, Some(Said::Told { patient: patient.clone(), organisation, digest, incomplete }));
     Some(PatientEvent { action, ..event })
 }
 
@@ -159,7 +160,7 @@ fn event<S>(
     let mut event = PatientEvent {
         patient: SourcePatient { source: fold.source.clone(), id: patient.to_string() },
         organisation: draft.organisation,
-        record: record_name(fold, id),
+        record: name::of(&fold.mapping, id),
         position: change::Position::START,
         revision: fold.mapping.revision,
         action: Action::Recorded,
@@ -211,27 +212,9 @@ fn retraction<S>(fold: &Fold<S>, patient: &Key, organisation: &Key, id: &RecordI
     PatientEvent { action: Action::Retracted, ..event }
 }
 
-/// `observation/4711`; parts of a composite identity stand apart by `/`, which they do not hold.
-fn record_name<S>(fold: &Fold<S>, id: &RecordId) -> String {
-    let mut name = fold.mapping.records[id.record].name.clone();
-    for part in id.id.iter() {
-        name.push('/');
-        name.push_str(&part.replace('%', "%25").replace('/', "%2F"));
-    }
-    name
-}
-
-/// The record that has this name, if the mapping makes such records.
-pub fn record_id(mapping: &Mapping, name: &str) -> Option<RecordId> {
-    let rest = |record: &Record| name.strip_prefix(record.name.as_str())?.strip_prefix('/');
-    let (record, rest) = mapping.records.iter().enumerate().find_map(|(at, record)| Some((at, rest(record)?)))?;
-    let id: Vec<String> = rest.split('/').map(|part| part.replace("%2F", "/").replace("%25", "%")).collect();
-    (id.len() == mapping.records[record].id.len()).then(|| RecordId { record, id: id.into() })
-}
-
 /// Everything that is wrong with a record now.
-fn in_quarantine(open: &mut Open, id: &RecordId, items: Vec<Quarantined>, outputs: &mut Vec<Output>) {
-    let told = open.settle(About::Record(id.clone()), items);
+fn in_quarantine<S: Store>(fold: &mut Fold<S>, id: &RecordId, items: Vec<Quarantined>, outputs: &mut Vec<Output>) {
+    let told = fold.open.settle(&fold.mapping, &mut fold.store, &About::Record(id), items);
     outputs.extend(told.into_iter().map(|item| Output::Quarantined(Box::new(item))));
 }
 
@@ -258,7 +241,7 @@ fn quarantined<S>(
         patient: patient.map(ToString::to_string),
         original: Some(view.original()),
         committed_at: Some(touch.committed_at),
-        item: Some(open::name(source, &record_name(fold, id), reason, detail)),
+        item: Some(open::name(source, &name::of(&fold.mapping, id), reason, detail)),
         closed: false,
     }
 }

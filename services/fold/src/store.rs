@@ -1,19 +1,35 @@
-//! The rows that joins need, and what was last said of each record.
+//! What the fold keeps, behind a small trait: the rows that joins need, what was last said of each record, and notes of
+//! the fold's own.
 //!
-//! Behind a small trait, so that an embedded checkpointed store can take its place. This one
-//! lives in memory and is folded anew from the log's start.
+//! # Why
+//! The fold does no IO. Whoever keeps all this on a disk takes it down between two transactions, with the place in the log
+//! that it stands for; [`MemoryStore`] is for tests and for looking at how a store should answer.
 
-use change::Cell;
-use mapping::{Mapping, plain};
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use change::{Cell, Position};
+use event::Micros;
+use mapping::plain;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+pub use crate::memory::MemoryStore;
 
 /// A row's primary key, or a cell, as plain text.
 pub type Key = Arc<str>;
 /// The columns that the mapping uses, in the mapping's order.
 pub type Cells = Arc<[Cell]>;
+
+/// A row as it was told last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    pub cells: Cells,
+    /// How many readings of tables had begun by then: a reading that began later has not shown it yet.
+    pub readings: u32,
+    pub position: Position,
+    pub committed_at: Micros,
+    /// Told by a snapshot, and by one that was not its table's first.
+    pub snapshot: bool,
+    pub reread: bool,
+}
 
 /// A record: which of the mapping's records, and its identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +39,7 @@ pub struct RecordId {
 }
 
 /// What sinks were last told of a record.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Said {
     Told {
         patient: Key,
@@ -36,106 +52,63 @@ pub enum Said {
     Waiting,
 }
 
+/// A table as a store keeps it: by its name, for a place in a mapping is another one tomorrow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    pub table: String,
+    pub columns: Vec<String>,
+    /// Places of the columns that rows are found by.
+    pub indexed: Vec<usize>,
+}
+
+/// The shapes of a mapping's tables, in its order.
+pub fn shapes(mapping: &mapping::Mapping) -> Vec<Shape> {
+    let shape = |table: &mapping::Table| Shape {
+        table: table.id.to_string(),
+        columns: table.columns.iter().map(ToString::to_string).collect(),
+        indexed: table.indexed.clone(),
+    };
+    mapping.tables.iter().map(shape).collect()
+}
+
+/// Records and notes go by name. A store that fails answers nothing any more and says so to its owner, who does not tell
+/// what was made of that.
 pub trait Store: Send {
-    fn get(&self, table: usize, key: &str) -> Option<Cells>;
+    fn get(&self, table: usize, key: &str) -> Option<Kept>;
     /// Puts a row in the place of the one with this key.
-    fn put(&mut self, table: usize, key: Key, cells: Cells);
-    fn remove(&mut self, table: usize, key: &str) -> Option<Cells>;
-    fn keys(&self, table: usize) -> Vec<Key>;
+    fn put(&mut self, table: usize, key: Key, row: Kept);
+    fn remove(&mut self, table: usize, key: &str) -> Option<Kept>;
+    /// Rows in the order of their keys, after this one, at most so many.
+    fn scan(&self, table: usize, after: Option<&str>, max: usize) -> Vec<(Key, Kept)>;
     /// Keys of the rows that hold this value in an indexed column, ascending.
     fn find(&self, table: usize, column: usize, value: &str) -> Vec<Key>;
-    fn said(&self, record: &RecordId) -> Option<Said>;
-    fn say(&mut self, record: RecordId, said: Option<Said>);
+    fn said(&self, record: &str) -> Option<Said>;
+    fn say(&mut self, record: &str, said: Option<Said>);
+    fn note(&self, name: &str) -> Option<Vec<u8>>;
+    fn keep_note(&mut self, name: &str, note: Option<Vec<u8>>);
+    /// Notes whose names begin so, in order, after this one of them, at most so many.
+    fn notes(&self, prefix: &str, after: Option<&str>, max: usize) -> Vec<(String, Vec<u8>)>;
     fn rows(&self) -> usize;
 }
 
-/// Value → keys of the rows that hold it.
-type Index = HashMap<Box<str>, BTreeSet<Key>>;
-
-#[derive(Default)]
-struct Table {
-    rows: HashMap<Key, Cells>,
-    /// By column.
-    indexes: Vec<(usize, Index)>,
-}
-
-#[derive(Default)]
-pub struct MemoryStore {
-    tables: Vec<Table>,
-    said: HashMap<RecordId, Said>,
-}
-
-impl MemoryStore {
-    pub fn new(mapping: &Mapping) -> Self {
-        let table = |table: &mapping::Table| Table {
-            rows: HashMap::new(),
-            indexes: table.indexed.iter().map(|column| (*column, Index::new())).collect(),
-        };
-        Self { tables: mapping.tables.iter().map(table).collect(), said: HashMap::new() }
-    }
-}
-
-fn value(cells: &Cells, column: usize) -> Option<String> {
-    match &cells[column] {
+/// What an index knows of a row's column.
+pub fn indexed(row: &Kept, column: usize) -> Option<String> {
+    match row.cells.get(column)? {
         Cell::Value(value) => Some(plain(value)),
         Cell::Null | Cell::Unchanged => None,
     }
 }
 
-impl Store for MemoryStore {
-    fn get(&self, table: usize, key: &str) -> Option<Cells> {
-        self.tables[table].rows.get(key).cloned()
-    }
-
-    fn put(&mut self, table: usize, key: Key, cells: Cells) {
-        self.remove(table, &key);
-        let table = &mut self.tables[table];
-        for (column, index) in &mut table.indexes {
-            if let Some(value) = value(&cells, *column) {
-                index.entry(value.into()).or_default().insert(key.clone());
-            }
-        }
-        table.rows.insert(key, cells);
-    }
-
-    fn remove(&mut self, table: usize, key: &str) -> Option<Cells> {
-        let table = &mut self.tables[table];
-        let cells = table.rows.remove(key)?;
-        for (column, index) in &mut table.indexes {
-            let Some(value) = value(&cells, *column) else { continue };
-            if let Some(keys) = index.get_mut(value.as_str()) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    index.remove(value.as_str());
-                }
-            }
-        }
-        Some(cells)
-    }
-
-    fn keys(&self, table: usize) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.tables[table].rows.keys().cloned().collect();
-        keys.sort_unstable();
-        keys
-    }
-
-    fn find(&self, table: usize, column: usize, value: &str) -> Vec<Key> {
-        let index = self.tables[table].indexes.iter().find(|(indexed, _)| *indexed == column);
-        index.and_then(|(_, index)| index.get(value)).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
-    }
-
-    fn said(&self, record: &RecordId) -> Option<Said> {
-        self.said.get(record).cloned()
-    }
-
-    fn say(&mut self, record: RecordId, said: Option<Said>) {
-        match said {
-            Some(said) => self.said.insert(record, said),
-            None => self.said.remove(&record),
-        };
-    }
-
-    fn rows(&self) -> usize {
-        self.tables.iter().map(|table| table.rows.len()).sum()
-    }
+/// What is kept, as bytes. A store bears a version of this form: see [`FORM`].
+pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
+    // What is written here has no form that can fail: sizes are known and nothing is borrowed.
+    postcard::to_stdvec(value).unwrap_or_default()
 }
+
+/// None: not what was written.
+pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    postcard::from_bytes(bytes).ok()
+}
+
+/// Counts the forms of what is kept. A store of another form is filled anew.
+pub const FORM: u32 = 1;

@@ -1,6 +1,6 @@
 //! One record with the rows that its joins found, and the fields of an event read from them.
 
-use super::store::{Cells, RecordId, Store};
+use super::store::{Cells, Kept, RecordId, Store};
 use change::{Cell, Value};
 use coding::value::{Marks, number};
 use event::{Micros, Precision};
@@ -36,7 +36,7 @@ pub fn find<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &
     let record = &mapping.records[id.record];
     let mut chosen: Option<View<'a>> = None;
     for key in store.find(record.table, record.id[0], &id.id[0]) {
-        let Some(cells) = store.get(record.table, &key) else { continue };
+        let Some(Kept { cells, .. }) = store.get(record.table, &key) else { continue };
         let same =
             record.id.iter().zip(id.id.iter()).all(|(column, want)| text(&cells, *column).as_ref() == Some(want));
         if !same {
@@ -82,7 +82,7 @@ fn joined(store: &impl Store, view: &View<'_>, join: &Join) -> Option<Cells> {
     let (first, value) = wanted.first()?;
     let mut best: Option<Cells> = None;
     for key in store.find(join.table, *first, value) {
-        let Some(cells) = store.get(join.table, &key) else { continue };
+        let Some(Kept { cells, .. }) = store.get(join.table, &key) else { continue };
         let same = wanted.iter().all(|(column, want)| text(&cells, *column).as_ref() == Some(want));
         let own = Own { mapping: view.mapping, cells: &cells };
         let held = join.only_when.iter().all(|condition| condition.holds(&own));

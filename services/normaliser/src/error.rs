@@ -3,6 +3,7 @@
 use change_log::{ReadError, RegistryError, Stalled, TailError, TopicError, signal::SignalError};
 use mapping::Mistakes;
 use rdkafka::error::KafkaError;
+use store::{EngineError, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum NormaliserError {
@@ -26,6 +27,10 @@ pub enum NormaliserError {
     Signal(#[from] SignalError),
     #[error("cannot look at where the log begins")]
     Tail(#[from] TailError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the store cannot be read or written: {0}")]
+    Kept(EngineError),
     #[error("a background task ended early")]
     Background,
 }
@@ -45,7 +50,7 @@ impl NormaliserError {
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
             Self::Kafka { .. } | Self::Signal(_) | Self::Tail(_) | Self::LogBegunAnew => true,
-            Self::Stalled(_) | Self::Undelivered | Self::Background => true,
+            Self::Store(_) | Self::Kept(_) | Self::Stalled(_) | Self::Undelivered | Self::Background => true,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod commit;
 pub mod error;
 mod inherited;
+mod keeping;
 mod left_out;
 mod missing;
 mod progress;

@@ -8,7 +8,12 @@
 //! what differs from what was told is told, as of a new generation: see [`crate::retell`].
 
 use crate::error::NormaliserError;
-use change_log::{Registry, control::Snapshot};
+use boot::restart::in_one_line;
+use change_log::{
+    KafkaSettings, Registry,
+    control::Snapshot,
+    signal::{self, Desired, SnapshotRequest},
+};
 use mapping::Mapping;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +26,21 @@ pub struct Missing {
     tables: BTreeSet<String>,
     /// Snapshots that began after it, by id, with their tables.
     begun: BTreeMap<String, BTreeSet<String>>,
+    asked: Asked,
 }
+
+/// Whether the rows were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asked {
+    #[default]
+    No,
+    /// On this day; it is asked for again on the next.
+    On(i64),
+    /// An operator has paused snapshots.
+    Paused,
+}
+
+const MICROS_A_DAY: i64 = 86_400_000_000;
 
 impl Missing {
     /// Nothing of a log that begins at its beginning.
@@ -47,7 +66,7 @@ impl Missing {
     }
 
     fn new(start: i64, told_before: i64, tables: BTreeSet<String>) -> Option<Self> {
-        (!tables.is_empty()).then(|| Self { start, told_before, tables, begun: BTreeMap::new() })
+        (!tables.is_empty()).then(|| Self { start, told_before, tables, begun: BTreeMap::new(), asked: Asked::No })
     }
 
     /// A snapshot of all rows of some tables begins.
@@ -68,14 +87,45 @@ impl Missing {
         self.tables.is_empty()
     }
 
+    /// Asks the connector to read everything again, unless that is under way: once a day, under an id of that day.
+    pub async fn ask(&mut self, kafka: &KafkaSettings, source: &str, generation: u32) {
+        let now = jiff::Timestamp::now().as_microsecond();
+        let day = now.div_euclid(MICROS_A_DAY);
+        if !self.begun.is_empty() || self.asked == Asked::On(day) {
+            return;
+        }
+        let id = request_id(source, generation, self.start, day);
+        let request = SnapshotRequest { id: id.clone(), requested_at: now, ..SnapshotRequest::default() };
+        let ask = |desired: &mut Desired| {
+            if desired.snapshots_paused || desired.snapshots.iter().any(|known| known.id == id) {
+                return Ok(());
+            }
+            desired.request(request.clone(), &[])
+        };
+        match signal::change(kafka, source, ask).await {
+            Ok(desired) if desired.snapshots_paused => self.asked = Asked::Paused,
+            Ok(_) => {
+                tracing::warn!(source, id, start = self.start, "asks for a snapshot: the log has lost its beginning");
+                self.asked = Asked::On(day);
+            }
+            Err(error) => tracing::warn!(source, error = in_one_line(&error), "could not ask for a snapshot"),
+        }
+    }
+
     /// For whoever runs it.
     pub fn what_to_do(&self, source: &str) -> String {
         let tables: Vec<&str> = self.tables.iter().map(String::as_str).collect();
         let mut what = format!(
             "the log of {source} has lost what was before offset {}, and nothing is told from it until these tables are \
-             read again: {}. Run `causeway source snapshot CONFIG {source}`",
+             read again: {}. {}",
             self.start,
-            tables.join(", ")
+            tables.join(", "),
+            match self.asked {
+                Asked::No => "A snapshot will be asked for".to_owned(),
+                Asked::On(_) => "A snapshot was asked for".to_owned(),
+                Asked::Paused =>
+                    format!("Snapshots of it are paused: run `causeway source snapshot CONFIG {source} --resume`"),
+            }
         );
         if self.told_before < self.start {
             what += &format!(
@@ -86,6 +136,12 @@ impl Missing {
         }
         what
     }
+}
+
+/// The same however often it is asked for on one day.
+fn request_id(source: &str, generation: u32, start: i64, day: i64) -> String {
+    let digest = xxhash_rust::xxh3::xxh3_128(format!("{source}:{generation}:{start}:{day}").as_bytes());
+    uuid::Builder::from_u128(digest).with_version(uuid::Version::Custom).into_uuid().to_string()
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! One task for each source: read its log, fold, publish, and then move the offset.
 
 mod generation;
+mod opening;
 
 use crate::{
     commit::Commits,
     error::NormaliserError,
     inherited::Inherited,
+    keeping::{self, Keeping},
     left_out::LeftOut,
     missing::Missing,
     progress::Progress,
-    publish::{Publisher, Schemas},
+    publish::Publisher,
     settings::{Settings, SourceSettings},
     tell,
     telling::Telling,
@@ -20,17 +22,17 @@ use boot::{
     restart::{alone, in_one_line},
 };
 use change_log::{
-    Control, ControlBody, Item, KafkaSettings, Kept, LogReader, ReadError, Registry, Rejected, TopicSpec,
-    signal::{self, Generation},
-    topics::{EVENTS, LINKS, QUARANTINE, changes_topic, ensure},
+    Control, ControlBody, Item, KafkaSettings, LogPoint, LogReader, ReadError, Registry, Rejected, signal::Generation,
+    topics::changes_topic,
 };
-use event::{Quarantined, avro};
+use event::Quarantined;
 use fold::{
     Fold, Output, Stands,
     retell::{At, Held, Stretch},
 };
 use mapping::Mapping;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use store::{DiskStore, Stamp};
 
 /// Outputs made before they are sent.
 const OUTPUTS_MAX: usize = 2_000;
@@ -90,69 +92,12 @@ struct Context {
 
 /// One run of one source, from opening its log until something ends it.
 async fn attempt(context: &Context) -> Result<(), NormaliserError> {
-    let Context { source, kafka, registry, stop, .. } = context;
-    let unread = NormaliserError::kafka("ask where the log ends");
-    let opened = async {
-        let specs = [
-            TopicSpec::changes(&source.name),
-            TopicSpec::new(EVENTS, context.settings.events_partitions, Kept::Forever),
-            TopicSpec::new(LINKS, 1, Kept::Compacted),
-            TopicSpec::new(QUARANTINE, 1, Kept::Forever),
-            signal::topic(),
-            change_log::told::topic(),
-        ];
-        ensure(kafka, &specs).await?;
-        let schemas = Schemas {
-            events: registry.register(&format!("{}-value", kafka.topic(EVENTS)), avro::SCHEMA).await?,
-            quarantine: registry
-                .register(&format!("{}-value", kafka.topic(QUARANTINE)), avro::QUARANTINED_SCHEMA)
-                .await?,
-        };
-        let (generation, progress, stand) = context.generation().await?;
-        let (start, end) = kafka.watermarks(&kafka.topic(&changes_topic(&source.name)), 0).await.map_err(unread)?;
-        let missing = Missing::of(registry, &source.name, &context.mapping, start, stand.offset).await?;
-        let mut reader = LogReader::open(kafka, registry, &source.name, start)?;
-        reader.tell(&context.part);
-        let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already, &context.part)?;
-        let aside = signal::aside::follow(kafka, &source.name).await?;
-        let left_out = LeftOut::new(aside, &context.mapping);
-        Ok::<_, NormaliserError>((generation, progress, reader, publisher, stand.offset, end, (missing, left_out)))
+    let opened = tokio::select! {
+        opened = opening::open(context) => opened?,
+        () = context.stop.cancelled() => return Ok(()),
     };
-    let (mut generation, progress, reader, publisher, told_before, end, (missing, left_out)) = tokio::select! {
-        opened = opened => opened?,
-        () = stop.cancelled() => return Ok(()),
-    };
-    let Generation { number, revision, upto, .. } = generation;
-    tracing::info!(source = source.name, number, revision, upto, told_before, end, "folds the log from its start");
-    let fold = Fold::new(context.mapping.clone(), &source.name, &source.organisation);
-    let fold = fold.of_generation(number, generation.log_before);
-    let telling = Telling::new(publisher.producer(), kafka, &source.name, &source.organisation);
-    let aged = missing.is_some();
-    if aged {
-        // What stood there is not known any more: what was told is compared with how things stand afterwards.
-        generation.upto = upto.max(told_before);
-    }
-    // An earlier run may be through with it.
-    let quiet = (aged || number > 0 && told_before < upto).then(Stretch::default);
-    let unread = if aged || number > 0 { (0..context.mapping.tables.len()).collect() } else { BTreeSet::new() };
-    let mut session = Session {
-        context,
-        generation,
-        progress,
-        publisher,
-        fold,
-        telling,
-        told_before,
-        unsettled: 0,
-        commits: Commits::new(told_before),
-        quiet,
-        unread,
-        aged,
-        missing,
-        left_out,
-        inherited: None,
-    };
-    session.follow(reader, end).await
+    let (reader, end) = (opened.reader, opened.end);
+    opened.session.follow(reader, end).await
 }
 
 struct Session<'a> {
@@ -160,7 +105,10 @@ struct Session<'a> {
     generation: Generation,
     progress: Progress,
     publisher: Publisher,
-    fold: Fold,
+    fold: Fold<DiskStore>,
+    keeping: Keeping,
+    /// Where the log was read up to, if nothing of a transaction was open there.
+    between: Option<LogPoint>,
     telling: Telling,
     /// Outputs of the log before this offset were told by an earlier run.
     told_before: i64,
@@ -180,7 +128,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn follow(&mut self, mut reader: LogReader, end: i64) -> Result<(), NormaliserError> {
+    async fn follow(mut self, mut reader: LogReader, end: i64) -> Result<(), NormaliserError> {
         let name = self.context.source.name.clone();
         let mut caught_up = false;
         let mut commit = tokio::time::interval(COMMIT_EVERY);
@@ -193,17 +141,20 @@ impl Session<'_> {
             }
             tokio::select! {
                 biased;
-                () = self.context.stop.cancelled() => {
-                    self.commit()?;
-                    self.commits.end().await;
-                    return Ok(());
-                }
+                () = self.context.stop.cancelled() => return self.end().await,
                 reaped = self.publisher.reap() => reaped?,
                 _ = commit.tick() => {
                     self.commit()?;
+                    self.keep().await?;
+                    reader.end_between(self.keeping.is_due(self.fold.store(), reader.point().offset));
                     self.telling.say(self.publisher.durable);
                 }
-                _ = lag.tick() => tell::lag(&self.context.kafka, &name, reader.point().offset, self.fold.reached().1),
+                _ = lag.tick() => {
+                    tell::lag(&self.context.kafka, &name, reader.point().offset, self.fold.reached().1);
+                    if caught_up {
+                        self.ask_for_what_is_missing().await;
+                    }
+                }
                 batch = reader.read() => match batch {
                     Ok(batch) => {
                         metrics::counter!("causeway_normaliser_changes_total", "source" => name.clone())
@@ -213,6 +164,8 @@ impl Session<'_> {
                             self.take(item).await?;
                         }
                         self.begin_telling(reader.point().offset).await?;
+                        self.between = (self.unsettled == 0).then(|| reader.point());
+                        self.keep().await?;
                         // After the items: a snapshot's end among them may have been what was missing.
                         if caught_up {
                             self.say_ready();
@@ -240,6 +193,69 @@ impl Session<'_> {
         let Self { context, generation, progress, publisher, commits, .. } = self;
         let anew = || Progress::open(&context.kafka, &context.source.name, generation);
         commits.look(progress, publisher.durable, &publisher.tails, anew)
+    }
+
+    /// Takes the store down when it is time, and nothing of it waits to be told.
+    async fn keep(&mut self) -> Result<(), NormaliserError> {
+        Keeping::check(self.fold.store())?;
+        self.keeping.scrub(self.fold.store()).await?;
+        self.keeping.look(self.fold.store_mut(), self.publisher.durable).await?;
+        match self.between {
+            Some(point) if self.keeping.is_due(self.fold.store(), point.offset) => self.checkpoint(point).await,
+            _ => self.keeping.bound(self.fold.store_mut()),
+        }
+    }
+
+    /// What is quiet, or waits for what the log has lost, is known to this run alone: a start would have to begin anew.
+    async fn checkpoint(&mut self, point: LogPoint) -> Result<(), NormaliserError> {
+        if self.quiet.is_some() || self.missing.is_some() {
+            return self.keeping.bound(self.fold.store_mut());
+        }
+        let (Generation { number, revision, .. }, shapes) = (&self.generation, self.fold.store().shapes().to_vec());
+        let mut stamp = Stamp::new(&self.context.source.name, (*number, *revision), point, &shapes);
+        stamp.unread = self.unread.iter().map(|table| shapes[*table].table.clone()).collect();
+        stamp.aged = self.aged;
+        self.publisher.mark(point.offset).await?;
+        self.keeping.begin(&mut self.fold, stamp);
+        Ok(())
+    }
+
+    /// Leaves things so that the next start has little to read. What cannot be done in time is found on the topics.
+    async fn end(&mut self) -> Result<(), NormaliserError> {
+        let last = async {
+            while !self.keeping.is_idle() {
+                self.go_down().await?;
+            }
+            if let Some(point) = self.between.filter(|point| point.offset > self.keeping.kept()) {
+                self.checkpoint(point).await?;
+            }
+            while !self.keeping.is_idle() {
+                self.go_down().await?;
+            }
+            Ok::<_, NormaliserError>(())
+        };
+        if let Ok(kept) = tokio::time::timeout(keeping::LAST_MAX, last).await {
+            kept?;
+        }
+        self.commit()?;
+        self.commits.end().await;
+        Ok(())
+    }
+
+    async fn go_down(&mut self) -> Result<(), NormaliserError> {
+        tokio::select! {
+            reaped = self.publisher.reap() => reaped?,
+            () = tokio::time::sleep(keeping::LOOK) => {}
+        }
+        self.keeping.look(self.fold.store_mut(), self.publisher.durable).await
+    }
+
+    /// Where the log has lost rows, they are read again.
+    async fn ask_for_what_is_missing(&mut self) {
+        if let Some(missing) = &mut self.missing {
+            missing.ask(&self.context.kafka, &self.context.source.name, self.generation.number).await;
+            self.say_ready();
+        }
     }
 
     /// Unless an operator has to see to the log first.
@@ -287,7 +303,7 @@ impl Session<'_> {
             ControlBody::SnapshotBegin(it) => {
                 self.missing.iter_mut().for_each(|missing| missing.begin(it));
                 if let Some(position) = control.position {
-                    self.fold.begin_snapshot(&it.snapshot, &it.tables, it.partial, position);
+                    self.fold.begin_snapshot(&it.snapshot, &it.tables, position);
                 }
             }
             ControlBody::SnapshotChunk(it) => {
@@ -367,7 +383,7 @@ impl Session<'_> {
             return Ok(());
         }
         let mut inherited = self.inherited().await?;
-        let over = inherited.over(&self.context.mapping, &self.unread, self.fold.open_items());
+        let over = inherited.over(&self.context.mapping, &self.unread, self.fold.open_items().iter());
         self.inherited = Some(inherited);
         for item in over {
             self.send(&Output::Quarantined(Box::new(item))).await?;
@@ -434,6 +450,7 @@ impl Session<'_> {
     async fn say(&mut self, before: i64) -> Result<(), NormaliserError> {
         loop {
             let outputs = self.fold.settle(OUTPUTS_MAX);
+            Keeping::check(self.fold.store())?;
             if outputs.is_empty() {
                 if self.fold.settled() {
                     break;

@@ -8,11 +8,15 @@ use std::path::PathBuf;
 pub struct Settings {
     /// Partitions of `patient.events`, when it is created here.
     pub events_partitions: u16,
+    /// The folder of what is kept of each source between two starts. On a disk of this machine; holds patient data.
+    pub state: PathBuf,
+    /// It goes to the disk this often at least, in seconds: a start reads again what came after.
+    pub checkpoint_s: u16,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { events_partitions: 6 }
+        Self { events_partitions: 6, state: "state".into(), checkpoint_s: 60 }
     }
 }
 

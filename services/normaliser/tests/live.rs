@@ -4,6 +4,8 @@
 
 #[path = "live/aged.rs"]
 mod aged;
+#[path = "live/kept.rs"]
+mod kept;
 #[path = "live/large.rs"]
 mod large;
 #[path = "live/left_out.rs"]
@@ -251,7 +253,21 @@ struct Normaliser {
     registry: Registry,
 }
 
+/// Where all that the test makes lies.
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("normaliser-live-{}", std::process::id()))
+}
+
+/// What is kept of a source goes down whenever nothing else does.
+fn settings() -> Settings {
+    Settings { state: folder().join("state"), checkpoint_s: 0, ..Settings::default() }
+}
+
 impl Normaliser {
+    fn new(kafka: &KafkaSettings, registry: &Registry) -> Self {
+        Self { kafka: kafka.clone(), registry: registry.clone() }
+    }
+
     fn start(&self) -> tokio::task::JoinHandle<()> {
         self.start_with(&mapping_file())
     }
@@ -267,7 +283,7 @@ impl Normaliser {
             organisation: "RSM01".into(),
         };
         let running = normaliser::run(
-            Settings::default(),
+            settings(),
             SOURCES.iter().map(source).collect(),
             self.kafka.clone(),
             self.registry.clone(),
@@ -280,7 +296,7 @@ impl Normaliser {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<()> {
-    let folder = std::env::temp_dir().join(format!("normaliser-live-{}", std::process::id()));
+    let folder = folder();
     std::fs::create_dir_all(&folder)?;
     let [kafka, registry, own] = ["kafka", "registry", "own"].map(|name| folder.join(name));
     let (broker, registry, database) = tokio::try_join!(
@@ -303,6 +319,7 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
         members::are_waited_for(&kafka, &registry).await?;
         lost::what_was_told(&kafka, &registry, &folder).await?;
         aged::what_is_left(&kafka, &registry, &folder).await?;
+        kept::outlives_its_log(&kafka, &registry, &folder).await?;
         left_out::is_not_level(&kafka, &registry, &folder).await?;
         large::what_fills_a_topic(&kafka, &registry).await
     }
@@ -316,7 +333,7 @@ async fn survives(kafka: &KafkaSettings, registry: &Registry) -> anyhow::Result<
     let seed: u64 = rand::rng().random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let normaliser = Normaliser { kafka: kafka.clone(), registry: registry.clone() };
+    let normaliser = Normaliser::new(kafka, registry);
     let mut logs = Vec::new();
     for source in SOURCES {
         let mut log = Log::open(kafka, registry, source).await?;

@@ -34,7 +34,7 @@ fn what_waits_is_told_once_and_closes_when_its_patient_comes_or_it_goes() {
     // The result goes: nothing waits any more.
     let steps = vec![world.delete("lims.result", i(90)), world.delete("lims.result", i(91))];
     check(world.tell(&mut fold, steps), &["closed missing patient pas.patient"]);
-    assert_eq!(fold.open_items().count(), 0);
+    assert_eq!(fold.open_items().len(), 0);
 }
 
 #[test]

@@ -180,7 +180,7 @@ proptest! {
             tables.0.into_iter().map(|((table, _), new)| (TABLES[table], Change::Insert { new })).collect();
         let mut fold = world.fold().of_generation(5, true);
         let mut outputs = Vec::new();
-        fold.begin_snapshot("s", &names, false, world.between().0);
+        fold.begin_snapshot("s", &names, world.between().0);
         for row in rows.clone() {
             for entry in world.chunk(vec![row], 1) {
                 fold.apply(&entry);

@@ -152,7 +152,7 @@ fn snapshot(world: &mut World, fold: &mut Fold, heap: &[(i64, i64)]) -> Vec<Stri
 
 fn read(world: &mut World, fold: &mut Fold, rows: Vec<Row>) -> Vec<String> {
     let tables = ["s.heap".to_owned()];
-    fold.begin_snapshot("s", &tables, false, world.between().0);
+    fold.begin_snapshot("s", &tables, world.between().0);
     let steps = rows.into_iter().map(|new| ("s.heap", Change::Snapshot { new })).collect();
     let entries: Vec<Entry> = world.transaction(steps);
     for entry in &entries {

@@ -8,5 +8,6 @@ mod mapping_files;
 mod properties;
 mod reading;
 mod record_states;
+mod restarts;
 mod stories;
 mod support;

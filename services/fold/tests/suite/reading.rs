@@ -22,7 +22,7 @@ struct Log {
 impl Log {
     fn begin(&mut self, id: &str, tables: &[&str]) {
         let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
-        self.fold.begin_snapshot(id, &tables, false, self.world.between().0);
+        self.fold.begin_snapshot(id, &tables, self.world.between().0);
     }
 
     fn end(&mut self, id: &str, tables: &[&str], at: i64) -> Vec<Output> {
@@ -243,12 +243,12 @@ fn only_a_table_s_first_completed_snapshot_is_its_go_live() {
     log.streamed(vec![row], T);
     // Begun and given up with its epoch: not completed.
     log.begin("aborted", &["lims.result"]);
-    log.fold.begin_snapshot("first", &["lims.result".to_owned()], false, change::Position::new(2, change::Lsn(1), 1));
+    log.fold.begin_snapshot("first", &["lims.result".to_owned()], change::Position::new(2, change::Lsn(1), 1));
     let row = result(&log.world, 90, 1, "4.7", true);
     log.chunk(vec![row], T);
     let told = log.end("first", &["lims.result"], T);
     assert_eq!((only(&told).snapshot, only(&told).reread), (true, false));
-    log.fold.begin_snapshot("again", &["lims.result".to_owned()], false, change::Position::new(2, change::Lsn(2), 1));
+    log.fold.begin_snapshot("again", &["lims.result".to_owned()], change::Position::new(2, change::Lsn(2), 1));
     let old = result(&log.world, 90, 1, "4.7", true);
     let (table, change) = result(&log.world, 91, 1, "6.7", true);
     let change::Change::Insert { new } = change else { panic!("an insert") };

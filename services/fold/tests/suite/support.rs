@@ -86,6 +86,10 @@ impl World {
         Fold::new(self.mapping.clone(), self.source, "ORG01")
     }
 
+    pub fn fold_with<S: fold::store::Store>(&self, store: S) -> Fold<S> {
+        Fold::with_store(self.mapping.clone(), self.source, "ORG01", store)
+    }
+
     /// The columns that the mapping uses, and the key.
     pub fn schema(&self, table: &str) -> Arc<TableSchema> {
         let (schema, name) = table.split_once('.').expect("schema.table");

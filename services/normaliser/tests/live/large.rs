@@ -1,6 +1,6 @@
 //! Messages that nobody can read, and that fill what a topic takes: they stand in quarantine, and nothing stops for them.
 
-use super::{PATIENCE, mapping_file, topic};
+use super::{PATIENCE, mapping_file, settings, topic};
 use anyhow::ensure;
 use boot::{Stop, health::Health};
 use change_log::{
@@ -8,7 +8,7 @@ use change_log::{
     topics::{RECORD_BYTES_MAX, TOPIC_RECORD_BYTES_MAX, ensure as ensure_topics},
 };
 use event::{Quarantined, avro};
-use normaliser::{Settings, SourceSettings};
+use normaliser::SourceSettings;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ pub async fn what_fills_a_topic(kafka: &KafkaSettings, registry: &Registry) -> a
     let source = SourceSettings { name: SOURCE.into(), mapping: mapping_file(), organisation: "RSM01".into() };
     let (kafka_of, registry_of, stop_of) = (kafka.clone(), registry.clone(), stop.clone());
     let running = tokio::spawn(async move {
-        normaliser::run(Settings::default(), vec![source], kafka_of, registry_of, Health::new(), stop_of).await
+        normaliser::run(settings(), vec![source], kafka_of, registry_of, Health::new(), stop_of).await
     });
     let deadline = Instant::now() + PATIENCE;
     let mut items = ours(kafka)?;

@@ -31,7 +31,7 @@ pub async fn is_not_level(kafka: &KafkaSettings, registry: &Registry, folder: &P
     let table = |name: &str| Aside { schema: "lims".into(), name: name.into(), ..Aside::default() };
     // A table of which no record is made changes nothing.
     aside::add(kafka, LOST, &table("note")).await?;
-    let (normaliser, health) = (Normaliser { kafka: kafka.clone(), registry: registry.clone() }, Health::new());
+    let (normaliser, health) = (Normaliser::new(kafka, registry), Health::new());
     let running = normaliser.start_seen(&folder.join("raised.toml"), health.clone());
     let part = format!("normaliser-{LOST}");
     let why = || health.parts().get(&part).cloned().flatten();

@@ -78,7 +78,7 @@ pub async fn what_was_told(kafka: &KafkaSettings, registry: &Registry, folder: &
     let line = text.lines().find(|line| line.starts_with("revision")).context("a revision")?;
     let raised = folder.join("raised.toml");
     std::fs::write(&raised, text.replacen(line, "revision = 99", 1))?;
-    let normaliser = Normaliser { kafka: kafka.clone(), registry: registry.clone() };
+    let normaliser = Normaliser::new(kafka, registry);
     let running = normaliser.start_with(&raised);
     let fixed = async |generations: usize| -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;

@@ -16,7 +16,7 @@ pub async fn are_waited_for(kafka: &KafkaSettings, registry: &Registry) -> anyho
         ensure!(Instant::now() < deadline, "the old sink does not join");
         tokio::task::block_in_place(|| drop(old.poll(Duration::from_millis(100))));
     }
-    let normaliser = Normaliser { kafka: kafka.clone(), registry: registry.clone() };
+    let normaliser = Normaliser::new(kafka, registry);
     let health = Health::new();
     let running = normaliser.start_seen(&mapping_file(), health.clone());
     let says = |text: &str| health.parts().values().flatten().filter(|why| why.contains(text)).count();

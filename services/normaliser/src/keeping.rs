@@ -1,0 +1,148 @@
+//! When the store goes down: between two transactions, and only what Kafka holds the events of.
+
+use crate::error::NormaliserError;
+use fold::Fold;
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use store::{CHECKPOINT_BYTES, Checkpoint, DiskStore, EngineError, LAYER_BYTES_MAX, SCRUB_EVERY, Stamp};
+use tokio::task::JoinHandle;
+
+/// After the stop signal, the last checkpoint has so long.
+pub const LAST_MAX: Duration = Duration::from_secs(10);
+/// How often a checkpoint that goes down is looked at then.
+pub const LOOK: Duration = Duration::from_millis(20);
+
+pub struct Keeping {
+    source: String,
+    every: Duration,
+    since: Instant,
+    /// Where the last one stands.
+    kept: i64,
+    state: State,
+    scrubbing: Option<JoinHandle<Result<u64, EngineError>>>,
+    scrubbed: Option<Instant>,
+}
+
+enum State {
+    Idle,
+    /// Until everything before this offset is acknowledged.
+    Waits {
+        before: i64,
+        checkpoint: Arc<Checkpoint>,
+    },
+    GoesDown {
+        before: i64,
+        task: JoinHandle<Result<(), EngineError>>,
+    },
+}
+
+impl Keeping {
+    pub fn new(source: &str, kept: i64, every: Duration) -> Self {
+        Self {
+            source: source.to_owned(),
+            every,
+            since: Instant::now(),
+            kept,
+            state: State::Idle,
+            scrubbing: None,
+            scrubbed: None,
+        }
+    }
+
+    /// Is it time for a checkpoint, as soon as a transaction ends?
+    pub fn is_due(&self, store: &DiskStore, offset: i64) -> bool {
+        let idle = matches!(self.state, State::Idle) && offset > self.kept;
+        idle && (store.bytes() >= CHECKPOINT_BYTES || self.since.elapsed() >= self.every)
+    }
+
+    /// Freezes what there is. Nothing is under way.
+    pub fn begin(&mut self, fold: &mut Fold<DiskStore>, stamp: Stamp) {
+        let before = stamp.point.offset;
+        let checkpoint = Arc::new(fold.rest().freeze(stamp));
+        self.since = Instant::now();
+        self.state = State::Waits { before, checkpoint };
+    }
+
+    /// Where the last checkpoint stands that is on the disk.
+    pub const fn kept(&self) -> i64 {
+        self.kept
+    }
+
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Sends it down once its events are acknowledged, and notes that it is there.
+    pub async fn look(&mut self, store: &mut DiskStore, durable: Option<i64>) -> Result<(), NormaliserError> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Waits { before, checkpoint } if durable.is_some_and(|durable| durable >= before) => {
+                let task = tokio::task::spawn_blocking(move || checkpoint.write());
+                self.state = State::GoesDown { before, task };
+            }
+            State::GoesDown { before, task } if task.is_finished() => {
+                let written = task.await.map_err(|_| NormaliserError::Background)?;
+                written.inspect_err(|error| store.condemn(error)).map_err(NormaliserError::Kept)?;
+                store.landed();
+                self.kept = before;
+                tracing::debug!(source = self.source, before, "the store is on the disk");
+                #[expect(clippy::cast_precision_loss, reason = "a gauge of an offset")]
+                metrics::gauge!("causeway_normaliser_kept_offset", "source" => self.source.clone()).set(before as f64);
+            }
+            state => self.state = state,
+        }
+        Ok(())
+    }
+
+    /// Reads all of it once a day, beside what goes on.
+    pub async fn scrub(&mut self, store: &DiskStore) -> Result<(), NormaliserError> {
+        if let Some(task) = self.scrubbing.take_if(|task| task.is_finished()) {
+            let read = task.await.map_err(|_| NormaliserError::Background)?;
+            let rows = read.inspect_err(|error| store.condemn(error)).map_err(NormaliserError::Kept)?;
+            tracing::debug!(source = self.source, rows, "the store was read whole");
+        }
+        let due = self.scrubbed.is_none_or(|at| at.elapsed() >= SCRUB_EVERY);
+        if due && self.scrubbing.is_none() {
+            let scrub = store.scrub();
+            self.scrubbing = Some(tokio::task::spawn_blocking(move || scrub.run()));
+            self.scrubbed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Nothing that was made of a store that failed is told.
+    pub fn check(store: &DiskStore) -> Result<(), NormaliserError> {
+        store.failure().map_or(Ok(()), |error| Err(NormaliserError::Kept(error)))
+    }
+
+    /// A layer that cannot go down as a checkpoint, and is too large, goes down without one.
+    pub fn bound(&self, store: &mut DiskStore) -> Result<(), NormaliserError> {
+        if store.bytes() < LAYER_BYTES_MAX || !self.is_idle() {
+            return Ok(());
+        }
+        tracing::info!(source = self.source, "more has changed than is held in memory: it goes to the disk untold");
+        store.spill().map_err(NormaliserError::Kept)
+    }
+}
+
+/// The store of a source, as it was left; with no stamp if it has to be filled.
+pub async fn open(
+    folder: PathBuf,
+    stamp: Stamp,
+    log: (i64, i64),
+) -> Result<(DiskStore, Option<Stamp>), NormaliserError> {
+    let open = move || {
+        let wanted = store::Wanted {
+            source: &stamp.source,
+            generation: stamp.generation,
+            revision: stamp.revision,
+            shapes: &stamp.shapes,
+            log,
+        };
+        store::open(&folder, &wanted)
+    };
+    let opened = tokio::task::spawn_blocking(open).await.map_err(|_| NormaliserError::Background)??;
+    Ok((opened.store, opened.stamp))
+}

@@ -1,0 +1,385 @@
+//! Rows, what was said, and notes, as entries of the engine.
+
+use crate::{
+    EngineError,
+    engine::Engine,
+    layer::Layer,
+    stamp::{self, Stamp},
+};
+use fold::store::{Kept, Key, Said, Shape, Store, indexed, read, write};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+const ROW: u8 = b'r';
+const INDEX: u8 = b'i';
+/// Of a column by which rows are found that have another key: without this mark, a row's key is all that finds it.
+const FOUND_BY: u8 = b'k';
+const SAID: u8 = b's';
+const NOTE: u8 = b'n';
+
+/// Rows held as they are used.
+const CACHE_ROWS: usize = 8_192;
+/// A row with more cells or larger ones is read again each time.
+const CACHED_ROW_BYTES_MAX: usize = 4 * 1024;
+
+pub struct DiskStore {
+    folder: PathBuf,
+    engine: Engine,
+    shapes: Vec<Shape>,
+    now: Layer,
+    /// What is going down.
+    frozen: Option<Arc<Layer>>,
+    found_by: BTreeSet<(usize, usize)>,
+    rows: u64,
+    cache: Mutex<Vec<Option<(usize, Key, Kept)>>>,
+    failure: Mutex<Option<EngineError>>,
+    /// The disk holds more than its stamp says: it went down before it could be told.
+    spilt: bool,
+}
+
+/// A frozen layer on its way to the disk.
+pub struct Checkpoint {
+    engine: Engine,
+    layer: Arc<Layer>,
+    stamp: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// Blocks until it is on the disk.
+    pub fn write(&self) -> Result<(), EngineError> {
+        let stamp = [(stamp::KEY, Some(self.stamp.as_slice()))];
+        self.engine.write(self.layer.iter().chain(stamp))
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.layer.bytes()
+    }
+}
+
+/// Reads the whole store: a block that nobody asks for may have been damaged long ago.
+pub struct Scrub {
+    engine: Engine,
+}
+
+/// Between two breaths.
+const SCRUBBED_AT_ONCE: u64 = 4_096;
+const BREATH: Duration = Duration::from_millis(5);
+
+impl Scrub {
+    /// Blocks, for as long as there is something to read. How many rows there are.
+    pub fn run(&self) -> Result<u64, EngineError> {
+        let (mut entries, mut rows) = (0, 0);
+        for entry in self.engine.all() {
+            let (key, value) = entry?;
+            entries += 1;
+            rows += u64::from(key.first() == Some(&ROW));
+            if key == stamp::KEY {
+                let stamp = Stamp::read(&value).ok_or(EngineError::Damaged("the stamp"))?;
+                if stamp.rows != rows {
+                    return Err(EngineError::Damaged("rows are missing"));
+                }
+            }
+            if entries % SCRUBBED_AT_ONCE == 0 {
+                std::thread::sleep(BREATH);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl DiskStore {
+    pub(crate) fn new(folder: &Path, engine: Engine, shapes: &[Shape], rows: u64) -> Self {
+        let mut store = Self {
+            folder: folder.to_owned(),
+            engine,
+            shapes: shapes.to_vec(),
+            now: Layer::default(),
+            frozen: None,
+            found_by: BTreeSet::new(),
+            rows,
+            cache: Mutex::new(vec![None; CACHE_ROWS]),
+            failure: Mutex::new(None),
+            spilt: false,
+        };
+        for (key, _) in store.entries(&[FOUND_BY], None, usize::MAX) {
+            if let [_, a, b, c, d] = *key {
+                store.found_by.insert((u16::from_be_bytes([a, b]).into(), u16::from_be_bytes([c, d]).into()));
+            }
+        }
+        store
+    }
+
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    /// What waits to go down.
+    pub const fn bytes(&self) -> usize {
+        self.now.bytes()
+    }
+
+    /// Is a layer on its way?
+    pub const fn is_freezing(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// What went wrong, once: from then on nothing that it answers counts. What is damaged is not opened again.
+    pub fn failure(&self) -> Option<EngineError> {
+        let failure = locked(&self.failure).take();
+        failure.iter().for_each(|error| self.condemn(error));
+        failure
+    }
+
+    /// The next start sets aside what is damaged.
+    pub fn condemn(&self, error: &EngineError) {
+        if !error.is_of_disk() {
+            // Without the mark the next start meets the same damage, and says so again.
+            let _ = std::fs::write(crate::mark_of_damage(&self.folder), error.to_string());
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn flush(&self) -> Result<(), EngineError> {
+        self.engine.flush()
+    }
+
+    /// What reads all of it, beside whoever uses it.
+    pub fn scrub(&self) -> Scrub {
+        Scrub { engine: self.engine.clone() }
+    }
+
+    /// Freezes what there is, as of the stamp. The one before has gone down.
+    pub fn freeze(&mut self, stamp: Stamp) -> Checkpoint {
+        let layer = Arc::new(std::mem::take(&mut self.now));
+        self.frozen = Some(layer.clone());
+        let stamp = Stamp { rows: self.rows, ..stamp };
+        Checkpoint { engine: self.engine.clone(), layer, stamp: stamp.write() }
+    }
+
+    /// It is on the disk.
+    pub fn landed(&mut self) {
+        self.frozen = None;
+        self.spilt = false;
+    }
+
+    /// Puts the layer down before what was made of it can be told, when there is too much of it. Until the next
+    /// checkpoint the store is worth nothing to another start. Blocks.
+    pub fn spill(&mut self) -> Result<(), EngineError> {
+        let unstamped = (!self.spilt).then_some((stamp::KEY, None));
+        self.engine.write(unstamped.into_iter().chain(self.now.iter()))?;
+        self.spilt = true;
+        self.now = Layer::default();
+        Ok(())
+    }
+
+    fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        if let Some(value) = self.now.get(key) {
+            return value.map(<[u8]>::to_vec);
+        }
+        if let Some(value) = self.frozen.as_ref().and_then(|frozen| frozen.get(key)) {
+            return value.map(<[u8]>::to_vec);
+        }
+        self.engine.get(key).unwrap_or_else(|error| self.fail(error))
+    }
+
+    /// The newest of each key.
+    fn entries(&self, prefix: &[u8], after: Option<&[u8]>, max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let empty = Layer::default();
+        let mut now = self.now.range(prefix, after).peekable();
+        let mut frozen = self.frozen.as_deref().unwrap_or(&empty).range(prefix, after).peekable();
+        let mut beneath = self.engine.range(prefix, after).peekable();
+        let mut entries = Vec::new();
+        while entries.len() < max {
+            let under = match beneath.peek() {
+                Some(Ok((key, _))) => Some(key.as_slice()),
+                Some(Err(_)) => {
+                    if let Some(Err(error)) = beneath.next() {
+                        self.fail::<()>(error);
+                    }
+                    return Vec::new();
+                }
+                None => None,
+            };
+            let keys = [now.peek().map(|(key, _)| *key), frozen.peek().map(|(key, _)| *key), under];
+            let Some(key) = keys.into_iter().flatten().min().map(<[u8]>::to_vec) else { break };
+            let newest = now.next_if(|(at, _)| *at == key).map(|(_, value)| value);
+            let older = frozen.next_if(|(at, _)| *at == key).map(|(_, value)| value);
+            let oldest = beneath.next_if(|entry| entry.as_ref().is_ok_and(|(at, _)| *at == key));
+            let value = match newest.or(older) {
+                Some(value) => value.map(<[u8]>::to_vec),
+                None => oldest.and_then(Result::ok).map(|(_, value)| value),
+            };
+            entries.extend(value.map(|value| (key, value)));
+        }
+        entries
+    }
+
+    fn fail<T>(&self, error: EngineError) -> Option<T> {
+        locked(&self.failure).get_or_insert(error);
+        None
+    }
+
+    /// What is there cannot be read as what was written there.
+    fn understood<T>(&self, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.fail::<()>(EngineError::Damaged("an entry"));
+        }
+        value
+    }
+
+    fn set(&mut self, key: &[u8], value: Option<Vec<u8>>) {
+        self.now.set(key, value);
+    }
+
+    fn cached(&self, table: usize, key: &str) -> Option<Kept> {
+        let cache = locked(&self.cache);
+        let known = cache[slot(table, key)].as_ref().filter(|(of, known, _)| *of == table && **known == *key)?;
+        Some(known.2.clone())
+    }
+
+    fn cache(&self, table: usize, key: &Key, row: &Kept, size: usize) {
+        let row = (size <= CACHED_ROW_BYTES_MAX).then(|| (table, key.clone(), row.clone()));
+        locked(&self.cache)[slot(table, key)] = row;
+    }
+
+    /// The row's indexed values, as another row has them or not.
+    fn reindex(&mut self, table: usize, key: &str, before: Option<&Kept>, now: Option<&Kept>) {
+        for column in self.shapes[table].indexed.clone() {
+            let value = |row: Option<&Kept>| row.and_then(|row| indexed(row, column)).filter(|value| value != key);
+            let (before, now) = (value(before), value(now));
+            if before == now {
+                continue;
+            }
+            if let Some(before) = before {
+                self.set(&index_key(table, column, &before, key), None);
+            }
+            if let Some(now) = now {
+                self.set(&index_key(table, column, &now, key), Some(Vec::new()));
+                if self.found_by.insert((table, column)) {
+                    self.set(&[&[FOUND_BY][..], &place(table), &place(column)].concat(), Some(Vec::new()));
+                }
+            }
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn slot(table: usize, key: &str) -> usize {
+    let digest = xxh3_64(key.as_bytes()).wrapping_add((table as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    usize::try_from(digest % CACHE_ROWS as u64).unwrap_or(0)
+}
+
+/// A mapping has fewer tables and columns.
+fn place(number: usize) -> [u8; 2] {
+    u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+fn row_key(table: usize, key: &str) -> Vec<u8> {
+    [&[ROW][..], &place(table), key.as_bytes()].concat()
+}
+
+fn index_prefix(table: usize, column: usize, value: &str) -> Vec<u8> {
+    // The length before it: no value is another's beginning.
+    let length = u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [&[INDEX][..], &place(table), &place(column), &length, value.as_bytes()].concat()
+}
+
+fn index_key(table: usize, column: usize, value: &str, key: &str) -> Vec<u8> {
+    let mut whole = index_prefix(table, column, value);
+    whole.extend(key.as_bytes());
+    whole
+}
+
+fn named(tag: u8, name: &str) -> Vec<u8> {
+    [&[tag][..], name.as_bytes()].concat()
+}
+
+/// What stands in a key after its prefix. Keys were made of text.
+fn rest(key: &[u8], prefix: usize) -> Option<&str> {
+    std::str::from_utf8(key.get(prefix..)?).ok()
+}
+
+impl Store for DiskStore {
+    fn get(&self, table: usize, key: &str) -> Option<Kept> {
+        if let Some(row) = self.cached(table, key) {
+            return Some(row);
+        }
+        let value = self.value(&row_key(table, key))?;
+        let row: Kept = self.understood(read(&value))?;
+        self.cache(table, &key.into(), &row, value.len());
+        Some(row)
+    }
+
+    fn put(&mut self, table: usize, key: Key, row: Kept) {
+        let before = self.get(table, &key);
+        self.rows += u64::from(before.is_none());
+        self.reindex(table, &key, before.as_ref(), Some(&row));
+        let value = write(&row);
+        self.cache(table, &key, &row, value.len());
+        self.set(&row_key(table, &key), Some(value));
+    }
+
+    fn remove(&mut self, table: usize, key: &str) -> Option<Kept> {
+        let before = self.get(table, key)?;
+        self.rows = self.rows.saturating_sub(1);
+        self.reindex(table, key, Some(&before), None);
+        locked(&self.cache)[slot(table, key)] = None;
+        self.set(&row_key(table, key), None);
+        Some(before)
+    }
+
+    fn scan(&self, table: usize, after: Option<&str>, max: usize) -> Vec<(Key, Kept)> {
+        let prefix = row_key(table, "");
+        let after = after.map(|after| row_key(table, after));
+        let entries = self.entries(&prefix, after.as_deref(), max).into_iter();
+        let row = |(key, value): (Vec<u8>, Vec<u8>)| Some((Key::from(rest(&key, prefix.len())?), read(&value)?));
+        entries.filter_map(|entry| self.understood(row(entry))).collect()
+    }
+
+    fn find(&self, table: usize, column: usize, value: &str) -> Vec<Key> {
+        let own = self.get(table, value).filter(|row| indexed(row, column).as_deref() == Some(value));
+        let mut keys: Vec<Key> = own.into_iter().map(|_| Key::from(value)).collect();
+        if self.found_by.contains(&(table, column)) {
+            let prefix = index_prefix(table, column, value);
+            let entries = self.entries(&prefix, None, usize::MAX);
+            keys.extend(entries.iter().filter_map(|(key, _)| rest(key, prefix.len())).map(Key::from));
+            keys.sort_unstable();
+        }
+        keys
+    }
+
+    fn said(&self, record: &str) -> Option<Said> {
+        let value = self.value(&named(SAID, record))?;
+        self.understood(read(&value))
+    }
+
+    fn say(&mut self, record: &str, said: Option<Said>) {
+        self.set(&named(SAID, record), said.as_ref().map(write));
+    }
+
+    fn note(&self, name: &str) -> Option<Vec<u8>> {
+        self.value(&named(NOTE, name))
+    }
+
+    fn keep_note(&mut self, name: &str, note: Option<Vec<u8>>) {
+        self.set(&named(NOTE, name), note);
+    }
+
+    fn notes(&self, prefix: &str, after: Option<&str>, max: usize) -> Vec<(String, Vec<u8>)> {
+        let (prefix, after) = (named(NOTE, prefix), after.map(|after| named(NOTE, after)));
+        let entries = self.entries(&prefix, after.as_deref(), max).into_iter();
+        entries.filter_map(|(key, value)| Some((rest(&key, 1)?.to_owned(), value))).collect()
+    }
+
+    fn rows(&self) -> usize {
+        usize::try_from(self.rows).unwrap_or(usize::MAX)
+    }
+}
