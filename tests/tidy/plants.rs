@@ -15,7 +15,7 @@ fn every_plant_applies_and_names_what_catches_it() {
         count += 1;
         let text = std::fs::read_to_string(&path).unwrap();
         let catcher = text.lines().find_map(|line| line.strip_prefix("Caught by: ")).unwrap_or_default();
-        if !["unit ", "fuzz ", "contract ", "faults "].iter().any(|kind| catcher.starts_with(kind)) {
+        if !["unit ", "suite ", "fuzz ", "contract ", "faults "].iter().any(|kind| catcher.starts_with(kind)) {
             offences.push(format!("{name}: does not say what catches it"));
         }
         let applied =

@@ -1,6 +1,7 @@
 //! When the store goes down: between two transactions, and only what Kafka holds the events of.
 
 use crate::error::NormaliserError;
+use boot::failpoint;
 use fold::Fold;
 use std::{
     path::PathBuf,
@@ -63,6 +64,7 @@ impl Keeping {
         let before = stamp.point.offset;
         let checkpoint = Arc::new(fold.rest().freeze(stamp));
         self.since = Instant::now();
+        failpoint::reached("checkpoint.frozen");
         self.state = State::Waits { before, checkpoint };
     }
 
@@ -79,12 +81,14 @@ impl Keeping {
     pub async fn look(&mut self, store: &mut DiskStore, durable: Option<i64>) -> Result<(), NormaliserError> {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Waits { before, checkpoint } if durable.is_some_and(|durable| durable >= before) => {
+                failpoint::reached("checkpoint.acknowledged");
                 let task = tokio::task::spawn_blocking(move || checkpoint.write());
                 self.state = State::GoesDown { before, task };
             }
             State::GoesDown { before, task } if task.is_finished() => {
                 let written = task.await.map_err(|_| NormaliserError::Background)?;
                 written.inspect_err(|error| store.condemn(error)).map_err(NormaliserError::Kept)?;
+                failpoint::reached("checkpoint.written");
                 store.landed();
                 self.kept = before;
                 tracing::debug!(source = self.source, before, "the store is on the disk");
@@ -145,4 +149,63 @@ pub async fn open(
     };
     let opened = tokio::task::spawn_blocking(open).await.map_err(|_| NormaliserError::Background)??;
     Ok((opened.store, opened.stamp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use change_log::LogPoint;
+    use fold::store::{Said, Store, shapes};
+    use std::path::Path;
+
+    const MAPPING: &str = "system = \"x\"\nrevision = 1\nzone = \"Europe/London\"\n[[record]]\nkind = \"encounter\"\nname = \"r\"\n\
+        table = \"s.a\"\nid = \"id\"\npatient = \"patient\"\n";
+
+    async fn opened(folder: &Path, mapping: &mapping::Mapping) -> (DiskStore, Option<Stamp>) {
+        let wanted = Stamp::new("gp", (0, 1), LogPoint::default(), &shapes(mapping));
+        open(folder.join("gp"), wanted, (0, 100)).await.expect("a store")
+    }
+
+    async fn until_idle(keeping: &mut Keeping, store: &mut DiskStore, durable: i64) {
+        while !keeping.is_idle() {
+            keeping.look(store, Some(durable)).await.expect("it goes down");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_down_that_kafka_does_not_hold() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mapping = Arc::new(mapping::parse("m.toml", MAPPING).expect("a mapping"));
+        let (mut store, stamp) = opened(folder.path(), &mapping).await;
+        assert!(stamp.is_none());
+        store.say("r/1", Some(Said::Waiting));
+        let mut fold = Fold::with_store(mapping.clone(), "gp", "ORG01", store);
+        let mut keeping = Keeping::new("gp", 0, Duration::ZERO);
+        assert!(keeping.is_due(fold.store(), 7) && !keeping.is_due(fold.store(), 0));
+        let stamp = |fold: &Fold<DiskStore>, offset| {
+            Stamp::new("gp", (0, 1), LogPoint { offset, ..LogPoint::default() }, fold.store().shapes())
+        };
+        let first = stamp(&fold, 7);
+        keeping.begin(&mut fold, first);
+        assert!(!keeping.is_due(fold.store(), 8), "one at a time");
+        for durable in [None, Some(6)] {
+            for _ in 0..20 {
+                keeping.look(fold.store_mut(), durable).await.expect("it waits");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert!(!keeping.is_idle() && keeping.kept() == 0, "{durable:?}");
+        }
+        until_idle(&mut keeping, fold.store_mut(), 7).await;
+        assert_eq!(keeping.kept(), 7);
+        // What comes after is not there until it is told.
+        fold.store_mut().say("r/1", None);
+        let second = stamp(&fold, 9);
+        keeping.begin(&mut fold, second);
+        keeping.look(fold.store_mut(), Some(8)).await.expect("it waits");
+        drop(fold);
+        drop(keeping);
+        let (store, stamp) = opened(folder.path(), &mapping).await;
+        assert_eq!((stamp.map(|stamp| stamp.point.offset), store.said("r/1")), (Some(7), Some(Said::Waiting)));
+    }
 }

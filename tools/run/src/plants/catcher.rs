@@ -1,6 +1,7 @@
 //! What has to go red over a plant, as a patch names it:
 //!
 //! - `unit PACKAGE TEST`: one test of a library, by its whole name
+//! - `suite TEST`: one of the tests of the fold, from rows to events
 //! - `fuzz TARGET`: one of `tests/fuzz`
 //! - `contract TEST`: one test of `tests/contract`, by its whole name, on real components
 //! - `faults ARGUMENT…`: `./run faults --short`
@@ -14,6 +15,7 @@ use std::{fmt, path::Path, process::Command, str::FromStr};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Catcher {
     Unit { package: String, test: String },
+    Suite { test: String },
     Fuzz { target: String },
     Contract { test: String },
     Faults { arguments: Vec<String> },
@@ -35,10 +37,13 @@ impl FromStr for Catcher {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["unit", package, test] => Ok(Self::Unit { package: package.to_owned(), test: test.to_owned() }),
+            ["suite", test] => Ok(Self::Suite { test: test.to_owned() }),
             ["fuzz", target] => Ok(Self::Fuzz { target: target.to_owned() }),
             ["contract", test] => Ok(Self::Contract { test: test.to_owned() }),
             ["faults", _, ..] => Ok(Self::Faults { arguments: words[1..].to_vec() }),
-            _ => bail!("expected `unit PACKAGE TEST`, `fuzz TARGET`, `contract TEST` or `faults ARGUMENT…`"),
+            _ => bail!(
+                "expected `unit PACKAGE TEST`, `suite TEST`, `fuzz TARGET`, `contract TEST` or `faults ARGUMENT…`"
+            ),
         }
     }
 }
@@ -47,6 +52,7 @@ impl fmt::Display for Catcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unit { package, test } => write!(f, "unit {package} {test}"),
+            Self::Suite { test } => write!(f, "suite {test}"),
             Self::Fuzz { target } => write!(f, "fuzz {target}"),
             Self::Contract { test } => write!(f, "contract {test}"),
             Self::Faults { arguments } => write!(f, "faults {}", arguments.join(" ")),
@@ -58,17 +64,21 @@ impl Catcher {
     /// Everything it runs is built of the copy before.
     pub(super) fn run(&self, copy: &Copy) -> anyhow::Result<Outcome> {
         match self {
-            Self::Unit { package, test } => tests(copy, &["-p", package, "--lib"], test),
-            Self::Fuzz { target } => tests(copy, &["-p", "tests", "--test", "fuzz"], &format!("targets::{target}")),
+            Self::Unit { test, .. } => tests(copy, &["--workspace", "--lib"], test),
+            Self::Suite { test } => tests(copy, &["--workspace", "--test", "suite"], test),
+            Self::Fuzz { target } => tests(copy, &["--workspace", "--test", "fuzz"], &format!("targets::{target}")),
             Self::Contract { test } => {
                 // The test starts the program that lies beside its own.
-                copy.build(&["build", "-p", "causeway"])?;
-                tests(copy, &["-p", "tests", "--test", "all"], &format!("contract::{test}"))
+                copy.build(&BUILD)?;
+                tests(copy, &["--workspace", "--test", "all"], &format!("contract::{test}"))
             }
             Self::Faults { arguments } => faults(copy, arguments),
         }
     }
 }
+
+/// As everything else builds it: of fewer packages, their dependencies have other features, and are built once more.
+const BUILD: [&str; 3] = ["build", "--workspace", "--all-targets"];
 
 fn tests(copy: &Copy, of_cargo: &[&str], test: &str) -> anyhow::Result<Outcome> {
     copy.build(&[&["test", "--no-run"], of_cargo].concat())?;
@@ -96,7 +106,7 @@ fn judged(success: bool, text: &str) -> anyhow::Result<Outcome> {
 }
 
 fn faults(copy: &Copy, arguments: &[String]) -> anyhow::Result<Outcome> {
-    copy.build(&["build", "-p", "causeway", "-p", "run"])?;
+    copy.build(&BUILD)?;
     let report = copy.file("faults.json");
     let mut command = Command::new(copy.program("run"));
     command.args(["faults", "--short"]).args(arguments).arg("--report").arg(&report).current_dir(copy.tree());
@@ -137,7 +147,13 @@ mod tests {
 
     #[test]
     fn a_catcher_is_named_in_one_way() {
-        for line in ["unit change pump::tests::a", "fuzz texts", "contract capture::a", "faults --only copy --seed 1"] {
+        for line in [
+            "unit change pump::tests::a",
+            "suite a::b",
+            "fuzz texts",
+            "contract capture::a",
+            "faults --only copy --seed 1",
+        ] {
             assert_eq!(line.parse::<Catcher>().unwrap().to_string(), line);
         }
         for line in ["", "faults", "unit change", "test -p change", "fuzz a b"] {
