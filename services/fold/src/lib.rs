@@ -182,6 +182,10 @@ impl<S: Store> Fold<S> {
         self
     }
 
+    pub const fn generation(&self) -> u32 {
+        self.generation
+    }
+
     pub fn rows(&self) -> usize {
         self.store.rows()
     }

@@ -20,9 +20,16 @@ struct Log {
 }
 
 impl Log {
+    /// Everything here is told the same by a fold that is ended and goes on from its store, each time.
+    fn restart(&mut self) {
+        let (generation, store) = (self.fold.generation(), std::mem::take(self.fold.rest()));
+        self.fold = self.world.fold_with(store).of_generation(generation, false).resume();
+    }
+
     fn begin(&mut self, id: &str, tables: &[&str]) {
         let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
         self.fold.begin_snapshot(id, &tables, self.world.between().0);
+        self.restart();
     }
 
     fn end(&mut self, id: &str, tables: &[&str], at: i64) -> Vec<Output> {
@@ -30,7 +37,9 @@ impl Log {
         // Positions only grow.
         self.world.transaction(Vec::new());
         self.fold.end_snapshot(id, &tables, false, self.world.between(), at);
-        self.fold.settle(usize::MAX)
+        let outputs = self.fold.settle(usize::MAX);
+        self.restart();
+        outputs
     }
 
     fn feed(&mut self, entries: &[Entry]) -> Vec<Output> {
@@ -41,6 +50,7 @@ impl Log {
             }
             if self.fold.apply(entry) {
                 outputs.extend(self.fold.settle(usize::MAX));
+                self.restart();
             }
         }
         outputs
@@ -52,6 +62,7 @@ impl Log {
         let mut outputs = self.feed(&entries);
         self.fold.hear(at);
         outputs.extend(self.fold.settle(usize::MAX));
+        self.restart();
         outputs
     }
 
@@ -63,7 +74,9 @@ impl Log {
 
     fn hear(&mut self, at: i64) -> Vec<Output> {
         self.fold.hear(at);
-        self.fold.settle(usize::MAX)
+        let outputs = self.fold.settle(usize::MAX);
+        self.restart();
+        outputs
     }
 }
 
