@@ -20,7 +20,8 @@ FROM debian:bookworm-slim AS causeway
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl libssl3 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --no-create-home --uid 10001 causeway
+    && useradd --system --no-create-home --uid 10001 causeway \
+    && install -d -o causeway -g causeway -m 0700 /var/lib/causeway
 COPY --from=build /out/causeway /usr/local/bin/causeway
 WORKDIR /etc/causeway
 COPY docker/causeway.toml causeway.toml

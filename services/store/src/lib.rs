@@ -25,7 +25,9 @@ pub use stamp::Stamp;
 use engine::Engine;
 use fold::store::{FORM, Shape};
 use std::{
+    fs::DirBuilder,
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -69,7 +71,7 @@ pub struct Opened {
 /// Blocks.
 pub fn open(folder: &Path, wanted: &Wanted<'_>) -> Result<Opened, StoreError> {
     let at_folder = |source| StoreError::Folder { folder: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(at_folder)?;
+    private(folder).map_err(at_folder)?;
     if let Ok(why) = std::fs::read_to_string(mark_of_damage(folder)) {
         set_aside(folder, wanted.source, &why).map_err(at_folder)?;
     }
@@ -137,6 +139,11 @@ fn usable(engine: &Engine, wanted: &Wanted<'_>) -> Result<Option<Stamp>, String>
     }
 }
 
+/// It holds patient data: nobody else looks into it.
+fn private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// A file beside the store: an earlier run found that it is damaged, and how.
 fn mark_of_damage(folder: &Path) -> PathBuf {
     folder.with_extension("damaged")
@@ -154,5 +161,5 @@ fn set_aside(folder: &Path, source: &str, why: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    std::fs::create_dir_all(folder)
+    private(folder)
 }
