@@ -34,10 +34,13 @@ pub struct Reading {
     begun: u32,
 }
 
+/// Tables, each with the count of readings when its own began.
+type Begun = Vec<(String, u32)>;
+
 /// A reading as it is kept: tables by their names.
 #[derive(Serialize, Deserialize)]
 pub struct Noted {
-    running: Vec<(u32, String, Vec<(String, u32)>)>,
+    running: Vec<(u32, String, Begun)>,
     shown: Vec<String>,
     before: bool,
     begun: u32,
@@ -116,8 +119,7 @@ impl Reading {
     /// Of tables that the mapping has.
     pub fn of_note(note: Noted, shapes: &[Shape]) -> Self {
         let place = |name: &String| shapes.iter().position(|shape| shape.table == *name);
-        let places =
-            |tables: Vec<(String, u32)>| tables.iter().filter_map(|(name, at)| Some((place(name)?, *at))).collect();
+        let places = |tables: Begun| tables.iter().filter_map(|(name, at)| Some((place(name)?, *at))).collect();
         Self {
             running: note.running.into_iter().map(|(epoch, id, tables)| ((epoch, id), places(tables))).collect(),
             shown: note.shown.iter().filter_map(place).collect(),

@@ -16,6 +16,8 @@ pub enum Name {
     CaptureLatency,
     /// The first reading of a table, against `COPY … TO STDOUT`.
     Snapshot,
+    /// From a backlog of changes to coded events, against a bare read, decode, encode and produce of the same records.
+    Normalise,
     /// From a commit in the source to the alert in a browser.
     Latency,
 }
@@ -25,11 +27,11 @@ pub struct Arguments {
     /// What to measure.
     #[arg(value_enum)]
     pub name: Name,
-    /// Rows: of the backlog (500,000 unless told), of the snapshot (1,500,000), of the large transaction (5,000,000).
+    /// Rows: of the backlog (500,000 unless told), of the snapshot (1,500,000), of each backlog of `normalise` (300,000), of the large transaction (5,000,000).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..))]
     pub rows: Option<u64>,
     /// Rounds, of which the median is told; each measures its floor, too. Three unless told, one for `capture-latency`;
-    /// `capture` and `snapshot` warm up with one more, not counted.
+    /// `capture`, `snapshot` and `normalise` warm up with one more, not counted.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=bench::REPEAT_MAX as i64))]
     pub repeat: Option<u8>,
     /// Changes a second that the sources take: 1,000 unless told for `capture-latency`, 500 for `latency`.
@@ -51,7 +53,7 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Peer {
-    /// Debezium's connector in a Kafka Connect worker, which `./run` then fetches. Not with `--large` or `latency`.
+    /// Debezium's connector in a Kafka Connect worker, which `./run` then fetches. Not with `--large`, `normalise` or `latency`.
     Debezium,
 }
 
@@ -59,7 +61,7 @@ impl Arguments {
     fn options(&self) -> Options {
         let (rate, repeat) = match self.name {
             Name::CaptureLatency => (bench::capture_latency::RATE, 1),
-            Name::Capture | Name::Snapshot | Name::Latency => (bench::latency::RATE, 3),
+            Name::Capture | Name::Snapshot | Name::Normalise | Name::Latency => (bench::latency::RATE, 3),
         };
         Options {
             folder: stack::local().join("bench"),
@@ -74,7 +76,7 @@ impl Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!arguments.large || arguments.name == Name::Capture, "--large goes with `capture`");
-    let alone = arguments.large || arguments.name == Name::Latency;
+    let alone = arguments.large || matches!(arguments.name, Name::Latency | Name::Normalise);
     anyhow::ensure!(!alone || arguments.peer.is_none(), "no peer does this");
     if let Some(file) = &arguments.report {
         checks::writable(file)?;
@@ -92,6 +94,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     Name::Capture => bench::capture::run(&options, say).await,
                     Name::CaptureLatency => bench::capture_latency::run(&options, say).await,
                     Name::Snapshot => bench::snapshot::run(&options, say).await,
+                    Name::Normalise => bench::normalise::run(&options, say).await,
                     Name::Latency => bench::latency::run(&options, say).await,
                 }
             } => report,

@@ -17,7 +17,7 @@ use std::{
 };
 
 pub(super) const DATABASE: &str = "bench";
-const ROLE: &str = "causeway_capture";
+pub(super) const ROLE: &str = "causeway_capture";
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const POLL: Duration = Duration::from_millis(5);
 
@@ -32,7 +32,7 @@ create table lims.document (document_id bigint primary key, body text)";
 pub(super) struct Stage {
     pub(super) cluster: Postgres,
     kafka: Kafka,
-    registry: Registry,
+    pub(super) registry: Registry,
     pub(super) folder: PathBuf,
 }
 
@@ -90,12 +90,24 @@ impl Stage {
 
     /// A connector with a name, a slot and a topic of its own.
     pub(super) fn connector(&self, name: &str) -> anyhow::Result<Causeway> {
+        self.service("connector", name, DATABASE, &["lims.*"])
+    }
+
+    /// One service of a source of this name, with a settings file of its own.
+    pub(super) fn service(
+        &self,
+        service: &str,
+        name: &str,
+        database: &str,
+        tables: &[&str],
+    ) -> anyhow::Result<Causeway> {
         let ops = format!("127.0.0.1:{}", stack::free_port()?);
-        let (repository, url) = (stack::repository(), self.cluster.url(ROLE, DATABASE));
+        let (repository, url) = (stack::repository(), self.cluster.url(ROLE, database));
         let mut text = format!("[kafka]\nbrokers = \"{}\"\n\n", self.brokers());
         write!(text, "[registry]\nurl = \"{}\"\n\n", self.registry.url())?;
         // The connector needs no database of Causeway's own; the settings file wants one named.
         write!(text, "[database]\nurl = \"{url}\"\n\n[ops]\nlisten = \"{ops}\"\n\n")?;
+        write!(text, "[normaliser]\nevents_partitions = 1\n\n")?;
         write!(text, "[gateway]\nlisten = \"127.0.0.1:0\"\n\n[site]\n")?;
         for (key, file) in
             [("teams", "teams.toml"), ("alerts", "alerts.toml"), ("users", "users.toml"), ("agreements", "agreements")]
@@ -104,11 +116,11 @@ impl Stage {
         }
         write!(text, "\n[[source]]\nname = \"{name}\"\norganisation = \"BENCH\"\nurl = \"{url}\"\n")?;
         writeln!(text, "password_file = \"{}\"", self.cluster.password_file(ROLE).display())?;
-        writeln!(text, "tables = [\"lims.*\"]")?;
+        writeln!(text, "tables = {tables:?}")?;
         writeln!(text, "mapping = \"{}\"", repository.join("mappings/stmarys.toml").display())?;
-        let config = self.folder.join(format!("{name}.toml"));
+        let config = self.folder.join(format!("{name}-{service}.toml"));
         std::fs::write(&config, text)?;
-        Causeway::prepare(&config, &["connector"], &ops, &self.folder.join(format!("{name}.log")))
+        Causeway::prepare(&config, &[service], &ops, &self.folder.join(format!("{name}-{service}.log")))
     }
 
     pub(super) async fn text(&self, query: &str) -> anyhow::Result<String> {
