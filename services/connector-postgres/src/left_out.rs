@@ -18,7 +18,7 @@ use crate::{
     snapshot::{State as SnapshotState, end_of_record},
     status::{LeftOutTable, Status},
 };
-use boot::{failpoint, health::Part};
+use boot::health::Part;
 use change::Lsn;
 use change_log::{
     LogTail,
@@ -81,7 +81,6 @@ impl Session {
         };
         let notes: Vec<Aside> = tables.iter().map(note).collect();
         let left_out = LeftOut::of(true, aside::pause(&self.kafka, source, &notes).await?);
-        failpoint::reached("source.paused-noted");
         let told = |table: &&Aside| left_out.captures(&self.settings, &table.schema, &table.name);
         let beyond = notes.iter().filter(told).count();
         if beyond > 0 {
