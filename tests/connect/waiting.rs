@@ -3,7 +3,10 @@
 use super::debezium::{Projector, records};
 use crate::contract::capture_stack::{Bench, SOURCE, WAIT_MAX};
 use anyhow::ensure;
-use change_log::topics::{Kept, TopicSpec, ensure as made};
+use change_log::{
+    signal,
+    topics::{Kept, TopicSpec, ensure as made},
+};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use tokio_postgres::Client;
@@ -59,7 +62,9 @@ pub(super) async fn each_waits_alone(bench: &Bench, client: &Client, projector: 
     holds(bench, &projector, "Visit", 23).await?;
     let told = projector.health.parts()["topics"].clone().unwrap_or_default();
     ensure!(projector.health.ready() && told.contains("public.heap waits"), "{told}");
-    ensure!(projector.status.view().settled <= waits[1].offset, "what waits is not settled");
+    let noted = async || signal::waiting::read(&bench.kafka_settings(), SOURCE).await;
+    let offsets = noted().await?.tables.into_iter().map(|note| note.offset).collect::<Vec<_>>();
+    ensure!(waits.iter().all(|one| offsets.contains(&one.offset)), "{offsets:?}: not where {waits:?} begin");
     projector.stop().await?;
 
     // Nothing changes with a start, and what the others have is not told again.
@@ -82,5 +87,10 @@ pub(super) async fn each_waits_alone(bench: &Bench, client: &Client, projector: 
     client.batch_execute(r#"insert into "a b" values (2, 'odd'); insert into a_b values (3, 'plain')"#).await?;
     holds(bench, &projector, "a_b", 1 + 3).await?;
     waiting(&projector, &[]).await?;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
+    while !noted().await?.tables.is_empty() {
+        ensure!(std::time::Instant::now() < deadline, "it is level, and still noted");
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
     projector.stop().await
 }

@@ -2,12 +2,15 @@
 
 use super::{
     capture_signal::{causeway, config, inserts, want},
-    capture_stack::{Bench, Connector, SOURCE},
+    capture_stack::{Bench, Connector, SOURCE, WAIT_MAX},
 };
 use change::Change;
-use change_log::{ControlBody, Item};
+use change_log::{
+    ControlBody, Item,
+    signal::{Aside, aside},
+};
 use connector_postgres::{Phase, WhenOver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SCHEMA: &str = "create schema lims; create table lims.result (id bigint primary key, note text)";
 
@@ -173,6 +176,21 @@ fn story(items: &[Item], table: &str) -> String {
     items.iter().filter_map(letter).collect()
 }
 
+/// A connector was killed after it had noted that the table is paused, and before the log said so: whatever it left out, the
+/// table is read anew, although the log still counts it as read, and nothing needs to be paused any more.
+async fn noted_by_one_that_was_killed(bench: &Bench) -> anyhow::Result<()> {
+    let kafka = bench.kafka_settings();
+    let before = story(&bench.log(|items| story(items, "audit.access").ends_with('u')).await?, "audit.access");
+    let note = Aside { schema: "audit".into(), name: "access".into(), paused: true, ..Aside::default() };
+    aside::pause(&kafka, SOURCE, &[note]).await?;
+    let mut settings = bench.settings();
+    settings.tables = vec!["lims.*".into(), "audit.*".into()];
+    let connector = bench.connector(settings);
+    let items = bench.log(|items| snapshots(items) == 3).await?;
+    assert_eq!(story(&items, "audit.access"), before + "[rrrr]");
+    connector.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_may_be_are_left_out_while_the_slot_keeps_too_much_and_are_right_again_after() -> anyhow::Result<()>
 {
@@ -187,9 +205,14 @@ async fn tables_that_may_be_are_left_out_while_the_slot_keeps_too_much_and_are_r
     settings.when_over = WhenOver::PauseTables;
     settings.may_pause = vec!["audit.*".into()];
     settings.tables = vec!["lims.*".into(), "audit.*".into()];
-    let connector = bench.connector(settings);
+    let connector = bench.connector(settings.clone());
     connector.wait_ready().await?;
     assert_eq!(story(&bench.log(|items| snapshots(items) == 1).await?, "audit.access"), "[rrr]");
+    let noted = async || -> anyhow::Result<Vec<(String, bool, bool)>> {
+        let noted = aside::read(&bench.kafka_settings(), SOURCE).await?;
+        Ok(noted.into_iter().map(|note| (note.name, note.paused, note.reading)).collect())
+    };
+    assert_eq!(noted().await?, []);
 
     // The server keeps WAL for a transaction that is open, however far the stream is.
     let long = bench.database.connect(SOURCE).await?;
@@ -207,16 +230,37 @@ async fn tables_that_may_be_are_left_out_while_the_slot_keeps_too_much_and_are_r
     }
     let items = bench.log(|items| story(items, "lims.result").ends_with('c')).await?;
     assert_eq!(story(&items, "audit.access"), "[rrr]", "left out, and nothing else is");
+    assert_eq!(noted().await?, [("access".to_owned(), true, false)], "whoever follows the source knows");
 
+    // Killed: the next one has not looked at the slot yet, and knows all the same.
+    connector.cut_off().await;
+    let connector = bench.connector(settings);
+    connector.wait_ready().await?;
+    assert_eq!(connector.status.view().paused_tables, ["audit.access"]);
+    bench.database.execute(SOURCE, "insert into audit.access values (5, 'while it starts')").await?;
+    bench.database.execute(SOURCE, "insert into lims.result values (2, 'meanwhile')").await?;
+    let items = bench.log(|items| story(items, "lims.result").ends_with("cc")).await?;
+    assert_eq!(story(&items, "audit.access"), "[rrr]", "it does not begin to read it");
+
+    // It may be told again, and is not read yet.
+    want(&bench, |desired| desired.snapshots_paused = true).await?;
     long.batch_execute("commit").await?;
     while !connector.status.view().paused_tables.is_empty() {
         anyhow::ensure!(!connector.task.is_finished(), "the connector has ended");
         bench.database.execute(SOURCE, "checkpoint").await?;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    assert_eq!(noted().await?, [("access".to_owned(), true, true)], "noted until it is read");
+    want(&bench, |desired| desired.snapshots_paused = false).await?;
     bench.log(|items| snapshots(items) == 2).await?;
     bench.database.execute(SOURCE, "update audit.access set note = 'streamed' where id = 4").await?;
     let items = bench.log(|items| story(items, "audit.access").ends_with('u')).await?;
-    assert_eq!(story(&items, "audit.access"), "[rrr][rrr]u", "its reading tells what it is now, and what is gone");
-    connector.stop().await
+    assert_eq!(story(&items, "audit.access"), "[rrr][rrrr]u", "its reading tells what it is now, and what is gone");
+    let deadline = Instant::now() + WAIT_MAX;
+    while !noted().await?.is_empty() {
+        anyhow::ensure!(Instant::now() < deadline, "it has been read, and is still noted: {:?}", noted().await?);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    connector.stop().await?;
+    noted_by_one_that_was_killed(&bench).await
 }

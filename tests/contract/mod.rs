@@ -23,3 +23,4 @@ mod capture_types;
 mod capture_types_any;
 mod capture_types_cases;
 mod capture_upkeep;
+mod topics_lost;

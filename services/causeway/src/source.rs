@@ -242,7 +242,8 @@ async fn accept_schema(named: &Named, table: &str, format: Format) -> anyhow::Re
     };
     signal::change(&settings.kafka, source, accept).await?;
     let left_out = signal::aside::read(&settings.kafka, source).await?;
-    let left_out = left_out.iter().any(|aside| format!("{}.{}", aside.schema, aside.name) == table);
+    let refused = left_out.iter().filter(|aside| !aside.paused && !aside.reading);
+    let left_out = refused.map(|aside| format!("{}.{}", aside.schema, aside.name)).any(|name| name == table);
     let mut told = format!("the next shape of {table} of {source} is let in");
     if left_out {
         told += "; its changes are left out, and it is read anew";

@@ -1,5 +1,6 @@
 //! What operators want of a source: paused or not, snapshots to take, losses and schemas that they accept. And what was
-//! fixed of it once and for all: see [`lives`]; and what waits for them: see [`aside`].
+//! fixed of it once and for all: see [`lives`]; and what waits for them: see [`aside`]
+//! and [`waiting`].
 //!
 //! # Why
 //! The connector keeps nothing of its own, so what is wanted stands in a small compacted topic, one record for each
@@ -9,6 +10,7 @@
 pub mod aside;
 pub mod lives;
 mod register;
+pub mod waiting;
 
 pub use aside::Aside;
 pub use lives::{Generation, Lives};
@@ -20,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Key: the source, or what [`lives`] and [`aside`] say; value: JSON.
+/// Key: the source, or what [`lives`], [`aside`] and [`waiting`] say; value: JSON.
 pub const TOPIC: &str = "source.signals";
 /// Snapshots that can be asked for and are not done yet.
 pub const SNAPSHOTS_MAX: usize = 32;
@@ -81,6 +83,8 @@ pub enum SignalError {
     TooMany,
     #[error("{} tables of the source are set aside already", aside::ASIDE_MAX)]
     TooManyAside,
+    #[error("{} tables of the source wait for their topics already", waiting::WAITING_MAX)]
+    TooManyWaiting,
     #[error("others change what is wanted of this source at the same moment; try again")]
     Contended,
 }

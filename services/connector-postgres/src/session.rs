@@ -28,7 +28,7 @@ use boot::{Stop, failpoint, health::Part};
 use change::{Lsn, pump};
 use change_log::{
     KafkaSettings, Kept, LogTail, LogWriter, Registry, TopicSpec, WriterSettings, control,
-    signal::{self, Desired, aside, lives},
+    signal::{self, Desired, lives},
     topics,
 };
 use std::{
@@ -139,13 +139,12 @@ impl Session {
         let mut desired = self.desired().await?;
         self.while_paused(&mut desired).await;
         self.let_in(&desired.borrow());
-        let aside = aside::read(&self.kafka, &self.settings.name).await?;
         let client = connect::sql(&self.settings).await?;
         let server = setup::check_server(&client, &self.settings.name).await?;
         self.charset = server.charset;
         self.signs.tables.mark_unchanged();
-        self.left_out = LeftOut { pausing: *self.signs.pausing.borrow_and_update(), aside };
         self.captured = upkeep::ensure(&client, &self.settings, &self.status).await?;
+        self.left_out = self.leaves_out(&client).await?;
         let wanted = |schema: &str, table: &str| self.settings.wants(schema, table);
         listed::keys_published(&client, &self.settings.publication(), wanted).await?;
         failpoint::reached("source.published");
@@ -335,7 +334,10 @@ impl Session {
                     Ok(()) if *tables.borrow_and_update() == self.captured => {}
                     changed => break changed,
                 },
-                changed = pausing.wait_for(|pausing| *pausing != self.left_out.pausing) => break changed.map(drop),
+                // When they need not be left out any more, [`left_out`] waits until the log says so.
+                changed = pausing.wait_for(|pausing| *pausing == Some(true) && !self.left_out.pausing) => {
+                    break changed.map(drop);
+                }
             }
         };
         if ended.is_err() {
@@ -356,7 +358,7 @@ impl Session {
         let captures =
             |member: &Member| self.left_out.captures(&self.settings, &member.table.schema, &member.table.name);
         let (mut tables, left_out): (Vec<Member>, Vec<Member>) = published.into_iter().partition(captures);
-        self.show_left_out(&left_out);
+        self.show_left_out();
         // After the tables: whoever began before one of them was published is below it.
         let xmax: String = client.query_one(XMAX, &[]).await.doing("asking for a snapshot")?.get(0);
         let floor = xmax.parse().unwrap_or(u64::MAX);

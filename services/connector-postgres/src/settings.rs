@@ -216,9 +216,9 @@ impl Settings {
         names(&self.tables, schema, table)
     }
 
-    /// Whether it is captured, while those are left out that may be, or none is.
-    pub(crate) fn captures(&self, schema: &str, table: &str, pausing: bool) -> bool {
-        self.wants(schema, table) && !(pausing && names(&self.may_pause, schema, table))
+    /// Whether it is wanted, and may be left out while the slot keeps too much.
+    pub(crate) fn may_pause(&self, schema: &str, table: &str) -> bool {
+        self.wants(schema, table) && names(&self.may_pause, schema, table)
     }
 }
 
@@ -263,8 +263,9 @@ mod tests {
         assert!(!settings.wants("lims", "results") && !settings.wants("xemis", "user"));
         assert_eq!(settings.tables_pattern(), r"^(emis\..*|lims\.res.*t)$");
         settings.may_pause = vec!["emis.*".into()];
-        assert!(settings.captures("emis", "user", false) && !settings.captures("emis", "user", true));
-        assert!(settings.captures("lims", "result", true) && !settings.captures("lims", "results", false));
+        assert!(settings.may_pause("emis", "user") && !settings.may_pause("lims", "result"));
+        settings.tables.remove(0);
+        assert!(!settings.may_pause("emis", "user"), "nobody wants it");
     }
 
     #[test]

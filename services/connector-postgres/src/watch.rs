@@ -41,21 +41,21 @@ pub(crate) struct Signs {
     pub(crate) throttle: Throttle,
     /// The tables that can be captured, as they are seen from time to time.
     pub(crate) tables: watch::Receiver<BTreeSet<String>>,
-    /// The tables that may be left out are.
-    pub(crate) pausing: watch::Receiver<bool>,
+    /// Whether the tables are left out that may be; none before the slot has been looked at.
+    pub(crate) pausing: watch::Receiver<Option<bool>>,
 }
 
 /// Where they come from.
 pub(crate) struct Outlets {
     throttle: watch::Sender<Option<Reason>>,
     tables: watch::Sender<BTreeSet<String>>,
-    pausing: watch::Sender<bool>,
+    pausing: watch::Sender<Option<bool>>,
 }
 
 pub(crate) fn signs() -> (Outlets, Signs) {
     let (over, throttle) = watch::channel(None);
     let (see, tables) = watch::channel(BTreeSet::new());
-    let (pause, pausing) = watch::channel(false);
+    let (pause, pausing) = watch::channel(None);
     (Outlets { throttle: over, tables: see, pausing: pause }, Signs { throttle, tables, pausing })
 }
 
@@ -108,7 +108,7 @@ pub(crate) async fn run(settings: Arc<Settings>, status: Arc<Status>, outlets: O
                     std::mem::replace(reason, wanted) != wanted
                 });
                 pausing.send_if_modified(|pausing| {
-                    let wanted = view.as_ref().is_some_and(|view| view.pauses_tables);
+                    let wanted = Some(view.as_ref().is_some_and(|view| view.pauses_tables));
                     std::mem::replace(pausing, wanted) != wanted
                 });
                 status.update(|shown| shown.slot = view);

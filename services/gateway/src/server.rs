@@ -78,7 +78,17 @@ impl Tls {
 
 /// Serves until the stop signal, and then until the last answer has gone out.
 pub async fn run(listener: TcpListener, tls: Option<Arc<ServerConfig>>, router: Router, stop: Stop) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    serve_at_most(CONNECTIONS_MAX, listener, tls, router, stop).await;
+}
+
+async fn serve_at_most(
+    connections_max: usize,
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    stop: Stop,
+) {
+    let places = Arc::new(Semaphore::new(connections_max));
     let tls = tls.map(TlsAcceptor::from);
     let router = TowerToHyperService::new(router);
     while let Some((stream, peer, place)) = next(&listener, &places, &stop).await {
@@ -99,7 +109,7 @@ pub async fn run(listener: TcpListener, tls: Option<Arc<ServerConfig>>, router: 
             }
         });
     }
-    drop(places.acquire_many(u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX)).await);
+    drop(places.acquire_many(u32::try_from(connections_max).unwrap_or(u32::MAX)).await);
 }
 
 /// A connection in the gauge, whatever ends it.
@@ -162,5 +172,49 @@ async fn serve(
     };
     if let Err(error) = ended {
         tracing::trace!(%error, "a connection has ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const SHORT: Duration = Duration::from_millis(300);
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    async fn ask(stream: &mut TcpStream) {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: causeway\r\n\r\n").await.expect("a request");
+    }
+
+    async fn answered(stream: &mut TcpStream, within: Duration) -> bool {
+        let mut answer = [0; 15];
+        timeout(within, stream.read_exact(&mut answer))
+            .await
+            .is_ok_and(|read| read.is_ok() && answer == *b"HTTP/1.1 200 OK")
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_all_places_are_taken_waits_until_one_is_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (address, stop) = (listener.local_addr().expect("an address"), Stop::new());
+        let router = Router::new().route("/", get(|| async { "ok" }));
+        let serving = tokio::spawn(serve_at_most(2, listener, None, router, stop.clone()));
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            let mut client = TcpStream::connect(address).await.expect("a connection");
+            ask(&mut client).await;
+            assert!(answered(&mut client, PATIENCE).await, "there is a place");
+            clients.push(client);
+        }
+        let mut third = TcpStream::connect(address).await.expect("the kernel's queue");
+        ask(&mut third).await;
+        assert!(!answered(&mut third, SHORT).await, "answered beyond the limit");
+        drop(clients.pop());
+        assert!(answered(&mut third, PATIENCE).await, "a place is free");
+        drop((clients, third));
+        stop.cancel();
+        timeout(PATIENCE, serving).await.expect("it ends").expect("no panic");
     }
 }

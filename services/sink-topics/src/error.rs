@@ -1,6 +1,6 @@
 //! What can stand between the log and the topics.
 
-use change_log::{ReadError, RegistryError, Stalled, TopicError};
+use change_log::{ReadError, RegistryError, Stalled, TopicError, signal::SignalError};
 use rdkafka::error::KafkaError;
 
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,13 @@ pub enum TopicsError {
          `topics_without`, and it has no topic"
     )]
     Shared { topic: String, other: String },
+    #[error(
+        "the log has dropped changes before its topic took them: read it again with `causeway source snapshot CONFIG \
+         {source_name} --table {table}`, whose rows its topic then has"
+    )]
+    Lost { table: String, source_name: String },
+    #[error("cannot note which tables wait")]
+    Note(#[from] SignalError),
     #[error("more than {max} topics of one source")]
     TooMany { max: usize },
     #[error("a record of the log does not decode")]

@@ -3,9 +3,10 @@
 //!
 //! # Why
 //! A projection of the log, so that the log stays the one truth and what reads it does not change. Keys and values are
-//! the log's own bytes, except where a large value is unchanged. Nothing is kept elsewhere: every record carries its
-//! position, and the offset up to which all records before it were in Kafka when it was written. At a start the ends of
-//! the topics are read back: the furthest such offset is where to go on, and no topic takes again what it has.
+//! the log's own bytes, except where a large value is unchanged. Every record carries its
+//! position, and the offset up to which all records before it were in Kafka when it was written, but for those of tables
+//! that wait: from where, [`waiting`] notes. At a start the ends of the topics are read back: the furthest such offset, or
+//! the first of the notes, is where to go on, and no topic takes again what it has.
 //! One projector of a source works at a time: it is a member of a consumer group that has one partition to give.
 
 mod error;
@@ -27,22 +28,25 @@ pub use waiting::Waiting;
 
 use boot::{Stop, health::Part, restart};
 use change::Change;
-
 use change_log::{
-    Item, KafkaSettings, LogReader, Place, Question, Registry, TopicSpec, Watch, WholeReader, topics as kafka_topics,
+    Control, ControlBody, Item, KafkaSettings, LogReader, Place, Question, Registry, TopicSpec, Watch, WholeReader,
+    signal::{self, waiting as notes},
+    topics as kafka_topics,
 };
 use lease::Lease;
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use topics::Topics;
-use waiting::WaitingTables;
+use waiting::{Start, WaitingTables};
 use write::Writer;
 
 /// How often the status is told and the writer looked after.
 const TICK: Duration = Duration::from_secs(1);
+/// How often is noted up to where the topics have everything. At a start so much of the log is read again.
+const NOTED_EVERY: Duration = Duration::from_secs(600);
 /// After the stop signal, what is in flight has so long to be acknowledged.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -83,7 +87,7 @@ struct Projector {
 
 impl Projector {
     async fn attempt(&self) -> Result<(), TopicsError> {
-        kafka_topics::ensure(&self.kafka, &[TopicSpec::changes(&self.source)]).await?;
+        kafka_topics::ensure(&self.kafka, &[TopicSpec::changes(&self.source), signal::topic()]).await?;
         let mut lease = Lease::join(&self.kafka, &self.source, &self.health)?;
         self.health.ready_but("waiting to be the one that writes the topics of its source");
         tokio::select! {
@@ -94,19 +98,23 @@ impl Projector {
         let log = self.kafka.topic(&kafka_topics::changes_topic(&self.source));
         let start = self.kafka.watermarks(&log, 0).await;
         let start = start.map_err(|source| TopicsError::Kafka { doing: "ask where the log starts", source })?.0;
-        let from = tails.settled().unwrap_or(start);
+        let noted = notes::read(&self.kafka, &self.source).await?;
+        let Start { from, goal, lost } = Start::of(tails.settled(), start, &noted);
+        let noted = noted.tables;
         let reader = LogReader::open(&self.kafka, &self.registry, &self.source, from)?;
         let mut reader = WholeReader::new(reader);
         reader.tell(&self.health);
         let waiting = WaitingTables::new(tails.kept);
         let mut topics = Topics::new(&self.settings, &self.kafka, &self.registry, &self.keyless_refused, tails);
+        waiting.note(noted);
+        lost.iter().for_each(|note| topics.lose(&waiting, note));
         let mut writer = Writer::new(&self.kafka, from)?;
         tracing::info!(source = self.source, from, "writing the topics of each table");
         self.health.ready();
         let watched = writer.watch();
         let ended = tokio::select! {
             ended = self.pump(&mut reader, &mut topics, &mut writer, &waiting) => ended,
-            error = self.look_after(&watched, &waiting) => Err(error),
+            error = self.look_after(&watched, &waiting, goal) => Err(error),
             error = waiting.mended(&self.kafka) => Err(error),
             error = lease.lost() => Err(error),
             () = self.stop.cancelled() => Ok(()),
@@ -120,7 +128,13 @@ impl Projector {
             return Err(error);
         }
         // What is not acknowledged in time is found missing at the next start.
-        let _ = tokio::time::timeout(DRAIN_MAX, writer.drained()).await;
+        let noted = async {
+            writer.drained().await;
+            notes::settle(&self.kafka, &self.source, watched.settled()).await
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(DRAIN_MAX, noted).await {
+            tracing::debug!(source = self.source, %error, "how far the topics are is not noted");
+        }
         Ok(())
     }
 
@@ -133,10 +147,14 @@ impl Projector {
     ) -> Result<(), TopicsError> {
         let written = metrics::counter!("causeway_topics_records_total", "source" => self.source.clone());
         loop {
-            for whole in reader.read().await?.items {
+            let batch = reader.read().await?;
+            for whole in batch.items {
                 let entry = match &whole.item {
                     Item::Entry(entry) => entry,
-                    Item::Control(_) => continue,
+                    Item::Control(control) => {
+                        self.read_anew(control, waiting).await?;
+                        continue;
+                    }
                     Item::Rejected(rejected) => {
                         // The normaliser puts it into the quarantine.
                         tracing::warn!(
@@ -161,8 +179,8 @@ impl Projector {
                 let topic = match topics.of(entry, &whole.message).await {
                     Ok(topic) => topic,
                     Err(error) if error.of_one_table() => {
-                        waiting.add(entry, &whole.message, topics.name_of(table), error);
-                        writer.hold(entry.offset);
+                        let note = waiting.add(entry, &whole.message, topics.name_of(table), error);
+                        waiting.note(notes::add(&self.kafka, &self.source, &note).await?);
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -175,8 +193,23 @@ impl Projector {
                     }
                 }
             }
+            writer.read(batch.upto.offset);
             self.status.update(|view| view.topics = topics.len());
         }
+    }
+
+    /// A snapshot begins that reads tables anew whose place in the log was lost: their topics go on with it.
+    async fn read_anew(&self, control: &Control, waiting: &WaitingTables) -> Result<(), TopicsError> {
+        let ControlBody::SnapshotBegin(begin) = &control.body else { return Ok(()) };
+        if begin.partial {
+            return Ok(());
+        }
+        for note in waiting.read_anew(&begin.tables, control.offset) {
+            waiting.note(notes::begin_again(&self.kafka, &self.source, &note).await?);
+            waiting.let_go(&note);
+            tracing::info!(source = self.source, table = note.name, "its topic goes on with the table's reading");
+        }
+        Ok(())
     }
 
     /// Says which tables wait, and raises an alarm while there is time.
@@ -196,11 +229,12 @@ impl Projector {
         }
     }
 
-    /// Tells the status, until the writer fails.
-    async fn look_after(&self, writer: &write::Watch, waiting: &WaitingTables) -> TopicsError {
+    /// Tells the status, and notes who need not wait any longer, until the writer fails.
+    async fn look_after(&self, writer: &write::Watch, waiting: &WaitingTables, goal: i64) -> TopicsError {
         let mut alive = Watch::new(&self.kafka, Some(&self.health));
         let log = Place::written(self.kafka.topic(&kafka_topics::changes_topic(&self.source)));
         let mut last = 0;
+        let mut noted = (Instant::now(), 0);
         loop {
             if let Some(error) = writer.failure() {
                 return error;
@@ -213,6 +247,19 @@ impl Projector {
                 view.settled = settled;
             });
             self.tell(waiting);
+            if noted.0.elapsed() >= NOTED_EVERY && settled > noted.1 {
+                if let Err(error) = notes::settle(&self.kafka, &self.source, settled).await {
+                    return error.into();
+                }
+                noted = (Instant::now(), settled);
+            }
+            let level = waiting.level(settled, goal);
+            if !level.is_empty() {
+                match notes::strike(&self.kafka, &self.source, &level).await {
+                    Ok(noted) => waiting.note(noted),
+                    Err(error) => return error.into(),
+                }
+            }
             if std::mem::replace(&mut last, settled) != settled {
                 alive.heard();
             }

@@ -16,7 +16,7 @@ pub struct View {
     pub in_flight: usize,
     /// Tables whose topic cannot take their records.
     pub waiting: Vec<Waiting>,
-    /// The offset of `changes.<source>` up to which everything is in the topics.
+    /// The offset of `changes.<source>` up to which everything is in the topics, but for what tables wait with.
     pub settled: i64,
     /// Commit time of the last change that was read, microseconds since the epoch.
     pub committed_at: i64,

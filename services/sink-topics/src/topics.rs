@@ -5,13 +5,16 @@ use crate::{
     name::topic_of,
     settings::Settings,
     tails::{State, TOPICS_MAX, Tail, Tails},
-    waiting::name_of,
+    waiting::{WaitingTables, name_of, table_of},
 };
 use change::{
     Entry, Position, TableId,
     avro::{EnvelopePlan, TABLE_PROPERTY},
 };
-use change_log::{KafkaSettings, Kept, Registry, RegistryError, TopicSpec, control::EXACT_KEY, frame, topics};
+use change_log::{
+    KafkaSettings, Kept, Registry, RegistryError, TopicSpec, control::EXACT_KEY, frame, signal::waiting as notes,
+    topics,
+};
 use rdkafka::{Message, message::OwnedMessage};
 use std::{
     collections::{HashMap, HashSet},
@@ -63,6 +66,14 @@ impl<'a> Topics<'a> {
 
     pub(crate) fn name_of(&self, table: Option<&TableId>) -> String {
         topic_of(&self.kafka.topic_prefix, &self.settings.source, table)
+    }
+
+    /// The log does not hold any more what the table waits with. Of one without a topic nothing is missing.
+    pub(crate) fn lose(&self, waiting: &WaitingTables, note: &notes::Waiting) {
+        let table = table_of(note);
+        if !self.leaves_out(table.as_ref()) {
+            waiting.lose(&self.settings.source, note, self.name_of(table.as_ref()));
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,13 +1,13 @@
 //! Tables whose topic cannot take their records: they wait, and the others go on.
 //!
 //! # Why
-//! What a table waits with is in the log, and nowhere else: while one waits, no record says that more is settled than
-//! what stands before its first, so that every start reads from there. The log keeps it for so long, and this is said
-//! in time.
+//! What a table waits with is in the log, and nowhere else: from which offset on is noted, and every start reads from the
+//! first of these. The log keeps it for so long, and this is said in time. What it has dropped by then is lost to that
+//! table's topic alone: its records count for nothing until it is read anew, and the other tables go on.
 
 use crate::{error::TopicsError, tails};
 use change::{Entry, TableId};
-use change_log::KafkaSettings;
+use change_log::{KafkaSettings, signal::waiting as notes};
 use rdkafka::message::{Message as _, OwnedMessage};
 use serde::Serialize;
 use std::{
@@ -36,9 +36,31 @@ pub struct Waiting {
     pub since: i64,
 }
 
+/// Where to go on in the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) from: i64,
+    /// Where the tables are that do not wait: who did and does not any more is level once this is reached.
+    pub(crate) goal: i64,
+    /// Tables that wait with records which the log does not hold any more.
+    pub(crate) lost: Vec<notes::Waiting>,
+}
+
+impl Start {
+    /// `settled`: what the topics' ends say, nothing if they hold nothing; `held`: the log's first offset.
+    pub(crate) fn of(settled: Option<i64>, held: i64, noted: &notes::Tables) -> Self {
+        let goal = settled.map_or(held, |settled| settled.max(noted.settled));
+        let (lost, waiting): (Vec<_>, Vec<_>) = noted.tables.iter().cloned().partition(|table| table.offset < held);
+        let from = waiting.iter().map(|table| table.offset).fold(goal, i64::min);
+        Self { from, goal, lost }
+    }
+}
+
 /// Those of one run of the projector.
 pub(crate) struct WaitingTables {
     tables: Mutex<BTreeMap<Option<TableId>, (Waiting, TopicsError)>>,
+    /// What is noted of them, and of those that need not wait any longer and are not level yet.
+    noted: Mutex<Vec<notes::Waiting>>,
     /// How long the log keeps a record; none: for ever.
     kept: Option<Duration>,
     started: Instant,
@@ -54,7 +76,7 @@ pub(crate) struct Said {
 
 impl WaitingTables {
     pub(crate) fn new(kept: Option<Duration>) -> Self {
-        Self { tables: Mutex::default(), kept, started: Instant::now() }
+        Self { tables: Mutex::default(), noted: Mutex::default(), kept, started: Instant::now() }
     }
 
     fn tables(&self) -> MutexGuard<'_, BTreeMap<Option<TableId>, (Waiting, TopicsError)>> {
@@ -70,25 +92,75 @@ impl WaitingTables {
         self.tables().values().map(|(waiting, _)| waiting.clone()).collect()
     }
 
-    pub(crate) fn add(&self, entry: &Entry, message: &OwnedMessage, topic: String, error: TopicsError) {
+    fn noted(&self) -> MutexGuard<'_, Vec<notes::Waiting>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note(&self, noted: Vec<notes::Waiting>) {
+        *self.noted() = noted;
+    }
+
+    /// The table waits from this record on.
+    pub(crate) fn add(
+        &self,
+        entry: &Entry,
+        message: &OwnedMessage,
+        topic: String,
+        error: TopicsError,
+    ) -> notes::Waiting {
         let table = entry.table.as_ref().map(|schema| schema.table.clone());
-        let name = name_of(table.as_ref());
         let since = message.timestamp().to_millis().unwrap_or(entry.committed_at / 1_000);
-        let waiting = Waiting { table: name, topic, why: error.to_string(), offset: entry.offset, since };
+        let note = note_of(table.as_ref(), entry.offset, since);
+        self.insert(table, &note, topic, error);
+        note
+    }
+
+    /// The log does not hold any more what the table waits with.
+    pub(crate) fn lose(&self, source: &str, note: &notes::Waiting, topic: String) {
+        let table = table_of(note);
+        let error = TopicsError::Lost { table: name_of(table.as_ref()), source_name: source.to_owned() };
+        self.insert(table, note, topic, error);
+    }
+
+    fn insert(&self, table: Option<TableId>, note: &notes::Waiting, topic: String, error: TopicsError) {
+        let (name, why) = (name_of(table.as_ref()), error.to_string());
+        let waiting = Waiting { table: name, topic, why, offset: note.offset, since: note.since };
         tracing::error!(table = waiting.table, offset = waiting.offset, error = waiting.why, "a table waits");
         self.tables().insert(table, (waiting, error));
+    }
+
+    /// Of these tables, those that are lost: they are read anew from this offset on.
+    pub(crate) fn read_anew(&self, tables: &[String], offset: i64) -> Vec<notes::Waiting> {
+        let waiting = self.tables();
+        let lost = waiting.iter().filter(|(_, (waiting, error))| {
+            matches!(error, TopicsError::Lost { .. }) && tables.contains(&waiting.table)
+        });
+        lost.map(|(table, (waiting, _))| note_of(table.as_ref(), offset, waiting.since)).collect()
+    }
+
+    pub(crate) fn let_go(&self, note: &notes::Waiting) {
+        self.tables().remove(&table_of(note));
+    }
+
+    /// Those whose topics have what they waited with, now that all before this offset is in the topics.
+    pub(crate) fn level(&self, settled: i64, goal: i64) -> Vec<notes::Waiting> {
+        let noted = self.noted();
+        let level = noted.iter().filter(|note| settled >= goal.max(note.offset) && !self.has(table_of(note).as_ref()));
+        level.cloned().collect()
     }
 
     /// None while no table waits.
     pub(crate) fn said(&self, now: SystemTime) -> Option<Said> {
         let tables = self.tables();
-        let (first, _) = tables.values().min_by_key(|(waiting, _)| waiting.offset)?;
+        let lost = |error: &TopicsError| matches!(error, TopicsError::Lost { .. });
+        let (first, error) = tables.values().min_by_key(|(waiting, error)| (!lost(error), waiting.offset))?;
         let since = SystemTime::UNIX_EPOCH + Duration::from_millis(first.since.max(0).cast_unsigned());
         let waited = now.duration_since(since).unwrap_or_default();
-        let left = self.kept.map(|kept| kept.saturating_sub(waited));
-        let alarm = self.kept.zip(left).is_some_and(|(kept, left)| left < ALARM_BEFORE.min(kept / 2));
+        let left = if lost(error) { Some(Duration::ZERO) } else { self.kept.map(|kept| kept.saturating_sub(waited)) };
+        let alarm = lost(error) || self.kept.zip(left).is_some_and(|(kept, left)| left < ALARM_BEFORE.min(kept / 2));
         let hours = |time: Duration| time.as_secs() / SECONDS_PER_HOUR;
-        let until = left.map(|left| format!(", and the log keeps them for {} hours more", hours(left)));
+        let until = left.filter(|left| !left.is_zero());
+        let until = until.map(|left| format!(", and the log keeps them for {} hours more", hours(left)));
         let others = tables.len() - 1;
         let others = if others > 0 { format!("; {others} more tables wait") } else { String::new() };
         let what = format!(
@@ -126,6 +198,17 @@ impl WaitingTables {
     }
 }
 
+fn note_of(table: Option<&TableId>, offset: i64, since: i64) -> notes::Waiting {
+    let schema = table.map(|table| table.schema.to_string()).unwrap_or_default();
+    let name = table.map_or_else(|| name_of(None), |table| table.name.to_string());
+    notes::Waiting { schema, name, offset, since }
+}
+
+pub(crate) fn table_of(note: &notes::Waiting) -> Option<TableId> {
+    let table = || TableId { schema: note.schema.as_str().into(), name: note.name.as_str().into() };
+    (!note.schema.is_empty()).then(table)
+}
+
 /// Of logical messages, `message`.
 pub(crate) fn name_of(table: Option<&TableId>) -> String {
     table.map_or_else(|| "message".to_owned(), TableId::to_string)
@@ -134,6 +217,55 @@ pub(crate) fn name_of(table: Option<&TableId>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn note(table: &str, offset: i64) -> notes::Waiting {
+        notes::Waiting { schema: "public".into(), name: table.into(), offset, since: 1_000 }
+    }
+
+    #[test]
+    fn what_the_log_has_dropped_is_lost_to_the_table_that_waited_with_it_alone() {
+        let start = |settled, held, noted: &[notes::Waiting]| {
+            Start::of(settled, held, &notes::Tables { tables: noted.to_vec(), settled: 7 })
+        };
+        let none_waits = |from| Start { from, goal: from, lost: Vec::new() };
+        assert_eq!(start(None, 5, &[]), none_waits(5));
+        assert_eq!(start(Some(90), 5, &[]), none_waits(90));
+        let both = [note("event", 40), note("heap", 60)];
+        assert_eq!(start(Some(90), 5, &both), Start { from: 40, goal: 90, lost: Vec::new() });
+        assert_eq!(start(Some(90), 40, &both).lost, [], "the log still holds the first of them");
+        // Only what the first waits with is gone.
+        let lost = vec![note("event", 40)];
+        assert_eq!(start(Some(90), 41, &both), Start { from: 60, goal: 90, lost });
+        assert_eq!(start(Some(90), 90, &both), Start { from: 90, goal: 90, lost: both.to_vec() });
+        // The log has lost what all topics lack: reading it says so.
+        assert_eq!(start(Some(90), 100, &both).from, 90);
+        // Nothing happened: the last record was written before that was known.
+        assert_eq!(start(Some(3), 5, &[]), none_waits(7));
+    }
+
+    #[test]
+    fn a_table_that_lost_its_place_waits_until_it_is_read_anew_and_then_until_it_is_level() {
+        let tables = WaitingTables::new(None);
+        tables.note(vec![note("event", 40), note("heap", 60)]);
+        tables.lose("gp", &note("event", 40), "gp.public.event".into());
+        let event = TableId { schema: "public".into(), name: "event".into() };
+        assert!(tables.has(Some(&event)) && !tables.has(None));
+        let why = tables.all().remove(0).why;
+        assert!(why.contains("`causeway source snapshot CONFIG gp --table public.event`"), "{why}");
+        let said = tables.said(SystemTime::UNIX_EPOCH).expect("one waits");
+        assert!(said.alarm && said.left == Some(Duration::ZERO) && !said.what.contains("more"), "{}", said.what);
+        assert_eq!(tables.level(89, 90), [], "not where the others were");
+        assert_eq!(tables.level(90, 90), [note("heap", 60)]);
+        // Another table is read, then this one.
+        assert_eq!(tables.read_anew(&["public.heap".into()], 95), []);
+        assert_eq!(tables.read_anew(&["public.heap".into(), "public.event".into()], 95), [note("event", 95)]);
+        assert!(tables.has(Some(&event)), "not before it is noted");
+        tables.note(vec![note("event", 95)]);
+        tables.let_go(&note("event", 95));
+        assert!(!tables.has(Some(&event)));
+        assert_eq!(tables.level(94, 90), [], "the reading is behind that");
+        assert_eq!(tables.level(95, 90), [note("event", 95)]);
+    }
 
     #[test]
     fn a_table_that_waits_alarms_before_the_log_drops_its_records() {

@@ -31,10 +31,10 @@ struct Flight {
     /// The number of the first of them.
     first: usize,
     bytes: usize,
-    /// Everything in the log before this offset is in the topics.
+    /// Everything in the log before this offset is in the topics, but for what tables wait with.
     settled: i64,
-    /// A table waits from this offset on: no more is settled.
-    held: Option<i64>,
+    /// The log has been read up to here.
+    read: i64,
     failure: Option<Failure>,
 }
 
@@ -69,7 +69,15 @@ impl Flight {
             self.records.pop_front();
             self.first += 1;
             self.bytes -= bytes;
-            self.settled = self.held.map_or(offset, |held| offset.min(held));
+            self.settled = offset;
+        }
+        self.rest();
+    }
+
+    /// Nothing of what was read is on its way: it is settled, even if there was nothing to write.
+    fn rest(&mut self) {
+        if self.records.is_empty() {
+            self.settled = self.settled.max(self.read);
         }
     }
 
@@ -156,7 +164,7 @@ fn refused(Failure { topic, error, .. }: Failure) -> TopicsError {
 impl Writer {
     /// `settled`: where reading the log starts.
     pub(crate) fn new(kafka: &KafkaSettings, settled: i64) -> Result<Self, TopicsError> {
-        let flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled, held: None, failure: None };
+        let flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled, read: settled, failure: None };
         let shared = Arc::new(Shared { flight: Mutex::new(flight), changed: Notify::new() });
         let producer = kafka
             .client()
@@ -176,10 +184,11 @@ impl Writer {
         Watch(Arc::clone(&self.shared))
     }
 
-    /// A table waits from this record of the log on.
-    pub(crate) fn hold(&self, offset: i64) {
+    /// All before this offset of the log was read, and handed over if it had to be.
+    pub(crate) fn read(&self, offset: i64) {
         let mut flight = self.shared.flight();
-        flight.held = Some(flight.held.map_or(offset, |held| held.min(offset)));
+        flight.read = offset;
+        flight.rest();
     }
 
     /// Hands a record over; waits while too many are in flight.
@@ -247,7 +256,7 @@ mod tests {
 
     #[test]
     fn settled_is_what_has_nothing_open_before_it() {
-        let mut flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled: 4, held: None, failure: None };
+        let mut flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled: 4, read: 4, failure: None };
         let numbers: Vec<usize> = [5, 6, 6, 9].into_iter().map(|offset| flight.push(offset, 10)).collect();
         flight.arrived(numbers[1]);
         flight.arrived(numbers[3]);
@@ -257,14 +266,16 @@ mod tests {
         flight.arrived(numbers[2]);
         assert_eq!((flight.settled, flight.bytes), (9, 0));
         assert_eq!(flight.push(12, 1), 4);
-        flight.held = Some(11);
+        (flight.read, flight.settled) = (20, 9);
+        flight.rest();
+        assert_eq!(flight.settled, 9, "12 is open");
         flight.arrived(4);
-        assert_eq!(flight.settled, 11, "a table waits from there on");
+        assert_eq!(flight.settled, 20, "nothing that was read is open");
     }
 
     #[test]
     fn one_large_record_goes_alone() {
-        let mut flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled: 0, held: None, failure: None };
+        let mut flight = Flight { records: VecDeque::new(), first: 0, bytes: 0, settled: 0, read: 0, failure: None };
         assert!(flight.has_room_for(2 * IN_FLIGHT_BYTES_MAX));
         flight.push(1, 2 * IN_FLIGHT_BYTES_MAX);
         assert!(!flight.has_room_for(1));

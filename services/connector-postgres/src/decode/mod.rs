@@ -239,7 +239,14 @@ impl<'a> Reader<'a, '_> {
 
     fn old_tuple(&mut self, kind: u8) -> Result<Option<OldTuple<'a>>, DecodeError> {
         Ok(match kind {
-            b'K' => Some(OldTuple::Key(self.tuple()?)),
+            b'K' => {
+                let key = self.tuple()?;
+                // Whose row it was cannot be guessed.
+                if !key.cells().any(|cell| matches!(cell, Cell::Text(_))) {
+                    return Err(DecodeError::Malformed("old row"));
+                }
+                Some(OldTuple::Key(key))
+            }
             b'O' => Some(OldTuple::Full(self.tuple()?)),
             _ => None,
         })

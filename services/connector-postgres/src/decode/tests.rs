@@ -87,6 +87,8 @@ fn frames_of_rows() {
     check("55 00004001 4B 0002 74 00000001 37 6E 4E 0002 74 00000001 38 75", "update 16385 key 7 null to 8 unchanged");
     check("55 00004001 4F 0001 74 00000001 37 4E 0001 74 00000001 38", "update 16385 from 7 to 8");
     check("44 00004001 4B 0002 74 00000001 37 6E", "delete 16385 7 null");
+    // A whole row may have no values at all.
+    check("44 00004001 4F 0002 6E 6E", "delete 16385 null null");
     check("49 00004001 4E 0000", "insert 16385");
 }
 
@@ -104,6 +106,10 @@ fn hostile_frames_are_refused() {
     check("52 00004001 6100", &malformed("name"));
     check("44 00004001 4E 0000", &malformed("old row"));
     check("42 0000000016B374D8 7FFFFFFFFFFFFFFF 00000001", &malformed("time"));
+    // A key without a value names no row.
+    check("44 00004001 4B 0002 6E 6E", &malformed("old row"));
+    check("44 00004001 4B 0001 75", &malformed("old row"));
+    check("55 00004001 4B 0001 6E 4E 0001 74 00000001 38", &malformed("old row"));
 }
 
 proptest! {

@@ -69,6 +69,10 @@ impl Beside {
     }
 }
 
+/// What stands where a server's text would, of a key's column that is null: COPY's own sign. A row can have one that the
+/// table had before it had its key.
+const NO_TEXT: &[u8] = b"\\N";
+
 /// A JSON string.
 fn quoted(out: &mut String, text: &str) {
     out.push('"');
@@ -122,6 +126,10 @@ pub fn write_row<'a>(
             beside.add_unchanged(&column.name);
         }
         if column.key {
+            // The stand-in is another row's value.
+            if cell == Cell::Null {
+                beside.add_exact(charset, &column.name, NO_TEXT);
+            }
             value::write_nothing(out, &column.kind);
         } else {
             out.push(wire::NULL);
@@ -130,8 +138,8 @@ pub fn write_row<'a>(
     beside.finish();
 }
 
-/// Appends the `Key` record of a row. False, with nothing appended, when a column's type cannot hold its value: a stand-in
-/// would be another row's key.
+/// Appends the `Key` record of a row. False, with nothing appended, when a column's type cannot hold its value, or there is
+/// none: a stand-in would be another row's key.
 pub fn write_key<'a>(
     out: &mut Vec<u8>,
     (charset, columns): (&Charset, &[ColumnPlan]),
@@ -139,30 +147,32 @@ pub fn write_key<'a>(
 ) -> bool {
     let (start, mut scratch) = (out.len(), String::new());
     for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| column.key) {
-        match cell {
-            Cell::Text(text) => {
-                if !charset.read(text, &mut scratch).is_some_and(|text| write(out, &column.kind, text)) {
-                    out.truncate(start);
-                    return false;
-                }
-            }
-            // No column of a key is null, or left out.
-            Cell::Null | Cell::Unchanged => value::write_nothing(out, &column.kind),
+        let written = match cell {
+            Cell::Text(text) => charset.read(text, &mut scratch).is_some_and(|text| write(out, &column.kind, text)),
+            Cell::Null | Cell::Unchanged => false,
+        };
+        if !written {
+            out.truncate(start);
+            return false;
         }
     }
     true
 }
 
-/// Appends the `causeway.ExactKey` record of a row: the texts of its key.
+/// Appends the `causeway.ExactKey` record of a row: the texts of its key. A column that is null has none.
 pub fn write_exact_key<'a>(
     out: &mut Vec<u8>,
     table: &str,
     (charset, columns): (&Charset, &[ColumnPlan]),
-    cells: impl Iterator<Item = Cell<'a>>,
+    cells: impl Iterator<Item = Cell<'a>> + Clone,
 ) {
+    let texts = columns.iter().zip(cells).filter(|(column, cell)| column.key && *cell != Cell::Null);
     wire::string(out, table);
-    wire::long(out, columns.iter().filter(|column| column.key).count() as i64);
-    for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| column.key) {
+    match texts.clone().count() {
+        0 => {}
+        count => wire::long(out, count as i64),
+    }
+    for (column, cell) in texts {
         wire::string(out, &column.name);
         match cell {
             Cell::Text(text) => wire::string(out, &exact(charset, text).0),

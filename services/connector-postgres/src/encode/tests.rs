@@ -270,6 +270,21 @@ fn a_key_that_its_types_cannot_hold_is_no_other_rows_key() {
 }
 
 #[test]
+fn a_key_without_a_value_is_not_that_of_the_stand_in() {
+    let columns = columns();
+    let plan = (&Charset::Utf8, &columns[..]);
+    let cells = [Cell::Null, Cell::Null, Cell::Text(b"1")];
+    let (mut out, mut beside) = (Vec::new(), Beside::default());
+    assert!(!write_key(&mut out, plan, cells.into_iter()) && out.is_empty(), "0 is another row's key");
+    write_exact_key(&mut out, "s.t", plan, cells.into_iter());
+    assert_eq!(out, b"\x06s.t\0", "no column has a text");
+    out.clear();
+    write_row(&mut out, plan, cells.into_iter(), &mut beside);
+    assert_eq!((out[0], &*beside.exact), (0, r#"{"id":"\\N"}"#), "nor is it 0 in the datum");
+    assert!(!write_key(&mut Vec::new(), plan, [Cell::Unchanged].into_iter()));
+}
+
+#[test]
 fn what_the_databases_encoding_does_not_know_stands_beside() {
     let charset = Charset::of("WIN1252");
     let column = |name: &str, kind, key| ColumnPlan { name: name.into(), kind, key };
