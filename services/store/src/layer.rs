@@ -63,6 +63,6 @@ impl<'a> Iterator for Range<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (key, value) = self.entries.next()?;
-        key.starts_with(self.prefix).then(|| (&**key, value.as_deref()))
+        key.starts_with(self.prefix).then_some((&**key, value.as_deref()))
     }
 }
