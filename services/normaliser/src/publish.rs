@@ -27,8 +27,7 @@ const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 pub const EVENTS_TOPIC: &str = "patient.events";
 pub const LINKS_TOPIC: &str = "person.links";
 pub const QUARANTINE_TOPIC: &str = "quarantine";
-/// Names a quarantined item, so that a restart can tell what is there already.
-pub const ITEM_HEADER: &str = "causeway.item";
+pub use event::quarantined::ITEM_HEADER;
 
 /// An idempotent producer that never gives up a message by time: order holds, and Kafka away
 /// means waiting, not loss.

@@ -260,5 +260,7 @@ fn quarantined<S>(
         committed_at: Some(touch.committed_at),
         item: Some(open::name(source, &record_name(fold, id), reason, detail)),
         closed: false,
+        closes: None,
+        closed_as: None,
     }
 }
