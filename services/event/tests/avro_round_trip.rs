@@ -49,6 +49,8 @@ fn demographics() -> impl Strategy<Value = Body> {
             postcode: t[4].clone(),
             registered_practice: t[5].clone(),
             objection: !yes,
+            birth_partial: birth_date.is_none().then(|| PartialDate::new(1984, None)).flatten(),
+            death_partial: death_date.is_none().then(|| PartialDate::new(1984, Some(6))).flatten(),
         })
     })
 }

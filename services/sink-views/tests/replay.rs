@@ -5,7 +5,7 @@ use change::{Lsn, Position};
 use deadpool_postgres::Pool;
 use event::{
     Action, Body, Canonical, Code, Condition, Demographics, Kind, Link, LinkStatus, Measurement, Observation, Part,
-    PatientEvent, Quarantined, SourcePatient, quarantined::Verdict,
+    PartialDate, PatientEvent, Quarantined, SourcePatient, quarantined::Verdict,
 };
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use rust_decimal::Decimal;
@@ -314,6 +314,28 @@ async fn a_retraction_leaves_a_marker_and_links_and_quarantine_are_guarded() {
     assert_eq!(count, 1);
     drop(client);
     an_item_is_one_row(&database, &item).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_year_of_birth_is_kept_as_a_year() {
+    let database = database("partial").await;
+    let told = Step {
+        patient: 0,
+        record: 0,
+        kind: Kind::Demographics,
+        value: Some(1),
+        revised: false,
+        anew: None,
+        epoch: None,
+    };
+    let mut events = events(&[told]);
+    let (birth_partial, death_partial) = (PartialDate::parse("1984"), PartialDate::parse("2026-02"));
+    events[0].body = Body::Demographics(Demographics { birth_partial, death_partial, ..Demographics::default() });
+    apply(&database.pool, incoming(&events, 0, 1)).await;
+    let client = database.pool.get().await.expect("a connection");
+    let sql =
+        "select concat_ws(' ', coalesce(birth_date::text, '-'), birth_partial, death_partial) from record.patient";
+    assert_eq!(client.query_one(sql, &[]).await.expect("one row").get::<_, String>(0), "- 1984 2026-02");
 }
 
 /// A closing by hand closes one row, and what was told of the same message: not what only looks like it.
