@@ -21,6 +21,7 @@ pub fn finding(row: &Observation, birth_date: Option<i32>) -> Finding {
             ..Times::default()
         },
         effective_at: from.effective_at,
+        effective_precision: from.effective_precision,
         code_text: row.code.text.clone(),
         analyte: row.analyte.clone(),
         comparator: row.comparator.as_deref().and_then(Comparator::parse),
