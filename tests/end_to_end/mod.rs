@@ -5,6 +5,7 @@ mod doors;
 mod hostile;
 mod messages;
 mod operator;
+mod quarantine;
 mod rebuild;
 mod region;
 mod wire;

@@ -1,27 +1,19 @@
-//! `causeway quarantine`: what could not be put into the record, read from the topic itself.
+//! `causeway quarantine`: what could not be put into the record, read from the topic itself, and closed by hand.
+
+mod close;
+mod filter;
+mod topic;
 
 use crate::{
     Config,
     output::{self, Format},
     settings::Settings,
 };
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use base64::Engine as _;
-use change_log::{Registry, Versions};
-use event::{Quarantined, avro};
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-};
+use event::quarantined::Verdict;
 use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::{Duration, Instant},
-};
-
-/// More items than this are not read for one list.
-pub const ITEMS_MAX: usize = 10_000;
-const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+use topic::{Item, State};
 
 #[derive(clap::Subcommand)]
 pub enum Verb {
@@ -29,13 +21,12 @@ pub enum Verb {
     List {
         #[command(flatten)]
         config: Config,
-        /// Only items of this source.
-        #[arg(long)]
-        source: Option<String>,
+        #[command(flatten)]
+        filter: filter::Filter,
         /// Only items whose reason contains this text.
-        #[arg(long)]
+        #[arg(long, alias = "item-reason", value_name = "TEXT")]
         reason: Option<String>,
-        /// Resolved items too.
+        /// Closed items too.
         #[arg(long)]
         all: bool,
         /// At most so many, the newest.
@@ -54,37 +45,36 @@ pub enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Close items by hand that were seen to: what was set aside is in the record by another way, or has no place there.
+    /// Audited. What its own source keeps is closed by its source alone.
+    Resolve(close::Arguments),
+    /// Close items by hand that are given up: what was set aside stays out of the record. Audited, as `resolve`.
+    Drop(close::Arguments),
 }
 
 pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
     match verb {
-        Verb::List { config, source, reason, all, limit } => {
+        Verb::List { config, filter, reason, all, limit } => {
             let settings = Settings::load(&config)?;
-            let wanted = move |item: &Item| {
-                source.as_ref().is_none_or(|source| item.what.source == *source)
+            let wanted = |item: &Item| {
+                (item.state == State::Open || all && matches!(item.state, State::Closed(_)))
+                    && filter.takes(item)
                     && reason.as_ref().is_none_or(|reason| item.what.reason.contains(reason.as_str()))
             };
-            let known = standing(read(&settings, None).await?);
-            let mut items: Vec<Item> = known.into_iter().filter(|item| all || !item.closed).filter(wanted).collect();
+            let known = topic::standing(topic::read(&settings, None, None).await?);
+            let mut items: Vec<Item> = known.into_values().filter(wanted).collect();
             items.drain(..items.len().saturating_sub(limit));
             let rows: Vec<Value> = items.iter().map(Item::without_values).collect();
-            output::rows(
-                format,
-                &["OFFSET", "SOURCE", "STAGE", "REASON", "DETAIL", "TABLE", "POSITION", "STATE"],
-                &rows,
-                |row| {
-                    ["offset", "source", "stage", "reason", "detail", "table", "position", "state"]
-                        .map(|key| plain(&row[key]))
-                        .to_vec()
-                },
-            )
+            match format {
+                Format::Text if !rows.is_empty() => println!("{}", table(&rows)),
+                _ => output::rows(format, &[], &rows, |_| Vec::new())?,
+            }
+            Ok(())
         }
         Verb::Show { config, offset, values, reason } => {
             let settings = Settings::load(&config)?;
-            let item = read(&settings, Some(offset))
-                .await?
-                .into_iter()
-                .find(|item| item.offset == offset)
+            let item = topic::standing(topic::read(&settings, Some(offset), Some(offset)).await?)
+                .remove(&offset)
                 .with_context(|| format!("no item at offset {offset} of the quarantine"))?;
             let mut shown = item.without_values();
             if values {
@@ -102,58 +92,30 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
                 fields.map(|(key, value)| format!("{key:<14} {}", plain(value))).collect::<Vec<_>>().join("\n")
             })
         }
+        Verb::Resolve(arguments) => close::run(Verdict::Resolved, arguments, format).await,
+        Verb::Drop(arguments) => close::run(Verdict::Dropped, arguments, format).await,
     }
+}
+
+/// Items as people read them.
+fn table(rows: &[Value]) -> String {
+    const COLUMNS: [&str; 9] = ["offset", "told", "source", "stage", "reason", "detail", "table", "position", "state"];
+    let headings = COLUMNS.map(str::to_uppercase);
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    output::table(&headings, rows.iter().map(|row| COLUMNS.map(|key| plain(&row[key])).to_vec()))
 }
 
 async fn audit(settings: &Settings, item: &Item, reason: &str) -> anyhow::Result<()> {
     ensure!(!reason.trim().is_empty(), "--reason must say why the values are needed");
-    let actor = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned());
     let pool = boot::database::pool(&settings.database, 1)?;
     let look =
-        gateway::operator::QuarantineLook { actor: &actor, source: &item.what.source, offset: item.offset, reason };
+        gateway::operator::QuarantineLook { actor: &actor(), source: &item.what.source, offset: item.offset, reason };
     gateway::operator::quarantine_look(&pool, &look).await.context("the look could not be audited, so nothing is shown")
 }
 
-/// One item, by the message that told of it.
-struct Item {
-    offset: i64,
-    what: Quarantined,
-    closed: bool,
-}
-
-/// Each item once, where it was told last, and whether it was closed since.
-fn standing(messages: Vec<Item>) -> Vec<Item> {
-    let mut items: BTreeMap<i64, Item> = BTreeMap::new();
-    let mut named: HashMap<String, i64> = HashMap::new();
-    for message in messages {
-        // What was told before items had names goes by where it was.
-        let place = || Quarantined { item: None, ..message.what.clone() }.name();
-        let known = named.get(&message.what.name()).or_else(|| named.get(&place()).filter(|_| message.what.closed));
-        if message.what.closed {
-            if let Some(item) = known.and_then(|offset| items.get_mut(offset)) {
-                item.closed = true;
-            }
-            continue;
-        }
-        if let Some(again) = known.filter(|_| message.what.item.is_some()) {
-            items.remove(again);
-        }
-        named.insert(message.what.name(), message.offset);
-        items.insert(message.offset, message);
-    }
-    items.into_values().collect()
-}
-
-impl Item {
-    fn without_values(&self) -> Value {
-        let what = &self.what;
-        json!({
-            "offset": self.offset, "source": what.source, "stage": what.stage, "reason": what.reason, "detail": what.detail,
-            "table": what.table, "position": what.position.map(|p| p.to_string()),
-            "from": what.topic.as_ref().map(|topic| format!("{topic}[{}]@{}", what.partition.unwrap_or(0), what.offset.unwrap_or(-1))),
-            "bytes": what.original.as_ref().map(Vec::len), "state": if self.closed { "closed" } else { "open" },
-        })
-    }
+/// Who asks, in the audit's words.
+fn actor() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned())
 }
 
 fn plain(value: &Value) -> String {
@@ -161,89 +123,5 @@ fn plain(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    }
-}
-
-/// The topic's items: the newest [`ITEMS_MAX`], or those from one offset on.
-async fn read(settings: &Settings, from: Option<i64>) -> anyhow::Result<Vec<Item>> {
-    let kafka = &settings.kafka;
-    let mut versions = Versions::new(Registry::new(&settings.registry)?, avro::QUARANTINED_SCHEMA);
-    let topic = kafka.topic("quarantine");
-    let consumer: BaseConsumer =
-        kafka.client().set("group.id", "causeway-quarantine-reader").set("enable.auto.commit", "false").create()?;
-    let (low, high) = consumer
-        .fetch_watermarks(&topic, 0, BROKER_TIMEOUT)
-        .with_context(|| format!("cannot read the topic {topic}: is Kafka at {} up?", kafka.brokers))?;
-    let newest = high.saturating_sub(i64::try_from(ITEMS_MAX)?);
-    let start = from.unwrap_or(newest).max(low);
-    if start >= high {
-        return Ok(Vec::new());
-    }
-    let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset(&topic, 0, Offset::Offset(start))?;
-    consumer.assign(&assignment)?;
-    let mut items = Vec::new();
-    let mut last = Instant::now();
-    loop {
-        match consumer.poll(Duration::from_millis(200)) {
-            Some(message) => {
-                let message = message?;
-                last = Instant::now();
-                let what = decode(&mut versions, message.payload().unwrap_or_default()).await?;
-                items.push(Item { offset: message.offset(), closed: what.closed, what });
-                if message.offset() + 1 >= high || from.is_some() {
-                    return Ok(items);
-                }
-            }
-            None if last.elapsed() > BROKER_TIMEOUT => bail!("Kafka at {} stopped answering", kafka.brokers),
-            None => {}
-        }
-    }
-}
-
-/// A message that is not one of ours is shown as such, not hidden.
-async fn decode(versions: &mut Versions, payload: &[u8]) -> anyhow::Result<Quarantined> {
-    let datum = versions.datum(payload).await.context("the registry does not tell the schema of an item")?;
-    let ours = datum.ok().and_then(|datum| avro::decode_quarantined(&datum).ok());
-    Ok(ours.unwrap_or_else(|| Quarantined {
-        reason: "not a quarantine record".to_owned(),
-        original: Some(payload.to_vec()),
-        ..Quarantined::default()
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(offset: i64, name: Option<&str>, at: i64, closed: bool) -> Item {
-        let what = Quarantined {
-            source: "riverside".into(),
-            reason: "missing patient".into(),
-            item: name.map(str::to_owned),
-            offset: Some(at),
-            closed,
-            ..Quarantined::default()
-        };
-        Item { offset, what, closed }
-    }
-
-    #[test]
-    fn an_item_stands_once_and_is_closed_by_its_name_or_its_place() {
-        let messages = vec![
-            message(0, None, 7, false),
-            message(1, Some("a"), 8, false),
-            message(2, Some("b"), 9, false),
-            // Closed under its name, and by it what was told of it before there were names.
-            message(3, Some("c"), 7, true),
-            message(4, Some("a"), 8, true),
-            message(5, Some("a"), 10, false),
-            message(6, Some("a"), 10, true),
-            message(7, Some("a"), 11, false),
-            // Of one whose beginning is not read any more.
-            message(8, Some("d"), 12, true),
-        ];
-        let told: Vec<(i64, bool)> = standing(messages).iter().map(|item| (item.offset, item.closed)).collect();
-        assert_eq!(told, [(0, true), (2, false), (7, false)]);
     }
 }

@@ -1,6 +1,6 @@
 //! What an event says. Original code and text are always kept beside the coded form.
 
-use crate::{Micros, NhsNumber};
+use crate::{Micros, NhsNumber, PartialDate};
 use rust_decimal::Decimal;
 
 /// A coded thing as its source wrote it, and what it is known to mean.
@@ -171,6 +171,10 @@ pub struct Demographics {
     pub registered_practice: Option<String>,
     /// A local shared-record objection or type-1 opt-out stands in the source.
     pub objection: bool,
+    /// Where no more of the day is known; `birth_date` is then none, so that nobody takes the first of January for it.
+    pub birth_partial: Option<PartialDate>,
+    /// The same of `death_date`: the patient has died.
+    pub death_partial: Option<PartialDate>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

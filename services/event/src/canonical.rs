@@ -135,6 +135,8 @@ impl Form<'_> {
             postcode,
             registered_practice,
             objection,
+            birth_partial,
+            death_partial,
         } = it;
         if let Some(number) = nhs_number {
             self.text(20, number.as_str());
@@ -149,6 +151,9 @@ impl Form<'_> {
         self.maybe(28, postcode.as_ref());
         self.maybe(29, registered_practice.as_ref());
         self.flag(30, *objection);
+        for (field, date) in (42..).zip([birth_partial, death_partial]) {
+            self.maybe(field, date.map(|date| date.to_string()).as_ref());
+        }
     }
 
     fn observation(&mut self, it: &Observation) {

@@ -23,7 +23,7 @@ pub use body::*;
 pub use link::{Link, LinkStatus};
 pub use nhs_number::NhsNumber;
 pub use place::Place;
-pub use precision::Precision;
+pub use precision::{PartialDate, Precision};
 pub use quarantined::Quarantined;
 pub use teams::{Team, TeamKind, Teams};
 

@@ -5,6 +5,31 @@ use change::Position;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The header in which the normaliser names an item, so that a restart can tell what is there already.
+pub const ITEM_HEADER: &str = "causeway.item";
+
+/// What an operator says of an item that they close by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Seen to: what was set aside is in the record by another way, or does not belong there.
+    Resolved,
+    /// Given up: it stays out of the record.
+    Dropped,
+}
+
+impl Verdict {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolved => "resolved",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Resolved, Self::Dropped].into_iter().find(|verdict| verdict.as_str() == text)
+    }
+}
+
 /// Kept whole, so that it can be looked at and replayed. The words never hold values.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
@@ -33,6 +58,10 @@ pub struct Quarantined {
     pub item: Option<String>,
     /// Resolved: it says so of what was told before under this name.
     pub closed: bool,
+    /// Closed by hand: where on its topic that stands which it closes. What has no name of its own can be told from
+    /// another of its kind only so.
+    pub closes: Option<i64>,
+    pub closed_as: Option<Verdict>,
 }
 
 impl Quarantined {

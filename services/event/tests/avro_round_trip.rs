@@ -2,7 +2,7 @@
 
 use apache_avro::{Schema, reader::datum::GenericDatumReader, types::Value};
 use change::{Lsn, Position};
-use event::{avro, *};
+use event::{avro, quarantined::Verdict, *};
 use proptest::{collection::vec, option, prelude::*};
 use rust_decimal::Decimal;
 
@@ -49,6 +49,8 @@ fn demographics() -> impl Strategy<Value = Body> {
             postcode: t[4].clone(),
             registered_practice: t[5].clone(),
             objection: !yes,
+            birth_partial: birth_date.is_none().then(|| PartialDate::new(1984, None)).flatten(),
+            death_partial: death_date.is_none().then(|| PartialDate::new(1984, Some(6))).flatten(),
         })
     })
 }
@@ -237,7 +239,8 @@ proptest! {
             source: t[0].clone(), position, stage: t[1].clone(), reason: t[2].clone(), detail: t[3].clone(),
             table: m[0].clone(), key: bytes[0].clone(), topic: m[1].clone(), partition, offset,
             patient: m[2].clone(), original: bytes[1].clone(), committed_at: offset,
-            item: m[1].clone(), closed: offset.is_some(),
+            item: m[1].clone(), closed: offset.is_some(), closes: offset,
+            closed_as: partition.map(|n| if n > 0 { Verdict::Resolved } else { Verdict::Dropped }),
         };
         let mut datum = Vec::new();
         avro::encode_quarantined(&item, &mut datum);

@@ -65,18 +65,22 @@ pub fn draft(view: &View<'_>, organisation: &str) -> Draft {
 fn demographics(view: &View<'_>, rule: &DemographicsRule) -> Demographics {
     let written = view.text(rule.nhs_number.as_ref());
     let nhs_number = written.as_deref().and_then(NhsNumber::parse);
+    let (birth_date, birth_partial) = view.day(rule.birth_date.as_ref());
+    let (death_date, death_partial) = view.day(rule.death_date.as_ref());
     Demographics {
         nhs_number,
         nhs_number_verified: nhs_number.is_some() && view.asserted_all(&rule.verified_when),
         nhs_number_text: if nhs_number.is_some() { None } else { written },
         family: view.text(rule.family.as_ref()),
         given: view.text(rule.given.as_ref()),
-        birth_date: view.day(rule.birth_date.as_ref()),
-        death_date: view.day(rule.death_date.as_ref()),
+        birth_date,
+        death_date,
         gender: view.text(rule.gender.as_ref()),
         postcode: view.text(rule.postcode.as_ref()),
         registered_practice: view.text(rule.registered_practice.as_ref()),
         objection: view.any(&rule.objection_when),
+        birth_partial,
+        death_partial,
     }
 }
 

@@ -243,5 +243,7 @@ fn quarantined<S>(
         committed_at: Some(touch.committed_at),
         item: Some(open::name(source, &name::of(&fold.mapping, id), reason, detail)),
         closed: false,
+        closes: None,
+        closed_as: None,
     }
 }

@@ -3,7 +3,7 @@
 use super::store::{Cells, Kept, RecordId, Store};
 use change::{Cell, Value};
 use coding::value::{Marks, number};
-use event::{Micros, Precision};
+use event::{Micros, PartialDate, Precision};
 use mapping::{
     BodyRule, Condition, ENTERED_IN_ERROR, Field, Join, Look, Mapping, Record, Ref, Rest, State, TAKEN_BACK, Take,
     moment::{self, Moment},
@@ -308,19 +308,23 @@ impl View<'_> {
         })
     }
 
-    /// Days since 1970-01-01. A year or a month is no day.
-    pub fn day(&self, field: Option<&Field>) -> Option<i32> {
-        let (at, value) = self.first(field)?;
+    /// Days since 1970-01-01; or the year or month, where no more is known.
+    pub fn day(&self, field: Option<&Field>) -> (Option<i32>, Option<PartialDate>) {
+        let Some((at, value)) = self.first(field) else { return (None, None) };
         let formats = field.map_or(&[][..], |field| &field.formats);
-        let whole = |moment: &Moment| moment.precision.is_none_or(|precision| precision == Precision::Day);
-        let days = moment::read(value, formats, &self.mapping.zone).filter(whole).and_then(|moment| {
-            let at = jiff::Timestamp::from_microsecond(moment.at).ok()?;
-            day_of(at.to_zoned(self.mapping.zone.clone()).date())
+        let known = moment::read(value, formats, &self.mapping.zone).and_then(|moment| {
+            let day = jiff::Timestamp::from_microsecond(moment.at).ok()?.to_zoned(self.mapping.zone.clone()).date();
+            let partial = |month| Some((None, Some(PartialDate::new(u16::try_from(day.year()).ok()?, month)?)));
+            match moment.precision {
+                Some(Precision::Year) => partial(None),
+                Some(Precision::Month) => partial(Some(u8::try_from(day.month()).ok()?)),
+                Some(Precision::Day) | None => Some((Some(day_of(day)?), None)),
+            }
         });
-        if days.is_none() {
+        known.unwrap_or_else(|| {
             self.doubt("unreadable date", at);
-        }
-        days
+            (None, None)
+        })
     }
 
     /// A limit of a range: infinity is no limit.

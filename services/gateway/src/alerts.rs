@@ -93,7 +93,7 @@ fn sql(condition: &str, order: &str) -> String {
             (select u.name from access.user u where u.id = a.acknowledged_by),
             coalesce((select o.organisation from record.observation o
                 where o.source = a.source and o.patient = a.patient and o.record = a.record), p.organisation),
-            p.family, p.given, p.birth_date::text, p.nhs_number, l.person::text,
+            p.family, p.given, coalesce(p.birth_date::text, p.birth_partial), p.nhs_number, l.person::text,
             {},
             (select array_agg(r.team) from alert.recipient r where r.alert = a.id),
             exists (select from record.patient c where c.source = a.source and c.patient = a.patient

@@ -1,4 +1,4 @@
-//! The audit of what an operator looks at outside the gateway: values in the quarantine.
+//! The audit of what an operator does outside the gateway: looks at values in the quarantine, and closes its items.
 
 use crate::{GatewayError, database};
 use deadpool_postgres::Pool;
@@ -24,5 +24,39 @@ pub async fn quarantine_look(pool: &Pool, look: &QuarantineLook<'_>) -> Result<(
     database::migrate(pool).await?;
     let client = pool.get().await?;
     client.execute(INSERT, &[&look.actor, &look.source, &look.offset, &look.reason]).await?;
+    Ok(())
+}
+
+/// One item that is closed by hand.
+#[derive(Debug)]
+pub struct QuarantineClosing<'a> {
+    pub source: &'a str,
+    pub patient: Option<&'a str>,
+    pub offset: i64,
+}
+
+const INSERT_CLOSINGS: &str = "with entry as (
+    insert into access.audit (request_id, actor, role, action, decision, why, reason, source, patient)
+    select 'quarantine@' || s.at, $1, 'operator', $2, 'allow', 'asked on the command line', $3, s.source, s.patient
+    from unnest($4::text[], $5::text[], $6::int8[]) as s (source, patient, at) order by s.at
+    returning id)
+    insert into access.outbox (audit) select id from entry order by id";
+
+/// Writes who closes these items as what (`resolved`, `dropped`), and why: all of them or none. The caller closes
+/// nothing unless this has succeeded.
+pub async fn quarantine_closings(
+    pool: &Pool,
+    actor: &str,
+    closed_as: &str,
+    reason: &str,
+    items: &[QuarantineClosing<'_>],
+) -> Result<(), GatewayError> {
+    database::migrate(pool).await?;
+    let client = pool.get().await?;
+    let action = format!("quarantine-item-{closed_as}");
+    let sources: Vec<&str> = items.iter().map(|item| item.source).collect();
+    let patients: Vec<Option<&str>> = items.iter().map(|item| item.patient).collect();
+    let offsets: Vec<i64> = items.iter().map(|item| item.offset).collect();
+    client.execute(INSERT_CLOSINGS, &[&actor, &action, &reason, &sources, &patients, &offsets]).await?;
     Ok(())
 }

@@ -25,8 +25,7 @@ pub const MARKS_MAX: usize = 10_000;
 /// How long to wait when the client's own queue is full.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 
-/// Names a quarantined item, so that a restart can tell what is there already.
-pub const ITEM_HEADER: &str = "causeway.item";
+pub use event::quarantined::ITEM_HEADER;
 
 /// For each topic and partition, the offset after what was acknowledged last.
 pub type Tails = BTreeMap<String, BTreeMap<i32, i64>>;

@@ -321,7 +321,7 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
         aged::what_is_left(&kafka, &registry, &folder).await?;
         kept::outlives_its_log(&kafka, &registry, &folder).await?;
         left_out::is_not_level(&kafka, &registry, &folder).await?;
-        large::what_fills_a_topic(&kafka, &registry).await
+        large::what_fills_a_topic(&kafka, &registry, &folder).await
     }
     .await;
     drop((broker, database));

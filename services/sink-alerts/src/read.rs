@@ -10,7 +10,7 @@ use alert::{
     },
 };
 use deadpool_postgres::Transaction;
-use event::{Comparator, Micros, SourcePatient};
+use event::{Comparator, Micros, Precision, SourcePatient};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
@@ -53,9 +53,9 @@ const COLUMNS: &str = "o.source, o.patient, o.record, o.organisation, o.event_id
         o.code_text, o.analyte, o.comparator, o.number::text, o.unit, o.value_text, o.canonical_number::text, \
         o.canonical_unit, o.range_low::text, o.range_high::text, o.flag, o.unchecked, o.comment, o.status, o.requester, \
         p.birth_date - date '1970-01-01', o.confidential or coalesce(p.confidential or p.retracted, false), \
-        case o.status when 'unknown' then coalesce(o.status_text, '') end, o.reinterpreted";
+        case o.status when 'unknown' then coalesce(o.status_text, '') end, o.reinterpreted, o.effective_precision";
 /// How many those are.
-const COLUMNS_COUNT: usize = 31;
+const COLUMNS_COUNT: usize = 32;
 
 static FINDINGS: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -89,6 +89,7 @@ fn finding(row: &Row) -> Finding {
             authorised_at: row.get(10),
         },
         effective_at: row.get(11),
+        effective_precision: row.get::<_, Option<&str>>(31).and_then(Precision::parse),
         code_text: row.get::<_, Option<String>>(12).unwrap_or_default(),
         analyte: row.get(13),
         comparator: row.get::<_, Option<&str>>(14).and_then(Comparator::parse),
@@ -119,12 +120,14 @@ const KNOWN: &str = "select distinct on (g.source, g.patient) g.source, g.patien
     where c.snomed = any($3) and c.active and not c.retracted \
     order by g.source, g.patient, greatest(c.committed_at, g.linked_at), c.source";
 
+/// The newest of each test. Those without a sample's time, whose commit may be that of a snapshot, are counted apart: they
+/// crowd none out that has one.
 static HISTORY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "select {COLUMNS}, o.for_source, o.for_patient \
          from (select g.source as for_source, g.patient as for_patient, o.*, \
                  coalesce(o.effective_at, o.committed_at) as taken_at, \
-                 row_number() over (partition by g.source, g.patient, o.analyte \
+                 row_number() over (partition by g.source, g.patient, o.analyte, o.effective_at is null \
                      order by coalesce(o.effective_at, o.committed_at) desc, g.via_source, o.record) as nth \
              from alert.linked($1, $2) g \
              join record.observation o on o.source = g.via_source and o.patient = g.via_patient \

@@ -20,6 +20,9 @@ pub enum Reason {
     NoLonger,
     /// A mapping or a table of ours changed, and not the source.
     Understood,
+    /// Its source was read anew, after a log that was lost or grew old, say: what the source had told before is not known
+    /// any more, so nobody can tell a correction from another understanding.
+    ReadAnew,
 }
 
 impl Reason {
@@ -31,6 +34,9 @@ impl Reason {
             Self::NoLonger => "what the alert rested on no longer holds",
             Self::Understood => {
                 "the result is understood differently now: the mapping of its source was changed, not the result"
+            }
+            Self::ReadAnew => {
+                "the result was found different when its source was read anew: corrected there, or understood differently now"
             }
         }
     }
@@ -126,7 +132,11 @@ fn verdict(alert: &Existing, result: Option<&Evaluated>) -> Option<Reason> {
     let Some(result) = result else { return Some(Reason::Retracted) };
     let understood = result.finding.reinterpreted;
     if result.finding.version != alert.version {
-        Some(if understood { Reason::Understood } else { Reason::Corrected })
+        Some(match (understood, result.finding.times.snapshot) {
+            (true, _) => Reason::Understood,
+            (false, true) => Reason::ReadAnew,
+            (false, false) => Reason::Corrected,
+        })
     } else if !result.demands.iter().any(|demand| demand.rule.as_str() == alert.rule) {
         Some(if understood && result.written { Reason::Understood } else { Reason::NoLonger })
     } else if alert.misdirected {
@@ -244,6 +254,15 @@ mod tests {
         // Long afterwards a condition goes: that is no matter of the mapping.
         check(&understood(&[], false), &[alert(CRISIS, "v2", None)], "withdraw NoLonger");
         check(&understood(&[LIMIT], true), &[alert(LIMIT, "v2", Some(Reason::Understood))], "raise critical-limit");
+    }
+
+    #[test]
+    fn what_a_snapshot_finds_different_is_not_laid_to_the_source() {
+        let mut results = result(&[LIMIT], PAGED);
+        results.values_mut().for_each(|evaluated| evaluated.finding.times.snapshot = true);
+        check(&results, &[alert(LIMIT, "v1", None)], "withdraw ReadAnew, raise critical-limit");
+        check(&results, &[alert(LIMIT, "v2", None)], "reword");
+        check(&results, &[alert(LIMIT, "v2", Some(Reason::ReadAnew))], "");
     }
 
     #[test]

@@ -245,6 +245,26 @@ async fn davids_potassium_goes_to_all_who_need_it_and_is_withdrawn_when_it_is_co
     assert_eq!(site.one::<i64>("select count(*) from alert.outbox where change = 'withdrawn'").await, 5);
 }
 
+/// A snapshot's commit is no time of the results that it reads: they do not crowd out what has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_time_of_its_own_is_not_the_newest() {
+    let mut site = david("undated").await;
+    site.events(vec![event("stmarys", 10, "result/1", result("sodium", "121"))]).await;
+    let undated = |number: u64| {
+        let mut event = event("stmarys", 20 + number, &format!("result/old/{number}"), result("sodium", "140"));
+        (event.snapshot, event.reread, event.effective_at) = (true, true, None);
+        if let Body::Observation(it) = &mut event.body {
+            it.authorised_at = None;
+        }
+        event
+    };
+    site.events((0..25).map(undated).collect()).await;
+    site.events(vec![event("stmarys", 60, "result/2", result("potassium", "6.7"))]).await;
+    let sql = "select headline from alert.alert where rule = 'adrenal-crisis' and record = 'result/2'";
+    let want = "Potassium 6.7 mmol/L with sodium 121 mmol/L in known Addison's disease (possible adrenal crisis)";
+    assert_eq!(site.one::<String>(sql).await, want);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn links_and_conditions_are_followed_whatever_comes_first() {
     let mut site = Site::start("links").await;

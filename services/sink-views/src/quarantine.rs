@@ -19,12 +19,16 @@ const ROWS: &str = "(source, position, stage, reason, source_table, patient, com
 const NAMELESS: &str = "delete from record.quarantine q using unnest($1::int4[], $2::int8[]) as s (partition, \"offset\") \
     where q.item is null and q.topic_partition = s.partition and q.topic_offset = s.\"offset\"";
 
-/// What was told before items had names closes by where it was told.
+/// What was told before items had names closes by where it was told. What is closed by hand is one row, or that which was
+/// told of the same message: of two that stand for themselves, position and reason may be the same.
 const CLOSE_NAMELESS: &str = "update record.quarantine q set closed = true \
-    from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::int8[]) \
-        as s (source, position, reason, origin, closing) \
-    where q.item is null and q.source = s.source and q.position = s.position and q.reason = s.reason \
-        and q.origin_offset is not distinct from s.origin and q.topic_offset < s.closing";
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int4[], $6::int8[], $7::int8[], $8::int8[]) \
+        as s (source, position, reason, topic, partition, origin, closes, closing) \
+    where q.item is null and q.topic_offset < s.closing and case when s.closes is null \
+        then q.source = s.source and q.position = s.position and q.reason = s.reason \
+            and q.origin_offset is not distinct from s.origin \
+        else q.topic_offset = s.closes or (q.source = s.source and q.reason = s.reason and q.origin_topic = s.topic \
+            and q.origin_partition = s.partition and q.origin_offset = s.origin) end";
 
 pub async fn write(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), ViewsError> {
     let mut named: BTreeMap<&str, (Place, &Quarantined)> = BTreeMap::new();
@@ -109,10 +113,15 @@ async fn close_nameless(transaction: &Transaction<'_>, plan: &Plan) -> Result<()
     let sources: Vec<String> = closed.iter().map(|(_, item)| shown(&item.source)).collect();
     let positions: Vec<String> = closed.iter().map(|(_, item)| position(item)).collect();
     let reasons: Vec<String> = closed.iter().map(|(_, item)| shown(&item.reason)).collect();
+    let topics: Vec<Option<String>> = closed.iter().map(|(_, item)| item.topic.as_deref().map(shown)).collect();
+    let partitions: Vec<Option<i32>> = closed.iter().map(|(_, item)| item.partition).collect();
     let origins: Vec<Option<i64>> = closed.iter().map(|(_, item)| item.offset).collect();
+    let closes: Vec<Option<i64>> = closed.iter().map(|(_, item)| item.closes).collect();
     let closings: Vec<i64> = closed.iter().map(|(place, _)| place.offset).collect();
     let statement = transaction.prepare_cached(CLOSE_NAMELESS).await?;
-    transaction.execute(&statement, &[&sources, &positions, &reasons, &origins, &closings]).await?;
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&sources, &positions, &reasons, &topics, &partitions, &origins, &closes, &closings];
+    transaction.execute(&statement, &parameters).await?;
     Ok(())
 }
 

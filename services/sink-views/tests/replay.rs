@@ -5,7 +5,7 @@ use change::{Lsn, Position};
 use deadpool_postgres::Pool;
 use event::{
     Action, Body, Canonical, Code, Condition, Demographics, Kind, Link, LinkStatus, Measurement, Observation, Part,
-    PatientEvent, Quarantined, SourcePatient,
+    PartialDate, PatientEvent, Quarantined, SourcePatient, quarantined::Verdict,
 };
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use rust_decimal::Decimal;
@@ -314,6 +314,77 @@ async fn a_retraction_leaves_a_marker_and_links_and_quarantine_are_guarded() {
     assert_eq!(count, 1);
     drop(client);
     an_item_is_one_row(&database, &item).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_year_of_birth_is_kept_as_a_year() {
+    let database = database("partial").await;
+    let told = Step {
+        patient: 0,
+        record: 0,
+        kind: Kind::Demographics,
+        value: Some(1),
+        revised: false,
+        anew: None,
+        epoch: None,
+    };
+    let mut events = events(&[told]);
+    let (birth_partial, death_partial) = (PartialDate::parse("1984"), PartialDate::parse("2026-02"));
+    events[0].body = Body::Demographics(Demographics { birth_partial, death_partial, ..Demographics::default() });
+    apply(&database.pool, incoming(&events, 0, 1)).await;
+    let client = database.pool.get().await.expect("a connection");
+    let sql =
+        "select concat_ws(' ', coalesce(birth_date::text, '-'), birth_partial, death_partial) from record.patient";
+    assert_eq!(client.query_one(sql, &[]).await.expect("one row").get::<_, String>(0), "- 1984 2026-02");
+}
+
+/// A closing by hand closes one row, and what was told of the same message: not what only looks like it.
+#[tokio::test(flavor = "multi_thread")]
+async fn closed_by_hand_is_that_item_and_no_other() {
+    let database = database("by-hand").await;
+    let client = database.pool.get().await.expect("a connection");
+    let item = |stage: &str, partition: Option<i32>| Quarantined {
+        stage: stage.into(),
+        reason: "foreign message".into(),
+        topic: partition.map(|_| "patient.events".into()),
+        partition,
+        offset: partition.map(|_| 3),
+        ..Quarantined::default()
+    };
+    let closing = |closes, of: Quarantined| Quarantined {
+        closed: true,
+        closes: Some(closes),
+        closed_as: Some(Verdict::Dropped),
+        ..of
+    };
+    let history = [
+        (0, item("views", Some(0))),
+        (1, item("views", Some(1))),
+        // Of a message on the quarantine itself nothing is known.
+        (2, item("views", None)),
+        (3, item("views", None)),
+        (4, item("normaliser", Some(0))),
+        (5, closing(0, item("views", Some(0)))),
+        (6, closing(2, item("views", None))),
+        // Of nothing that stands there, and of what is told only later.
+        (7, closing(99, item("views", Some(7)))),
+        (8, closing(9, item("views", None))),
+        (9, item("views", None)),
+    ];
+    let place = |offset| Place { topic: Topic::Quarantine, partition: 0, offset };
+    let incoming = |from: usize, to: usize| {
+        let items = history[from..to].iter().cloned();
+        items.map(|(offset, item)| Incoming { place: place(offset), item: Item::Quarantined(item) }).collect()
+    };
+    for ranges in [&[(0, 10)][..], &[(0, 5), (5, 10)], &[(0, 6), (2, 9), (0, 10)]] {
+        client.execute("delete from record.quarantine", &[]).await.expect("deleted");
+        for (from, to) in ranges {
+            apply(&database.pool, incoming(*from, *to)).await;
+        }
+        let sql = "select array_agg(topic_offset order by topic_offset) from record.quarantine where not closed";
+        let open: Vec<i64> = client.query_one(sql, &[]).await.expect("read").get(0);
+        assert_eq!(open, [1, 3, 9], "{ranges:?}");
+    }
 }
 
 /// One row for each name, whatever is replayed; and closed, it stays closed.

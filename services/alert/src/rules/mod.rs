@@ -11,11 +11,13 @@ use crate::{
     judgement::{self, usable},
     limits::{Bound, Limits, Signal},
 };
-use event::{Comparator, Micros, SourcePatient};
+use event::{Comparator, Micros, Precision, SourcePatient};
 use judge::{Judged, judge};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use urgency::{Learned, Times, Urgency};
+
+const HOUR: Micros = 3_600_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
@@ -59,6 +61,8 @@ pub struct Finding {
     pub version: String,
     pub times: Times,
     pub effective_at: Option<Micros>,
+    /// How exactly that is known: it is the first moment of the year, month or day.
+    pub effective_precision: Option<Precision>,
     pub code_text: String,
     pub analyte: Option<String>,
     pub comparator: Option<Comparator>,
@@ -97,6 +101,7 @@ impl Finding {
             version: String::new(),
             times: Times::default(),
             effective_at: None,
+            effective_precision: None,
             code_text: String::new(),
             analyte: None,
             comparator: None,
@@ -118,9 +123,28 @@ impl Finding {
         }
     }
 
-    /// When the sample was taken, else when its source told of it.
-    pub fn taken_at(&self) -> Micros {
-        self.effective_at.unwrap_or(self.times.committed_at)
+    /// The first and the last moment at which the sample may have been taken; none where nobody tells.
+    fn taken_between(&self) -> Option<(Micros, Micros)> {
+        let first = self.effective_at?;
+        // The longest of each kind, and the hour by which a clock is turned back.
+        let hours = match self.effective_precision {
+            None => 0,
+            Some(Precision::Day) => 24 + 1,
+            Some(Precision::Month) => 31 * 24 + 1,
+            Some(Precision::Year) => 366 * 24 + 1,
+        };
+        Some((first, first.saturating_add(hours * HOUR)))
+    }
+
+    /// Its place among other results, to a day: where no sample's time is told, the source's own times, and its commit
+    /// unless a snapshot read it, which says nothing of the result. None where the place is not known so exactly.
+    fn placed_at(&self, limits: &Limits) -> Option<Micros> {
+        match (self.effective_at, self.effective_precision) {
+            (Some(_), Some(Precision::Year | Precision::Month)) => None,
+            (Some(at), Some(Precision::Day) | None) => Some(at),
+            (None, _) if self.times.undated(limits) => None,
+            (None, _) => Some(self.times.own(limits).unwrap_or(self.times.committed_at)),
+        }
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -190,14 +214,14 @@ fn told(finding: &Finding, context: &Context, limits: &Limits) -> Vec<(Rule, Mic
 }
 
 /// Whether a later valid result of the same analyte, in a good specimen, asks for nothing. A sample's place in time
-/// has to be told for both, and none lies ahead of its own commit.
+/// has to be told for both, exactly enough to be later for sure, and none lies ahead of its own commit.
 fn is_overtaken(finding: &Finding, context: &Context, limits: &Limits) -> bool {
-    let (Some(analyte), Some(taken_at)) = (&finding.analyte, finding.effective_at) else { return false };
+    let (Some(analyte), Some((_, taken_by))) = (&finding.analyte, finding.taken_between()) else { return false };
     let alone = Context { addisons: context.addisons.clone(), history: Vec::new(), now: context.now };
     context.history.iter().any(|other| {
         other.analyte.as_ref() == Some(analyte)
             && !other.is(finding)
-            && other.effective_at.is_some_and(|at| at > taken_at && at <= other.times.committed_at)
+            && other.taken_between().is_some_and(|(from, _)| from > taken_by && from <= other.times.committed_at)
             && is_valid(other, limits)
             && told(other, &alone, limits).is_empty()
     })
@@ -311,15 +335,18 @@ pub struct Beside<'a> {
     pub sign: bool,
 }
 
-/// The nearest usable result of each other signal within the hours.
+/// The nearest usable result of each other signal within the hours. One whose place in time nobody knows is not near.
 fn companions<'a>(finding: &Finding, context: &'a Context, limits: &Limits) -> Vec<Beside<'a>> {
-    let reach = Micros::from(limits.addisons.companion_hours) * 3_600_000_000;
-    let distance = |other: &Finding| other.taken_at().saturating_sub(finding.taken_at()).saturating_abs();
+    let reach = Micros::from(limits.addisons.companion_hours) * HOUR;
+    let Some(here) = finding.placed_at(limits) else { return Vec::new() };
+    let distance = |other: &Finding| Some(other.placed_at(limits)?.saturating_sub(here).saturating_abs());
     let others = limits.addisons.signal.iter().filter(|signal| Some(&signal.analyte) != finding.analyte.as_ref());
     others
         .filter_map(|signal| {
             let near = |other: &&Finding| {
-                other.analyte.as_ref() == Some(&signal.analyte) && usable(other).is_some() && distance(other) <= reach
+                other.analyte.as_ref() == Some(&signal.analyte)
+                    && usable(other).is_some()
+                    && distance(other).is_some_and(|far| far <= reach)
             };
             let other = context.history.iter().filter(near).min_by_key(|other| distance(other))?;
             let (number, unit) = usable(other)?;

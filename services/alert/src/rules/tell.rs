@@ -54,7 +54,8 @@ impl Crisis {
 pub fn companion(beside: &Beside<'_>) -> String {
     let sign = beside.other.comparator.map_or("", Comparator::as_str);
     let analyte = beside.other.analyte.as_deref().unwrap_or_default();
-    format!("{analyte} {sign}{} {}", beside.number.normalize(), beside.unit)
+    let undated = if beside.other.effective_at.is_none() { " (no sample time)" } else { "" };
+    format!("{analyte} {sign}{} {}{undated}", beside.number.normalize(), beside.unit)
 }
 
 pub fn companion_detail(beside: &Beside<'_>) -> Value {
@@ -64,7 +65,7 @@ pub fn companion_detail(beside: &Beside<'_>) -> Value {
         "organisation": other.organisation, "confidential": other.confidential, "words": companion(beside),
         "comparator": other.comparator.map(Comparator::as_str),
         "number": beside.number.normalize().to_string(), "unit": beside.unit,
-        "taken_at": time(other.taken_at()), "sign": beside.sign,
+        "taken_at": other.effective_at.and_then(time), "sign": beside.sign,
     })
 }
 

@@ -176,6 +176,34 @@ fn companions_stand_beside_a_signal() {
 }
 
 #[test]
+fn what_has_no_place_in_time_stands_beside_nothing_and_what_has_no_sample_time_says_so() {
+    let headline = |finding: &Finding, other: Finding| {
+        let context = Context { history: vec![Finding { record: "result/2".into(), ..other }], ..addisons() };
+        evaluate(finding, &context, &limits())[1].headline.clone()
+    };
+    let potassium = finding("potassium 6.7 mmol/L");
+    let undated = Finding { effective_at: None, ..finding("sodium 121 mmol/L") };
+    let times = |snapshot, authorised_at| Times { snapshot, authorised_at, ..undated.times };
+    let days = |days: i64| Some(NOW - days * 24 * HOUR);
+    let with = "Potassium 6.7 mmol/L with sodium 121 mmol/L (no sample time) in known";
+    for (why, times, near) in [
+        ("streamed", times(false, None), true),
+        ("authorised today", times(true, Some(NOW)), true),
+        ("authorised days ago, told now", times(false, days(5)), false),
+        ("read by a snapshot: its commit is no time of its own", times(true, None), false),
+    ] {
+        let told = headline(&potassium, Finding { times, ..undated.clone() });
+        assert_eq!((told.starts_with(with), told.contains("sodium")), (near, near), "{why}");
+    }
+    let unplaced = Finding { times: times(true, None), effective_at: None, ..potassium.clone() };
+    assert!(!headline(&unplaced, finding("sodium 121 mmol/L")).contains("sodium"), "nor is anything near it");
+    for (precision, near) in [(Precision::Day, true), (Precision::Month, false), (Precision::Year, false)] {
+        let coarse = Finding { effective_precision: Some(precision), ..finding("sodium 121 mmol/L") };
+        assert_eq!(headline(&potassium, coarse).contains("sodium"), near, "{precision:?}");
+    }
+}
+
+#[test]
 fn age_bands_hold_and_an_unknown_age_is_in_all() {
     let mut limits = limits();
     let child = Limit {
@@ -251,9 +279,19 @@ fn a_late_result_interrupts_unless_a_later_good_one_is_here() {
         ("earlier", Finding { effective_at: Some(NOW - 6 * HOUR), ..good.clone() }),
         ("no sample time", Finding { effective_at: None, ..good.clone() }),
         ("sampled after it was told", Finding { effective_at: Some(NOW + HOUR), ..good.clone() }),
+        (
+            "perhaps earlier",
+            Finding { effective_precision: Some(Precision::Year), effective_at: Some(NOW - 6 * HOUR), ..good.clone() },
+        ),
         ("itself", Finding { record: critical.record.clone(), ..good.clone() }),
     ] {
         assert_eq!(plain(&other), Some(Urgency::Late), "{why}");
+    }
+    // The critical one of some time that day, or that year: the other is not later for sure.
+    for precision in [Precision::Day, Precision::Year] {
+        let coarse = Finding { effective_precision: Some(precision), ..critical.clone() };
+        let context = Context { history: vec![good.clone()], now: NOW, ..Context::default() };
+        assert_eq!(evaluate(&coarse, &context, &limits())[0].urgency, Some(Urgency::Late), "{precision:?}");
     }
     // Not critical, but a sign in this patient.
     assert_eq!(urgency(later("potassium 5.5 mmol/L"), Context::default()), Some(Urgency::Listed));

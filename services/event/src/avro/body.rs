@@ -3,7 +3,7 @@
 use super::{DecodeError, wire, wire::Reader};
 use crate::{
     Allergy, Body, Canonical, Code, Comparator, Condition, Demographics, Encounter, Kind, Measurement, Medication,
-    NhsNumber, Observation, ResultStatus,
+    NhsNumber, Observation, PartialDate, ResultStatus,
 };
 
 const STATUSES: [ResultStatus; 4] =
@@ -85,6 +85,9 @@ fn demographics(d: &Demographics, out: &mut Vec<u8>) {
         wire::optional_string(out, field.as_ref());
     }
     wire::boolean(out, d.objection);
+    for date in [d.birth_partial, d.death_partial] {
+        wire::optional(out, date, |out, date| wire::string(out, &date.to_string()));
+    }
 }
 
 fn read_demographics(r: &mut Reader<'_>) -> Result<Demographics, DecodeError> {
@@ -100,6 +103,8 @@ fn read_demographics(r: &mut Reader<'_>) -> Result<Demographics, DecodeError> {
         postcode: r.optional_string()?,
         registered_practice: r.optional_string()?,
         objection: r.boolean()?,
+        birth_partial: r.optional(|r| r.parsed("birth_partial", PartialDate::parse))?,
+        death_partial: r.optional(|r| r.parsed("death_partial", PartialDate::parse))?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! `causeway.Quarantined`.
 
 use super::{DecodeError, wire, wire::Reader};
-use crate::Quarantined;
+use crate::{Quarantined, quarantined::Verdict};
 use std::fmt::Write as _;
 
 pub const SCHEMA: &str = include_str!("../../../../schemas/quarantined.avsc");
@@ -26,6 +26,8 @@ pub fn encode(item: &Quarantined, out: &mut Vec<u8>) {
     wire::optional_long(out, item.committed_at);
     wire::optional_string(out, item.item.as_ref());
     wire::boolean(out, item.closed);
+    wire::optional_long(out, item.closes);
+    wire::optional(out, item.closed_as, |out, verdict| wire::string(out, verdict.as_str()));
 }
 
 /// As `encode`, in at most so many bytes: of a value that does not fit, its beginning, and a note of what was cut off.
@@ -71,6 +73,8 @@ pub fn decode(datum: &[u8]) -> Result<Quarantined, DecodeError> {
         committed_at: r.optional_long()?,
         item: r.optional_string()?,
         closed: r.boolean()?,
+        closes: r.optional_long()?,
+        closed_as: r.optional(|r| r.parsed("closed_as", Verdict::parse))?,
     };
     r.finish()?;
     Ok(item)

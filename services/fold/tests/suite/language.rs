@@ -228,6 +228,44 @@ fn every_field_reads_root_cells_and_joined_cells_alike() {
 }
 
 #[test]
+fn a_day_is_told_as_exactly_as_it_is_known() {
+    for key in ["birth_date", "death_date"] {
+        let mapping = mapping_with("demographics", &format!("{key} = \"c\""));
+        for (cell, want) in [
+            (t("1984-06-02"), "5266 -"),
+            (t("1984"), "- 1984"),
+            (t("1984-06"), "- 1984-06"),
+            (t("about 1984"), "unreadable date, - -"),
+            (t("0000"), "unreadable date, - -"),
+            (Cell::Null, "- -"),
+        ] {
+            let told: Vec<String> = outputs(&mapping, Place::Root, &cell)
+                .into_iter()
+                .map(|output| match output {
+                    Output::Quarantined(item) => item.reason.clone(),
+                    Output::Event(event) => match event.body {
+                        Body::Demographics(it) => {
+                            let (day, partial) = match key {
+                                "birth_date" => (it.birth_date, it.birth_partial),
+                                _ => (it.death_date, it.death_partial),
+                            };
+                            let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+                            format!(
+                                "{} {}",
+                                or_none(day.map(|d| d.to_string())),
+                                or_none(partial.map(|p| p.to_string()))
+                            )
+                        }
+                        other => format!("{other:?}"),
+                    },
+                })
+                .collect();
+            assert_eq!(told.join(", "), want, "{key} {cell:?}");
+        }
+    }
+}
+
+#[test]
 fn a_time_that_stands_for_none_is_none_for_fields_and_conditions() {
     let lines = "effective_at = \"c\"\nactive_when = [{ column = \"c\", present = false }]";
     let mapping = mapping_with("condition", lines);

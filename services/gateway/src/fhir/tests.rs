@@ -185,6 +185,14 @@ fn a_patient_shows_only_what_the_decision_shows() {
     assert_eq!(own["name"], json!([{"use": "official", "family": "Example", "given": ["David", "John"]}]));
     let both = patient(&person, &decision(&["R1V01", "RSM01"]));
     assert_eq!(both["meta"]["source"], "urn:causeway:source:riverside#");
+    assert_eq!((&both["birthDate"], &both["deceasedDateTime"]), (&json!("1980-02-03"), &Value::Null));
+    // FHIR's dates are as exact as they are known, too.
+    let mut partial = person.clone();
+    for identity in &mut partial.identities {
+        (identity.birth_date, identity.death_date) = (Some("1980".into()), Some("2026-02".into()));
+    }
+    let partial = patient(&partial, &decision(&["R1V01"]));
+    assert_eq!((&partial["birthDate"], &partial["deceasedDateTime"]), (&json!("1980"), &json!("2026-02")));
     let nothing = patient(&person, &decision(&[]));
     assert_eq!(nothing, json!({"resourceType": "Patient", "id": Uuid::nil().to_string()}));
 }

@@ -1,6 +1,6 @@
 //! How times, numbers and numbers of people look on a page. Times are the United Kingdom's.
 
-use event::{Micros, Precision};
+use event::{Micros, PartialDate, Precision};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rust_decimal::Decimal;
 use std::sync::LazyLock;
@@ -54,8 +54,13 @@ pub fn machine(at: Micros) -> String {
     Timestamp::from_microsecond(at).map(|at| at.to_string()).unwrap_or_default()
 }
 
-/// `2026-01-31` → `31 Jan 2026`; anything else as it is.
+/// `2026-01-31` → `31 Jan 2026`, `2026-01` → `Jan 2026`; anything else as it is.
 pub fn date(text: &str) -> String {
+    if let Some((partial, month)) = PartialDate::parse(text).and_then(|date| Some((date, date.month()?))) {
+        let first = i16::try_from(partial.year()).ok().zip(i8::try_from(month).ok());
+        let first = first.and_then(|(year, month)| Date::new(year, month, 1).ok());
+        return first.map_or_else(|| text.to_owned(), |first| first.strftime("%b %Y").to_string());
+    }
     text.parse::<Date>().map_or_else(|_| text.to_owned(), |date| date.strftime("%-d %b %Y").to_string())
 }
 
@@ -138,6 +143,12 @@ mod tests {
             );
             assert_eq!(machine_to(june, precision), machine);
         }
+        for (text, want) in
+            [("1984-06-02", "2 Jun 1984"), ("1984-06", "Jun 1984"), ("1984", "1984"), ("2026-13", "2026-13")]
+        {
+            assert_eq!(date(text), want);
+        }
+        assert_eq!((age("1984", today(june)), age("1984-06", today(june))), (None, None), "no day is made up");
         assert_eq!((known(june, None).as_str(), known_day(june, None).as_str()), ("1 Jun 1984, 00:00", "1 Jun 1984"));
     }
 

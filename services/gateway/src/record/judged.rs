@@ -21,6 +21,7 @@ pub fn finding(row: &Observation, birth_date: Option<i32>) -> Finding {
             ..Times::default()
         },
         effective_at: from.effective_at,
+        effective_precision: from.effective_precision,
         code_text: row.code.text.clone(),
         analyte: row.analyte.clone(),
         comparator: row.comparator.as_deref().and_then(Comparator::parse),
@@ -40,18 +41,44 @@ pub fn finding(row: &Observation, birth_date: Option<i32>) -> Finding {
     }
 }
 
-/// Days since 1970-01-01, of the identities that are shown; none where they disagree.
+/// Days since 1970-01-01, of the identities that are shown; none where they disagree, or no more than a month is known.
 pub fn birth_date(person: &Person, decision: &Decision) -> Option<i32> {
     let shown = person.identities.iter().filter(|identity| identity.shown_by(decision));
-    let mut dates: Vec<&str> = shown.filter_map(|identity| identity.birth_date.as_deref()).collect();
-    dates.sort_unstable();
-    dates.dedup();
-    let [date] = dates[..] else { return None };
-    let born: Date = date.parse().ok()?;
+    let told: Vec<&str> = shown.filter_map(|identity| identity.birth_date.as_deref()).collect();
+    born(&told)
+}
+
+fn born(told: &[&str]) -> Option<i32> {
+    let exact = told.iter().copied().max_by_key(|date| date.len())?;
+    // `1984` agrees with any day of that year.
+    if !told.iter().all(|date| exact.starts_with(date)) {
+        return None;
+    }
+    let born: Date = exact.parse().ok()?;
     born.since(jiff::civil::date(1970, 1, 1)).ok().map(|span| span.get_days())
 }
 
 /// How a row stands. Without a birth date every age band counts.
 pub fn judge(row: &Observation, birth_date: Option<i32>, limits: &Limits) -> Judgement {
     judgement::of(&finding(row, birth_date), limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::born;
+
+    #[test]
+    fn a_day_that_all_agree_with_counts_and_a_year_is_no_day() {
+        for (told, want) in [
+            (&["1970-01-11"][..], Some(10)),
+            (&["1970", "1970-01-11", "1970-01"], Some(10)),
+            (&["1970-01-11", "1970-01-12"], None),
+            (&["1971", "1970-01-11"], None),
+            (&["1970"], None),
+            (&["1970-01"], None),
+            (&[], None),
+        ] {
+            assert_eq!(born(told), want, "{told:?}");
+        }
+    }
 }

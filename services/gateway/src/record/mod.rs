@@ -34,6 +34,7 @@ pub struct Identity {
     pub nhs_number_text: Option<String>,
     pub family: Option<String>,
     pub given: Option<String>,
+    /// As FHIR writes days, and as exactly as known: `1984`, `1984-06`, `1984-06-02`.
     pub birth_date: Option<String>,
     pub death_date: Option<String>,
     pub gender: Option<String>,
@@ -187,7 +188,8 @@ fn link_persons(links: &[Row]) -> BTreeMap<Uuid, Person> {
 fn identity_sql() -> String {
     format!(
         "select t.source, t.patient, t.organisation, t.nhs_number, coalesce(t.nhs_number_verified, false),
-            t.nhs_number_text, t.family, t.given, t.birth_date::text, t.death_date::text, t.gender, t.postcode,
+            t.nhs_number_text, t.family, t.given, coalesce(t.birth_date::text, t.birth_partial),
+            coalesce(t.death_date::text, t.death_partial), t.gender, t.postcode,
             t.registered_practice, coalesce(t.objection, false), {}, t.event_id, t.confidential
          from record.patient t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
          where not t.retracted order by t.source, t.patient",

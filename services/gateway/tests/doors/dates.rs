@@ -35,5 +35,20 @@ pub async fn are_shown_as_they_are_known(doors: &Doors<'_>) -> anyhow::Result<()
     ensure!(page.contains("<time datetime=\"2009\">2009</time>"), "a year is shown as a year");
     client.execute("delete from record.observation where record = 'observation/undated'", &[]).await?;
     precision("null").await?;
+    a_year_of_birth(doors, &token).await
+}
+
+async fn a_year_of_birth(doors: &Doors<'_>, token: &str) -> anyhow::Result<()> {
+    let client = doors.region.pool.get().await?;
+    let born = async |columns: &str| {
+        client.execute(&format!("update record.patient set {columns} where family ilike 'ellis'"), &[]).await
+    };
+    born("birth_date = null, birth_partial = '1979', death_partial = '2026-02'").await?;
+    let patient = doors.json(token, &format!("/fhir/Patient/{DAVID}")).await?;
+    ensure!((&patient["birthDate"], &patient["deceasedDateTime"]) == (&"1979".into(), &"2026-02".into()), "{patient}");
+    let (_, page) = doors.get(token, &format!("/patients/{DAVID}")).await?;
+    ensure!(page.contains("<dt>Born</dt><dd>1979</dd>"), "a year of birth is shown, and no age is made up");
+    ensure!(page.contains("<dt>Died</dt><dd>Feb 2026</dd>"), "a month of death is shown");
+    born("birth_date = '1979-04-12', birth_partial = null, death_partial = null").await?;
     Ok(())
 }

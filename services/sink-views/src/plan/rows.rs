@@ -4,7 +4,7 @@ use super::{
     ObservationRow,
     columns::{Cell, Table, Type, commit_time},
 };
-use event::{Action, Body, Code, Link, PatientEvent};
+use event::{Action, Body, Code, Link, PartialDate, PatientEvent};
 
 const PATIENT_AND_RECORD: &[&str] = &["source", "patient", "record"];
 
@@ -23,6 +23,8 @@ pub const DEMOGRAPHICS: Table = Table {
         ("postcode", Type::Text),
         ("registered_practice", Type::Text),
         ("objection", Type::Bool),
+        ("birth_partial", Type::Text),
+        ("death_partial", Type::Text),
     ],
 };
 
@@ -183,6 +185,8 @@ fn own<'a>(body: &'a Body, row: &mut Vec<Cell<'a>>) {
             Cell::maybe(it.postcode.as_ref()),
             Cell::maybe(it.registered_practice.as_ref()),
             Cell::Bool(it.objection),
+            partial(it.birth_partial),
+            partial(it.death_partial),
         ]),
         Body::Observation(it) => result(it, row),
         Body::Medication(it) => {
@@ -222,6 +226,10 @@ fn own<'a>(body: &'a Body, row: &mut Vec<Cell<'a>>) {
         ]),
         Body::Retracted(_) => {}
     }
+}
+
+fn partial<'a>(date: Option<PartialDate>) -> Cell<'a> {
+    date.map_or(Cell::Null, |date| Cell::Text(date.to_string().into()))
 }
 
 fn result<'a>(it: &'a event::Observation, row: &mut Vec<Cell<'a>>) {

@@ -231,8 +231,12 @@ impl Facts<'_> {
 
     fn born(&self, identity: &Identity) -> String {
         let Some(birth) = identity.birth_date.as_deref() else { return "not known".into() };
-        let until = identity.death_date.as_deref().and_then(|death| death.parse().ok());
-        let age = format::age(birth, until.unwrap_or_else(|| format::today(self.now)));
+        let until = match identity.death_date.as_deref() {
+            None => Some(format::today(self.now)),
+            // Of somebody who died in 1984, nobody knows how old they became.
+            Some(death) => death.parse().ok(),
+        };
+        let age = until.and_then(|until| format::age(birth, until));
         let age = age.map(|age| format!(" ({age} years)")).unwrap_or_default();
         format!("{}{age}", format::date(birth))
     }
