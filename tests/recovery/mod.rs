@@ -28,6 +28,10 @@ const POLL: Duration = Duration::from_millis(500);
 const CALM: Duration = Duration::from_secs(4);
 /// Kafka tells of no broker for so long.
 const FORGOTTEN: Duration = Duration::from_secs(4);
+const NORMALISER: &str = "normaliser";
+/// The steps of a checkpoint: frozen, its events acknowledged, on the disk.
+const CHECKPOINTS: [&str; 3] = ["checkpoint.frozen", "checkpoint.acknowledged", "checkpoint.written"];
+const FAILPOINT: &str = "CAUSEWAY_FAILPOINT";
 
 /// One region for both acts, because the second needs what the first leaves: running services and witnesses.
 #[tokio::test(flavor = "multi_thread")]
@@ -40,6 +44,8 @@ async fn parts_absent_at_start_and_killed_under_load_lose_nothing() -> anyhow::R
     let folder = stack::local().join("tests").join("recovery");
     let mut running = Running::prepare_forgetful(&folder, &Histories { seed, people: PEOPLE }).await?;
     running.call_witnesses().await?;
+    let normaliser = running.process(NORMALISER)?.spec_mut();
+    normaliser.environment.insert("CAUSEWAY__NORMALISER__CHECKPOINT_S".to_owned(), "1".to_owned());
     start_into_nothing(&mut running).await?;
     kill_under_load(&mut running, seed).await?;
     let mut report = Report::new("recovery");
@@ -97,12 +103,32 @@ async fn kill_under_load(running: &mut Running, seed: u64) -> anyhow::Result<()>
         tokio::time::sleep(fault.after).await;
         hurt(running, &fault).await.with_context(|| format!("{fault:?} of {SEED_VARIABLE}={seed}"))?;
     }
+    kill_at_checkpoints(running).await?;
     forget_brokers(running).await?;
     tokio::time::sleep(CALM).await;
     stop.cancel();
     let Counts { committed, unknown, refused, .. } = work.await??;
     println!("{committed} transactions committed, {unknown} with an unknown outcome, {refused} refused");
     running.wait_live(|_, _| {}).await
+}
+
+/// Killed at each step of a checkpoint, the normaliser goes on as if nothing had been.
+async fn kill_at_checkpoints(running: &mut Running) -> anyhow::Result<()> {
+    for point in CHECKPOINTS {
+        println!("the normaliser is killed at {point}");
+        let part = running.process(NORMALISER)?;
+        part.kill_9()?;
+        part.spec_mut().environment.insert(FAILPOINT.to_owned(), format!("{point}:2"));
+        part.launch()?;
+        let deadline = Instant::now() + TOLD_WITHIN;
+        while part.exited()?.is_none() {
+            ensure!(Instant::now() < deadline, "it never came to {point}:\n{}", tail(part.log()));
+            tokio::time::sleep(POLL).await;
+        }
+        part.spec_mut().environment.remove(FAILPOINT);
+        part.launch()?;
+    }
+    Ok(())
 }
 
 /// Kafka tells of topics and of no broker, for a while. A client that takes it for the truth, which not each does each time,

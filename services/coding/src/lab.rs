@@ -84,8 +84,8 @@ pub fn analytes() -> &'static [Analyte] {
 
 /// The analyte that a code names, and the member whose codes mean the same.
 pub fn find(system: System, code: &str) -> Option<(&'static Analyte, &'static Member)> {
-    let code = if system == System::ReadV2 { read::normal(code) } else { code.trim().to_owned() };
-    let (analyte, member) = LAB.codes.get(&(system, code.as_str()))?;
+    let padded = (system == System::ReadV2).then(|| read::normal(code));
+    let (analyte, member) = LAB.codes.get(&(system, padded.as_deref().unwrap_or(code.trim())))?;
     let analyte = &LAB.analytes[*analyte];
     Some((analyte, &analyte.members[*member]))
 }

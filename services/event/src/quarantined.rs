@@ -9,7 +9,7 @@ use std::fmt;
 pub const ITEM_HEADER: &str = "causeway.item";
 
 /// What an operator says of an item that they close by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Seen to: what was set aside is in the record by another way, or does not belong there.
     Resolved,

@@ -78,8 +78,19 @@ enum Task {
     Leave {
         organisation: Key,
     },
-    Tell,
+    Tell(Seen),
 }
+
+/// What was seen of a record when it was put into its group: its rows do not change until it is told.
+enum Seen {
+    /// There are too many to hold: it is looked at again.
+    Before,
+    Nothing,
+    Rows(view::Found),
+}
+
+/// Records of which the rows are held between grouping and telling.
+const SEEN_MAX: usize = 10_000;
 
 type Group = Vec<(Touch, RecordId, Task)>;
 

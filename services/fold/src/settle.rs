@@ -1,7 +1,7 @@
 //! From touched records to outputs: grouped by patient, compared with what was last said.
 
 use super::{
-    Fold, Group, MISSING_PATIENT, Output, PARTS_MAX, Task, Touch,
+    Fold, Group, MISSING_PATIENT, Output, PARTS_MAX, SEEN_MAX, Seen, Task, Touch,
     body::{self, Draft},
     name,
     open::{self, About},
@@ -17,17 +17,19 @@ pub fn group<S: Store>(fold: &mut Fold<S>) {
         return;
     }
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
+    let held = fold.touched.len() <= SEEN_MAX;
     for (id, touch) in std::mem::take(&mut fold.touched) {
         let said = fold.said(&id);
         let touch = fold.waiting.came(&fold.mapping, &fold.store, &id, touch, said.as_ref());
-        let now = match look(fold, &id, &touch, said.as_ref()) {
+        let (now, seen) = match look(fold, &id, &touch, said.as_ref()) {
             Look::Waits => {
                 fold.waiting.wait(&fold.mapping, &mut fold.store, id, touch, fold.clock);
                 continue;
             }
-            Look::Nobody => None,
-            Look::Patient(patient) => Some(patient),
+            Look::Nobody => (None, Seen::Nothing),
+            Look::Rows(patient, rows) => (patient, Seen::Rows(rows)),
         };
+        let seen = if held { seen } else { Seen::Before };
         let told = match &said {
             Some(Said::Told { patient, organisation, .. }) => Some((patient.clone(), organisation.clone())),
             Some(Said::Waiting) | None => None,
@@ -44,7 +46,7 @@ pub fn group<S: Store>(fold: &mut Fold<S>) {
             (None, Some((before, _))) => before,
             (None, None) => nobody(),
         };
-        groups.entry(home).or_default().push((touch, id, Task::Tell));
+        groups.entry(home).or_default().push((touch, id, Task::Tell(seen)));
     }
     let mut ordered: Vec<(Key, Group)> = groups.into_iter().collect();
     for (_, group) in &mut ordered {
@@ -57,7 +59,8 @@ pub fn group<S: Store>(fold: &mut Fold<S>) {
 enum Look {
     /// It was never told, and what it is joined to is still being read.
     Waits,
-    Patient(String),
+    /// And the patient, if it says whose it is.
+    Rows(Option<String>, view::Found),
     Nobody,
 }
 
@@ -70,7 +73,7 @@ fn look<S: Store>(fold: &Fold<S>, id: &RecordId, touch: &Touch, said: Option<&Sa
     if waits(view.unresolved(|table| fold.reading.reads(table)).is_some()) {
         return Look::Waits;
     }
-    view.patient().map_or(Look::Nobody, Look::Patient)
+    Look::Rows(view.patient(), view.found())
 }
 
 /// What has to be said of one patient's touched records.
@@ -79,7 +82,7 @@ pub fn tell<S: Store>(fold: &mut Fold<S>, patient: &Key, group: Group, outputs: 
     for (touch, id, task) in group {
         match task {
             Task::Leave { organisation } => events.push(retraction(fold, patient, &organisation, &id, &touch)),
-            Task::Tell => events.extend(settle(fold, patient, &id, &touch, outputs)),
+            Task::Tell(seen) => events.extend(settle(fold, patient, &id, seen, &touch, outputs)),
         }
     }
     for part in events.chunks_mut(PARTS_MAX) {
@@ -95,12 +98,18 @@ fn settle<S: Store>(
     fold: &mut Fold<S>,
     patient: &Key,
     id: &RecordId,
+    seen: Seen,
     touch: &Touch,
     outputs: &mut Vec<Output>,
 ) -> Option<PatientEvent> {
     let mapping = fold.mapping.clone();
     let said = fold.said(id);
-    let Some(view) = view::find(&mapping, &fold.source, &fold.store, id) else {
+    let view = match seen {
+        Seen::Before => view::find(&mapping, &fold.source, &fold.store, id),
+        Seen::Nothing => None,
+        Seen::Rows(rows) => Some(rows.view(&mapping, &fold.source, id.record)),
+    };
+    let Some(view) = view else {
         fold.say(id, None);
         fold.waiting.forget(&mapping, &mut fold.store, id);
         in_quarantine(fold, id, Vec::new(), outputs);

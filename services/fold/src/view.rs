@@ -30,6 +30,19 @@ pub struct View<'a> {
     pub doubts: RefCell<Vec<Doubt>>,
 }
 
+/// The rows of a view, apart from what it borrows.
+pub struct Found {
+    root: Cells,
+    joined: Vec<Option<Cells>>,
+}
+
+impl Found {
+    pub fn view<'a>(self, mapping: &'a Mapping, source: &'a str, record: usize) -> View<'a> {
+        let Self { root, joined } = self;
+        View { mapping, record: &mapping.records[record], source, root, joined, doubts: RefCell::default() }
+    }
+}
+
 /// The record's row, chosen among those that share its identity and are not deleted, with its
 /// joins; none when there is no such row or it makes no record of this kind.
 pub fn find<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &RecordId) -> Option<View<'a>> {
@@ -145,6 +158,10 @@ impl Look for View<'_> {
 }
 
 impl View<'_> {
+    pub fn found(self) -> Found {
+        Found { root: self.root, joined: self.joined }
+    }
+
     /// The first join that finds no row, and whose table is one of these.
     pub fn unresolved(&self, of_these: impl Fn(usize) -> bool) -> Option<&Join> {
         let joins = self.record.joins.iter().zip(&self.joined);

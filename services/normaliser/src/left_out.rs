@@ -22,9 +22,15 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    pub fn new(aside: watch::Receiver<Arc<Tables>>, mapping: &Mapping) -> Self {
+    /// `behind`: as an earlier run knew them, where this one goes on.
+    pub fn new(aside: watch::Receiver<Arc<Tables>>, mapping: &Mapping, behind: &[String]) -> Self {
         let mapped = mapping.tables.iter().map(|table| table.id.to_string()).collect();
-        Self { aside, mapped, behind: BTreeSet::new(), read: BTreeSet::new() }
+        Self { aside, mapped, behind: behind.iter().cloned().collect(), read: BTreeSet::new() }
+    }
+
+    /// For whoever goes on from here.
+    pub fn behind(&self) -> Vec<String> {
+        self.behind.iter().cloned().collect()
     }
 
     /// Why the source is not level; none if it is.

@@ -178,7 +178,18 @@ mod tests {
         assert!(!missing.end(&one));
         let told = missing.what_to_do("gp");
         assert!(!told.contains("before it was told"), "{told}");
-        assert!(told.contains("read again: a.c. Run `causeway source snapshot CONFIG gp`"), "{told}");
+        for (asked, says) in [
+            (Asked::No, "A snapshot will be asked for"),
+            (Asked::On(20_000), "A snapshot was asked for"),
+            (Asked::Paused, "`causeway source snapshot CONFIG gp --resume`"),
+        ] {
+            missing.asked = asked;
+            let told = missing.what_to_do("gp");
+            assert!(told.contains("read again: a.c. ") && told.contains(says), "{told}");
+        }
+        // The same however often it is asked for on one day.
+        let id = request_id("gp", 3, 7, 20_000);
+        assert!(id == request_id("gp", 3, 7, 20_000) && id != request_id("gp", 3, 7, 20_001), "{id}");
         let other = snapshot("other", &["a.c", "x.y"], false);
         missing.begin(&other);
         assert!(missing.end(&other), "both are there now");

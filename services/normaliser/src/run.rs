@@ -214,6 +214,7 @@ impl Session<'_> {
         let (Generation { number, revision, .. }, shapes) = (&self.generation, self.fold.store().shapes().to_vec());
         let mut stamp = Stamp::new(&self.context.source.name, (*number, *revision), point, &shapes);
         stamp.unread = self.unread.iter().map(|table| shapes[*table].table.clone()).collect();
+        stamp.left_out = self.left_out.behind();
         stamp.aged = self.aged;
         self.publisher.mark(point.offset).await?;
         self.keeping.begin(&mut self.fold, stamp);

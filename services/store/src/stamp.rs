@@ -19,6 +19,8 @@ pub struct Stamp {
     pub shapes: Vec<Shape>,
     /// Tables that no snapshot has shown whole since the generation began.
     pub unread: Vec<String>,
+    /// Tables that the connector left out, and that have not been read anew.
+    pub left_out: Vec<String>,
     /// The log had lost its beginning when the generation began.
     pub aged: bool,
     pub rows: u64,
@@ -28,7 +30,18 @@ impl Stamp {
     /// Of this version's form.
     pub fn new(source: &str, (generation, revision): (u32, u32), point: LogPoint, shapes: &[Shape]) -> Self {
         let (source, shapes) = (source.to_owned(), shapes.to_vec());
-        Self { form: FORM, source, generation, revision, point, shapes, unread: Vec::new(), aged: false, rows: 0 }
+        Self {
+            form: FORM,
+            source,
+            generation,
+            revision,
+            point,
+            shapes,
+            unread: Vec::new(),
+            left_out: Vec::new(),
+            aged: false,
+            rows: 0,
+        }
     }
 
     pub fn write(&self) -> Vec<u8> {

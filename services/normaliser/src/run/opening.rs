@@ -69,7 +69,8 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
     tracing::info!(source = source.name, number, revision, upto, from, told_before, end, "folds the log");
     let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already, &context.part)?;
     let aside = signal::aside::follow(kafka, &source.name).await?;
-    let left_out = LeftOut::new(aside, mapping);
+    let behind = stamp.as_ref().map_or(&[][..], |stamp| &stamp.left_out);
+    let left_out = LeftOut::new(aside, mapping, behind);
     let fold = Fold::with_store(mapping.clone(), &source.name, &source.organisation, store);
     let fold = fold.of_generation(number, generation.log_before);
     let fold = if stamp.is_some() { fold.resume() } else { fold };
