@@ -122,6 +122,7 @@ async fn rounds(stage: &Stage, options: &Options, say: &mut impl FnMut(&str)) ->
     let fill_per_s = filled as f64 / fill_s;
     say(&format!("filled {filled} rows in {fill_s:.1} s: {fill_per_s:.0}/s, {:.0} MB", fill.resident_mb));
     normaliser.stop().await?;
+    stage.create_topic("floor").await?;
     let (mut rounds, mut next) = (Vec::new(), rows * 2);
     for round in 0..=options.repeat {
         let name = super::round_name(round);
