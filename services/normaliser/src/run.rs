@@ -1,13 +1,14 @@
 //! One task for each source: read its log, fold, publish, and then move the offset.
 
 mod generation;
+mod keep;
 mod opening;
 
 use crate::{
     commit::Commits,
     error::NormaliserError,
     inherited::Inherited,
-    keeping::{self, Keeping},
+    keeping::Keeping,
     left_out::LeftOut,
     missing::Missing,
     progress::Progress,
@@ -32,7 +33,7 @@ use fold::{
 };
 use mapping::Mapping;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use store::{DiskStore, Stamp};
+use store::DiskStore;
 
 /// Outputs made before they are sent.
 const OUTPUTS_MAX: usize = 2_000;
@@ -109,6 +110,8 @@ struct Session<'a> {
     keeping: Keeping,
     /// Where the log was read up to, if nothing of a transaction was open there.
     between: Option<LogPoint>,
+    /// A transaction is not over: a large one is settled in pieces.
+    within: bool,
     telling: Telling,
     /// Outputs of the log before this offset were told by an earlier run.
     told_before: i64,
@@ -164,7 +167,7 @@ impl Session<'_> {
                             self.take(item).await?;
                         }
                         self.begin_telling(reader.point().offset).await?;
-                        self.between = (self.unsettled == 0).then(|| reader.point());
+                        self.between = (self.unsettled == 0 && !self.within).then(|| reader.point());
                         self.keep().await?;
                         // After the items: a snapshot's end among them may have been what was missing.
                         if caught_up {
@@ -193,62 +196,6 @@ impl Session<'_> {
         let Self { context, generation, progress, publisher, commits, .. } = self;
         let anew = || Progress::open(&context.kafka, &context.source.name, generation);
         commits.look(progress, publisher.durable, &publisher.tails, anew)
-    }
-
-    /// Takes the store down when it is time, and nothing of it waits to be told.
-    async fn keep(&mut self) -> Result<(), NormaliserError> {
-        Keeping::check(self.fold.store())?;
-        self.keeping.scrub(self.fold.store()).await?;
-        self.keeping.look(self.fold.store_mut(), self.publisher.durable).await?;
-        match self.between {
-            Some(point) if self.keeping.is_due(self.fold.store(), point.offset) => self.checkpoint(point).await,
-            _ => self.keeping.bound(self.fold.store_mut()),
-        }
-    }
-
-    /// What is quiet, or waits for what the log has lost, is known to this run alone: a start would have to begin anew.
-    async fn checkpoint(&mut self, point: LogPoint) -> Result<(), NormaliserError> {
-        if self.quiet.is_some() || self.missing.is_some() {
-            return self.keeping.bound(self.fold.store_mut());
-        }
-        let (Generation { number, revision, .. }, shapes) = (&self.generation, self.fold.store().shapes().to_vec());
-        let mut stamp = Stamp::new(&self.context.source.name, (*number, *revision), point, &shapes);
-        stamp.unread = self.unread.iter().map(|table| shapes[*table].table.clone()).collect();
-        stamp.left_out = self.left_out.behind();
-        stamp.aged = self.aged;
-        self.publisher.mark(point.offset).await?;
-        self.keeping.begin(&mut self.fold, stamp);
-        Ok(())
-    }
-
-    /// Leaves things so that the next start has little to read. What cannot be done in time is found on the topics.
-    async fn end(&mut self) -> Result<(), NormaliserError> {
-        let last = async {
-            while !self.keeping.is_idle() {
-                self.go_down().await?;
-            }
-            if let Some(point) = self.between.filter(|point| point.offset > self.keeping.kept()) {
-                self.checkpoint(point).await?;
-            }
-            while !self.keeping.is_idle() {
-                self.go_down().await?;
-            }
-            Ok::<_, NormaliserError>(())
-        };
-        if let Ok(kept) = tokio::time::timeout(keeping::LAST_MAX, last).await {
-            kept?;
-        }
-        self.commit()?;
-        self.commits.end().await;
-        Ok(())
-    }
-
-    async fn go_down(&mut self) -> Result<(), NormaliserError> {
-        tokio::select! {
-            reaped = self.publisher.reap() => reaped?,
-            () = tokio::time::sleep(keeping::LOOK) => {}
-        }
-        self.keeping.look(self.fold.store_mut(), self.publisher.durable).await
     }
 
     /// Where the log has lost rows, they are read again.
@@ -285,10 +232,12 @@ impl Session<'_> {
                 if self.fold.due_before(&entry) {
                     self.settle(entry.offset).await?;
                 }
+                let snapshot = matches!(entry.change, change::Change::Snapshot { .. });
+                self.within = !snapshot && entry.commit_end.is_none();
                 self.unsettled += 1;
                 if self.fold.apply(&entry) {
                     self.settle(entry.offset + 1).await?;
-                    if !matches!(entry.change, change::Change::Snapshot { .. }) {
+                    if !snapshot {
                         self.reached(entry.offset + 1, entry.committed_at);
                     }
                 }
@@ -437,6 +386,7 @@ impl Session<'_> {
             self.send(&Output::Quarantined(Box::new(item))).await?;
         }
         if rejected.commit_end.is_some() {
+            self.within = false;
             self.settle(rejected.offset + 1).await?;
         }
         Ok(())

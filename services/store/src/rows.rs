@@ -10,7 +10,10 @@ use fold::store::{Kept, Key, Said, Shape, Store, indexed, read, write};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -40,6 +43,14 @@ pub struct DiskStore {
     failure: Mutex<Option<EngineError>>,
     /// The disk holds more than its stamp says: it went down before it could be told.
     spilt: bool,
+    /// Nobody uses it any more: what reads it beside its user ends, and lets go of the folder.
+    gone: Arc<AtomicBool>,
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A frozen layer on its way to the disk.
@@ -64,6 +75,7 @@ impl Checkpoint {
 /// Reads the whole store: a block that nobody asks for may have been damaged long ago.
 pub struct Scrub {
     engine: Engine,
+    gone: Arc<AtomicBool>,
 }
 
 /// Between two breaths.
@@ -71,7 +83,7 @@ const SCRUBBED_AT_ONCE: u64 = 4_096;
 const BREATH: Duration = Duration::from_millis(5);
 
 impl Scrub {
-    /// Blocks, for as long as there is something to read. How many rows there are.
+    /// Blocks, for as long as there is something to read and the store is used. How many rows were read.
     pub fn run(&self) -> Result<u64, EngineError> {
         let (mut entries, mut rows) = (0, 0);
         for entry in self.engine.all() {
@@ -85,6 +97,9 @@ impl Scrub {
                 }
             }
             if entries % SCRUBBED_AT_ONCE == 0 {
+                if self.gone.load(Ordering::Relaxed) {
+                    break;
+                }
                 std::thread::sleep(BREATH);
             }
         }
@@ -105,6 +120,7 @@ impl DiskStore {
             cache: Mutex::new(vec![None; CACHE_ROWS]),
             failure: Mutex::new(None),
             spilt: false,
+            gone: Arc::default(),
         };
         for (key, _) in store.entries(&[FOUND_BY], None, usize::MAX) {
             if let [_, a, b, c, d] = *key {
@@ -150,7 +166,7 @@ impl DiskStore {
 
     /// What reads all of it, beside whoever uses it.
     pub fn scrub(&self) -> Scrub {
-        Scrub { engine: self.engine.clone() }
+        Scrub { engine: self.engine.clone(), gone: self.gone.clone() }
     }
 
     /// Freezes what there is, as of the stamp. The one before has gone down.

@@ -98,6 +98,7 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
         fold,
         keeping: Keeping::new(&source.name, kept, Duration::from_secs(context.settings.checkpoint_s.into())),
         between: None,
+        within: false,
         telling,
         told_before,
         unsettled: 0,

@@ -1,0 +1,67 @@
+//! When a session takes its store down, and how it ends.
+
+use super::Session;
+use crate::{
+    error::NormaliserError,
+    keeping::{self, Keeping},
+};
+use change_log::{LogPoint, signal::Generation};
+use store::Stamp;
+
+impl Session<'_> {
+    /// Takes the store down when it is time, and nothing of it waits to be told.
+    pub(super) async fn keep(&mut self) -> Result<(), NormaliserError> {
+        Keeping::check(self.fold.store())?;
+        self.keeping.scrub(self.fold.store()).await?;
+        self.keeping.look(self.fold.store_mut(), self.publisher.durable).await?;
+        match self.between {
+            Some(point) if self.keeping.is_due(self.fold.store(), point.offset) => self.checkpoint(point).await,
+            _ => self.keeping.bound(self.fold.store_mut()),
+        }
+    }
+
+    /// What is quiet, or waits for what the log has lost, is known to this run alone: a start would have to begin anew.
+    async fn checkpoint(&mut self, point: LogPoint) -> Result<(), NormaliserError> {
+        if self.quiet.is_some() || self.missing.is_some() {
+            return self.keeping.bound(self.fold.store_mut());
+        }
+        let (Generation { number, revision, .. }, shapes) = (&self.generation, self.fold.store().shapes().to_vec());
+        let mut stamp = Stamp::new(&self.context.source.name, (*number, *revision), point, &shapes);
+        stamp.unread = self.unread.iter().map(|table| shapes[*table].table.clone()).collect();
+        stamp.left_out = self.left_out.behind();
+        stamp.aged = self.aged;
+        self.publisher.mark(point.offset).await?;
+        self.keeping.begin(&mut self.fold, stamp);
+        Ok(())
+    }
+
+    /// Leaves things so that the next start has little to read. What cannot be done in time is found on the topics.
+    pub(super) async fn end(&mut self) -> Result<(), NormaliserError> {
+        let last = async {
+            while !self.keeping.is_idle() {
+                self.go_down().await?;
+            }
+            if let Some(point) = self.between.filter(|point| point.offset > self.keeping.kept()) {
+                self.checkpoint(point).await?;
+            }
+            while !self.keeping.is_idle() {
+                self.go_down().await?;
+            }
+            Ok::<_, NormaliserError>(())
+        };
+        if let Ok(kept) = tokio::time::timeout(keeping::LAST_MAX, last).await {
+            kept?;
+        }
+        self.commit()?;
+        self.commits.end().await;
+        Ok(())
+    }
+
+    async fn go_down(&mut self) -> Result<(), NormaliserError> {
+        tokio::select! {
+            reaped = self.publisher.reap() => reaped?,
+            () = tokio::time::sleep(keeping::LOOK) => {}
+        }
+        self.keeping.look(self.fold.store_mut(), self.publisher.durable).await
+    }
+}
