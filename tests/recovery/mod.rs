@@ -44,8 +44,6 @@ async fn parts_absent_at_start_and_killed_under_load_lose_nothing() -> anyhow::R
     let folder = stack::local().join("tests").join("recovery");
     let mut running = Running::prepare_forgetful(&folder, &Histories { seed, people: PEOPLE }).await?;
     running.call_witnesses().await?;
-    let normaliser = running.process(NORMALISER)?.spec_mut();
-    normaliser.environment.insert("CAUSEWAY__NORMALISER__CHECKPOINT_S".to_owned(), "1".to_owned());
     start_into_nothing(&mut running).await?;
     kill_under_load(&mut running, seed).await?;
     let mut report = Report::new("recovery");
@@ -118,7 +116,9 @@ async fn kill_at_checkpoints(running: &mut Running) -> anyhow::Result<()> {
         println!("the normaliser is killed at {point}");
         let part = running.process(NORMALISER)?;
         part.kill_9()?;
-        part.spec_mut().environment.insert(FAILPOINT.to_owned(), format!("{point}:2"));
+        let environment = &mut part.spec_mut().environment;
+        environment.insert("CAUSEWAY__NORMALISER__CHECKPOINT_S".to_owned(), "1".to_owned());
+        environment.insert(FAILPOINT.to_owned(), format!("{point}:2"));
         part.launch()?;
         let deadline = Instant::now() + TOLD_WITHIN;
         while part.exited()?.is_none() {

@@ -102,7 +102,7 @@ impl Scale {
         let seconds = Duration::from_secs;
         Self {
             kill_runs: 7,
-            copy_rows: 60_000,
+            copy_rows: 100_000,
             halts: 2,
             // Longer than the broker's session, so that it comes back without knowing itself.
             halt_min: seconds(4),

@@ -11,7 +11,10 @@ use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const ROWS: u64 = 200;
 const CALM: Duration = Duration::from_millis(800);
@@ -42,17 +45,19 @@ pub async fn copy(yard: &mut Yard, scale: &Scale, report: &mut Report) -> anyhow
     yard.database.start().await?;
     yard.database.execute(&source.name, &copy).await?;
     let topic = format!("changes.{}", source.name);
-    let began = written(yard.kafka.brokers(), &topic).await?;
+    // One client for all looks: making one takes longer than the rows do on a quiet machine.
+    let log = client_of(yard.kafka.brokers())?;
+    let began = written(&log, &topic).await?;
     let deadline = Instant::now() + WAIT_MAX;
     loop {
-        let now = written(yard.kafka.brokers(), &topic).await? - began;
+        let now = written(&log, &topic).await? - began;
         // Well into the transaction, and early enough not to miss it.
         if now >= i64::try_from(rows / 10)? {
             ensure!(now < i64::try_from(rows)?, "all of the COPY was sent before the database stopped");
             break;
         }
         ensure!(Instant::now() < deadline, "nothing of the COPY reaches the log");
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     yard.database.stop_immediately().await?;
     yard.database.start().await?;
@@ -64,13 +69,14 @@ pub async fn copy(yard: &mut Yard, scale: &Scale, report: &mut Report) -> anyhow
 }
 
 /// Where the log ends.
-async fn written(brokers: &str, topic: &str) -> anyhow::Result<i64> {
-    let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
-    tokio::task::spawn_blocking(move || {
-        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &brokers).create()?;
-        Ok(consumer.fetch_watermarks(&topic, 0, Duration::from_secs(10))?.1)
-    })
-    .await?
+async fn written(client: &Arc<BaseConsumer>, topic: &str) -> anyhow::Result<i64> {
+    let (client, topic) = (client.clone(), topic.to_owned());
+    let ask = move || Ok(client.fetch_watermarks(&topic, 0, Duration::from_secs(10))?.1);
+    tokio::task::spawn_blocking(ask).await?
+}
+
+fn client_of(brokers: &str) -> anyhow::Result<Arc<BaseConsumer>> {
+    Ok(Arc::new(ClientConfig::new().set("bootstrap.servers", brokers).create()?))
 }
 
 /// Kafka is killed, halted again and again, and away for a while.
