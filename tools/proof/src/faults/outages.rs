@@ -19,7 +19,6 @@ use std::{
 const ROWS: u64 = 200;
 const CALM: Duration = Duration::from_millis(800);
 const WAIT_MAX: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(25);
 
 /// The database is stopped at once: while it takes in a large COPY, and again while it sends that COPY.
 pub async fn copy(yard: &mut Yard, scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
