@@ -19,6 +19,9 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 const ROW: u8 = b'r';
+/// Of a value that rows are found by: [`ONLY`] and the key of the only one, or nothing, and then each has an entry.
+const VALUE: u8 = b'v';
+const ONLY: u8 = b'k';
 const INDEX: u8 = b'i';
 /// Of a column by which rows are found that have another key: without this mark, a row's key is all that finds it.
 const FOUND_BY: u8 = b'k';
@@ -263,6 +266,30 @@ impl DiskStore {
         locked(&self.cache)[slot(table, key)] = row;
     }
 
+    /// One row more has this value. Most values are of one row: a scan is for those of several.
+    fn list(&mut self, table: usize, column: usize, value: &str, key: &str) {
+        let of_value = index_prefix(VALUE, table, column, value);
+        match self.value(&of_value) {
+            None => self.set(&of_value, Some(named(ONLY, key))),
+            Some(only) => {
+                if let Some(only) = rest(&only, 1) {
+                    self.set(&index_key(table, column, value, only), Some(Vec::new()));
+                    self.set(&of_value, Some(Vec::new()));
+                }
+                self.set(&index_key(table, column, value, key), Some(Vec::new()));
+            }
+        }
+    }
+
+    fn unlist(&mut self, table: usize, column: usize, value: &str, key: &str) {
+        let of_value = index_prefix(VALUE, table, column, value);
+        if self.value(&of_value).is_some_and(|only| only == named(ONLY, key)) {
+            self.set(&of_value, None);
+        } else {
+            self.set(&index_key(table, column, value, key), None);
+        }
+    }
+
     /// The row's indexed values, as another row has them or not.
     fn reindex(&mut self, table: usize, key: &str, before: Option<&Kept>, now: Option<&Kept>) {
         for column in self.shapes[table].indexed.clone() {
@@ -272,10 +299,10 @@ impl DiskStore {
                 continue;
             }
             if let Some(before) = before {
-                self.set(&index_key(table, column, &before, key), None);
+                self.unlist(table, column, &before, key);
             }
             if let Some(now) = now {
-                self.set(&index_key(table, column, &now, key), Some(Vec::new()));
+                self.list(table, column, &now, key);
                 if self.found_by.insert((table, column)) {
                     self.set(&[&[FOUND_BY][..], &place(table), &place(column)].concat(), Some(Vec::new()));
                 }
@@ -302,14 +329,14 @@ fn row_key(table: usize, key: &str) -> Vec<u8> {
     [&[ROW][..], &place(table), key.as_bytes()].concat()
 }
 
-fn index_prefix(table: usize, column: usize, value: &str) -> Vec<u8> {
+fn index_prefix(tag: u8, table: usize, column: usize, value: &str) -> Vec<u8> {
     // The length before it: no value is another's beginning.
     let length = u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&[INDEX][..], &place(table), &place(column), &length, value.as_bytes()].concat()
+    [&[tag][..], &place(table), &place(column), &length, value.as_bytes()].concat()
 }
 
 fn index_key(table: usize, column: usize, value: &str, key: &str) -> Vec<u8> {
-    let mut whole = index_prefix(table, column, value);
+    let mut whole = index_prefix(INDEX, table, column, value);
     whole.extend(key.as_bytes());
     whole
 }
@@ -363,12 +390,19 @@ impl Store for DiskStore {
     fn find(&self, table: usize, column: usize, value: &str) -> Vec<Key> {
         let own = self.get(table, value).filter(|row| indexed(row, column).as_deref() == Some(value));
         let mut keys: Vec<Key> = own.into_iter().map(|_| Key::from(value)).collect();
-        if self.found_by.contains(&(table, column)) {
-            let prefix = index_prefix(table, column, value);
-            let entries = self.entries(&prefix, None, usize::MAX);
-            keys.extend(entries.iter().filter_map(|(key, _)| rest(key, prefix.len())).map(Key::from));
-            keys.sort_unstable();
+        if !self.found_by.contains(&(table, column)) {
+            return keys;
         }
+        let Some(only) = self.value(&index_prefix(VALUE, table, column, value)) else { return keys };
+        match rest(&only, 1) {
+            Some(only) => keys.push(Key::from(only)),
+            None => {
+                let prefix = index_prefix(INDEX, table, column, value);
+                let entries = self.entries(&prefix, None, usize::MAX);
+                keys.extend(entries.iter().filter_map(|(key, _)| rest(key, prefix.len())).map(Key::from));
+            }
+        }
+        keys.sort_unstable();
         keys
     }
 
