@@ -1,5 +1,8 @@
-//! What a code means: a source's codes to analyte, LOINC and SNOMED CT. Original code and
-//! text are always kept.
+//! What a code means: a source's codes to analyte, LOINC and SNOMED CT.
+//!
+//! # Why
+//! A reader sees what the source wrote, and rules see what it means. So original code and text are always kept, and what is
+//! added comes from a table with its evidence; what is not known stays unknown, and says so.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod lab;

@@ -1,5 +1,9 @@
-//! The linker: reads demographics, keeps who is whom in PostgreSQL, and publishes links from its
-//! outbox. One writer at a time, by an advisory lock on the connection that writes.
+//! The linker: reads demographics, keeps who is whom in PostgreSQL, and publishes links from its outbox.
+//!
+//! # Why
+//! Who is one person is decided from what all sources say, in one place: one writer at a time, by an advisory lock on the
+//! connection that writes. A link goes out through an outbox written in the same transaction, so that what is published is
+//! what was decided, in that order.
 
 mod error;
 pub mod store;

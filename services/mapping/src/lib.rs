@@ -1,6 +1,9 @@
-//! The mapping language: which rows of a source make which records. `docs/mappings.md` describes
-//! it for the data engineer who writes one; here are its parsed form, and the parser that tells
-//! every mistake at once with file, key and line.
+//! The mapping language: which rows of a source make which records. `docs/mappings.md` describes it for the data engineer
+//! who writes one.
+//!
+//! # Why
+//! A new system is a file and not a program: it can be read by who knows the system, and checked before it runs. The parser
+//! tells every mistake at once, with file, key and line; what is parsed cannot fail later.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod bodies;
