@@ -125,6 +125,7 @@ async fn kill_at_checkpoints(running: &mut Running) -> anyhow::Result<()> {
             ensure!(Instant::now() < deadline, "it never came to {point}:\n{}", tail(part.log()));
             tokio::time::sleep(POLL).await;
         }
+        part.release();
         part.spec_mut().environment.remove(FAILPOINT);
         part.launch()?;
     }
