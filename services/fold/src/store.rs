@@ -110,5 +110,5 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     postcard::from_bytes(bytes).ok()
 }
 
-/// Counts the forms of what is kept. A store of another form is filled anew.
+/// Counts the forms of what is kept, and of what a digest is made of. A store of another form is filled anew.
 pub const FORM: u32 = 1;

@@ -24,8 +24,8 @@ pub struct Missing {
     /// What was told ends before this one.
     told_before: i64,
     tables: BTreeSet<String>,
-    /// Snapshots that began after it, by id, with their tables.
-    begun: BTreeMap<String, BTreeSet<String>>,
+    /// Snapshots of whole tables that began after it, by id, with their tables and the source's time.
+    begun: BTreeMap<String, (BTreeSet<String>, i64)>,
     asked: Asked,
 }
 
@@ -69,17 +69,26 @@ impl Missing {
         (!tables.is_empty()).then(|| Self { start, told_before, tables, begun: BTreeMap::new(), asked: Asked::No })
     }
 
-    /// A snapshot of all rows of some tables begins.
+    /// A snapshot begins.
     pub fn begin(&mut self, snapshot: &Snapshot) {
+        if snapshot.partial {
+            return;
+        }
         // A table without keys that has to be begun again is announced again, alone.
-        let tables = || snapshot.tables.iter().cloned().collect();
-        self.begun.entry(snapshot.snapshot.clone()).or_insert_with(tables);
+        let begun = || (snapshot.tables.iter().cloned().collect(), snapshot.at);
+        self.begun.entry(snapshot.snapshot.clone()).or_insert_with(begun);
+    }
+
+    /// Is what is missing being read? What began longer ago may have been given up.
+    fn is_under_way(&self, now: i64) -> bool {
+        let reads = |tables: &BTreeSet<String>| self.tables.is_subset(tables);
+        self.begun.values().any(|(tables, at)| now.saturating_sub(*at) < MICROS_A_DAY && reads(tables))
     }
 
     /// It is over. True: nothing is missing any more.
     pub fn end(&mut self, snapshot: &Snapshot) -> bool {
         // One whose beginning is lost may have shown rows there.
-        let read = self.begun.remove(&snapshot.snapshot).filter(|_| !snapshot.partial).unwrap_or_default();
+        let (read, _) = self.begun.remove(&snapshot.snapshot).unwrap_or_default();
         self.tables.retain(|table| !read.contains(table));
         if self.tables.is_empty() {
             tracing::info!(start = self.start, "what the log had lost is read again");
@@ -91,20 +100,26 @@ impl Missing {
     pub async fn ask(&mut self, kafka: &KafkaSettings, source: &str, generation: u32) {
         let now = jiff::Timestamp::now().as_microsecond();
         let day = now.div_euclid(MICROS_A_DAY);
-        if !self.begun.is_empty() || self.asked == Asked::On(day) {
+        if self.is_under_way(now) || self.asked == Asked::On(day) {
             return;
         }
         let id = request_id(source, generation, self.start, day);
         let request = SnapshotRequest { id: id.clone(), requested_at: now, ..SnapshotRequest::default() };
         let ask = |desired: &mut Desired| {
-            if desired.snapshots_paused || desired.snapshots.iter().any(|known| known.id == id) {
-                return Ok(());
-            }
-            desired.request(request.clone(), &[])
+            let known = desired.snapshots.iter().any(|known| known.id == id);
+            if known { Ok(()) } else { desired.request(request.clone(), &[]) }
         };
-        match signal::change(kafka, source, ask).await {
-            Ok(desired) if desired.snapshots_paused => self.asked = Asked::Paused,
-            Ok(_) => {
+        let asked = async {
+            // Looked at first: what is changed is written, and wakes the connector, whether it differs or not.
+            let paused = signal::read(kafka, source).await?.snapshots_paused;
+            if !paused {
+                signal::change(kafka, source, ask).await?;
+            }
+            Ok::<_, signal::SignalError>(paused)
+        };
+        match asked.await {
+            Ok(true) => self.asked = Asked::Paused,
+            Ok(false) => {
                 tracing::warn!(source, id, start = self.start, "asks for a snapshot: the log has lost its beginning");
                 self.asked = Asked::On(day);
             }
@@ -187,6 +202,12 @@ mod tests {
             let told = missing.what_to_do("gp");
             assert!(told.contains("read again: a.c. ") && told.contains(says), "{told}");
         }
+        // One that was given up, or reads other tables, is not waited for.
+        missing.begin(&snapshot("other tables", &["x.y"], false));
+        missing.begin(&snapshot("some rows again", &["a.c"], true));
+        assert!(!missing.is_under_way(5));
+        missing.begin(&snapshot("all", &["a.b", "a.c"], false));
+        assert!(missing.is_under_way(MICROS_A_DAY - 1) && !missing.is_under_way(MICROS_A_DAY));
         // The same however often it is asked for on one day.
         let id = request_id("gp", 3, 7, 20_000);
         assert!(id == request_id("gp", 3, 7, 20_000) && id != request_id("gp", 3, 7, 20_001), "{id}");

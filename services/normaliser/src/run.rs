@@ -149,7 +149,7 @@ impl Session<'_> {
                 _ = commit.tick() => {
                     self.commit()?;
                     self.keep().await?;
-                    reader.end_between(self.keeping.is_due(self.fold.store(), reader.point().offset));
+                    reader.end_between(self.may_keep() && self.keeping.is_due(self.fold.store(), reader.point().offset));
                     self.telling.say(self.publisher.durable);
                 }
                 _ = lag.tick() => {

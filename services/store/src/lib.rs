@@ -70,34 +70,27 @@ pub struct Opened {
 /// Opens the store in a folder. One that is damaged, or of something else, is set aside, and an empty one takes its place.
 /// Blocks.
 pub fn open(folder: &Path, wanted: &Wanted<'_>) -> Result<Opened, StoreError> {
+    let at_engine = |source| StoreError::Engine { folder: folder.to_owned(), source };
     let at_folder = |source| StoreError::Folder { folder: folder.to_owned(), source };
     private(folder).map_err(at_folder)?;
     if let Ok(why) = std::fs::read_to_string(mark_of_damage(folder)) {
         set_aside(folder, wanted.source, &why).map_err(at_folder)?;
     }
-    match unlocked(folder) {
-        Ok(engine) => match usable(&engine, wanted) {
-            Ok(Some(stamp)) => {
-                return Ok(Opened {
-                    store: DiskStore::new(folder, engine, wanted.shapes, stamp.rows),
-                    stamp: Some(stamp),
-                });
-            }
-            Ok(None) => {}
-            Err(why) => {
-                drop(engine);
-                set_aside(folder, wanted.source, &why).map_err(at_folder)?;
-            }
-        },
+    let opened = |engine, stamp: Option<Stamp>| {
+        let rows = stamp.as_ref().map_or(0, |stamp| stamp.rows);
+        Opened { store: DiskStore::new(folder, engine, wanted.shapes, rows), stamp }
+    };
+    let why = match unlocked(folder).and_then(|engine| Ok((look(&engine, wanted)?, engine))) {
+        Ok((Look::Stands(stamp), engine)) => return Ok(opened(engine, Some(stamp))),
+        Ok((Look::Empty, engine)) => return Ok(opened(engine, None)),
+        Ok((Look::Other(why), _)) => why,
         Err(EngineError::Locked) => return Err(StoreError::Locked { folder: folder.to_owned() }),
         // Such an error is the disk's, and no sign of what the store holds.
-        Err(error) if error.is_of_disk() => {
-            return Err(StoreError::Engine { folder: folder.to_owned(), source: error });
-        }
-        Err(error) => set_aside(folder, wanted.source, &error.to_string()).map_err(at_folder)?,
-    }
-    let engine = unlocked(folder).map_err(|source| StoreError::Engine { folder: folder.to_owned(), source })?;
-    Ok(Opened { store: DiskStore::new(folder, engine, wanted.shapes, 0), stamp: None })
+        Err(error) if error.is_of_disk() => return Err(at_engine(error)),
+        Err(error) => error.to_string(),
+    };
+    set_aside(folder, wanted.source, &why).map_err(at_folder)?;
+    Ok(opened(unlocked(folder).map_err(at_engine)?, None))
 }
 
 fn unlocked(folder: &Path) -> Result<Engine, EngineError> {
@@ -110,33 +103,37 @@ fn unlocked(folder: &Path) -> Result<Engine, EngineError> {
     }
 }
 
-/// The stamp of a store that can be gone on with; none of one that is empty. Else why not.
-fn usable(engine: &Engine, wanted: &Wanted<'_>) -> Result<Option<Stamp>, String> {
-    let Some(stamp) = engine.get(stamp::KEY).map_err(|error| error.to_string())? else {
-        return if engine.is_empty().map_err(|error| error.to_string())? {
-            Ok(None)
-        } else {
-            Err("it was not finished".into())
-        };
+enum Look {
+    /// It can be gone on with.
+    Stands(Stamp),
+    Empty,
+    /// Why it cannot.
+    Other(String),
+}
+
+fn look(engine: &Engine, wanted: &Wanted<'_>) -> Result<Look, EngineError> {
+    let Some(stamp) = engine.get(stamp::KEY)? else {
+        return Ok(if engine.is_empty()? { Look::Empty } else { Look::Other("it was not finished".into()) });
     };
-    let stamp = Stamp::read(&stamp).ok_or("its stamp cannot be read")?;
+    let stamp = Stamp::read(&stamp).ok_or(EngineError::Damaged("the stamp"))?;
     let (low, high) = wanted.log;
     let offset = stamp.point.offset;
-    if stamp.form != FORM {
-        Err("it is of another version's form".into())
+    let why = if stamp.form != FORM {
+        "it is of another version's form".into()
     } else if stamp.source != wanted.source {
-        Err("it is of another source".into())
+        "it is of another source".into()
     } else if (stamp.generation, stamp.revision) != (wanted.generation, wanted.revision) {
-        Err("it is of another generation".into())
+        "it is of another generation".into()
     } else if stamp.shapes != wanted.shapes {
-        Err("it is of another mapping".into())
+        "it is of another mapping".into()
     } else if offset < low {
-        Err(format!("it stands at offset {offset}, and the log has lost what was before {low}"))
+        format!("it stands at offset {offset}, and the log has lost what was before {low}")
     } else if offset > high {
-        Err(format!("it stands at offset {offset}, and the log ends at {high}"))
+        format!("it stands at offset {offset}, and the log ends at {high}")
     } else {
-        Ok(Some(stamp))
-    }
+        return Ok(Look::Stands(stamp));
+    };
+    Ok(Look::Other(why))
 }
 
 /// It holds patient data: nobody else looks into it.

@@ -21,8 +21,12 @@ impl Session<'_> {
     }
 
     /// What is quiet, or waits for what the log has lost, is known to this run alone: a start would have to begin anew.
+    pub(super) const fn may_keep(&self) -> bool {
+        self.quiet.is_none() && self.missing.is_none()
+    }
+
     async fn checkpoint(&mut self, point: LogPoint) -> Result<(), NormaliserError> {
-        if self.quiet.is_some() || self.missing.is_some() {
+        if !self.may_keep() {
             return self.keeping.bound(self.fold.store_mut());
         }
         let (Generation { number, revision, .. }, shapes) = (&self.generation, self.fold.store().shapes().to_vec());
