@@ -11,6 +11,7 @@ use super::{
     store::{Cells, Kept, Key, Store},
     view,
 };
+use change::Cell;
 
 /// The rows that are alike. A row without a value in any column that rows are found by takes part in nothing.
 fn alike<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<(Key, Kept)> {
@@ -18,18 +19,16 @@ fn alike<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<(Key, Kep
     let Some((column, value)) = indexed.iter().find_map(|at| Some((*at, view::text(cells, *at)?))) else {
         return Vec::new();
     };
-    let keys = fold.store.find(table, column, &value).into_iter();
-    let rows = keys.filter_map(|key| fold.store.get(table, &key).map(|row| (key, row)));
-    rows.filter(|(_, row)| row.cells == *cells).collect()
+    fold.store.find(table, column, &value).into_iter().filter(|(_, row)| row.cells == *cells).collect()
 }
 
 /// A row more, and the key that it is kept under. While a snapshot is read, one of those that it has not shown yet is taken
 /// for it; and one that nothing could find is not kept.
-pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, row: Kept, touch: &Touch) -> Option<Key> {
+pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, row: Kept, touch: &Touch, others: &[&Cell]) -> Option<Key> {
     if let Some(since) = fold.reading.since(table) {
-        let noted = alike(fold, table, &row.cells).into_iter().find(|(_, known)| known.readings < since);
-        if let Some((key, known)) = noted {
-            fold.store.put(table, key, Kept { readings: fold.reading.begun(), ..known });
+        let noted = alike(fold, table, &row.cells).into_iter().find(|(_, known)| known.stands.readings < since);
+        if let Some((key, _)) = noted {
+            fold.store.shown(table, &key, fold.reading.begun());
             return None;
         }
     }
@@ -37,7 +36,7 @@ pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, row: Kept, touch: &To
     // Positions are ordered as texts too.
     let key = Key::from(touch.position.to_string());
     if indexed.iter().any(|at| view::text(&row.cells, *at).is_some()) {
-        fold.store.put(table, key.clone(), row);
+        fold.store.put(table, key.clone(), row, others);
     }
     Some(key)
 }
@@ -46,7 +45,7 @@ pub fn put_one<S: Store>(fold: &mut Fold<S>, table: usize, row: Kept, touch: &To
 pub fn take_one<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells) -> Option<Key> {
     let rows = alike(fold, table, cells);
     let since = fold.reading.since(table).unwrap_or(0);
-    let shown = rows.iter().rev().find(|(_, row)| row.readings >= since);
+    let shown = rows.iter().rev().find(|(_, row)| row.stands.readings >= since);
     let key = shown.or(rows.last()).map(|(key, _)| key.clone())?;
     fold.store.remove(table, &key);
     Some(key)

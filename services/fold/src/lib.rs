@@ -8,22 +8,24 @@
 //! A snapshot's rows come table by table: until it is over, a result may well have come before its
 //! patient. What waits for it, and for how long, is in [`reading`].
 //!
-//! A new generation tells nothing of how things came to be as they are: see [`crate::retell`].
+//! A new generation tells nothing of how things came to be as they are: see [`crate::walk`].
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod body;
 mod copies;
+mod layouts;
 mod memory;
 mod name;
 mod noted;
 mod open;
+mod other;
 mod reading;
-pub mod retell;
 mod rows;
 mod settle;
 pub mod store;
 mod view;
 mod waiting;
+pub mod walk;
 
 pub use body::DATED_LATER;
 pub use open::closed;
@@ -40,8 +42,9 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
-use store::{Key, MemoryStore, RecordId, Said, Shape, Store, read, shapes, write};
+use store::{Key, MemoryStore, RecordId, Said, Stood, Store, Told, read, shapes, write};
 use waiting::Waiting;
+use walk::{Orphans, Walk};
 
 /// A transaction with more changes than this is settled in pieces, so that what is held between
 /// two settlements is bounded.
@@ -58,6 +61,15 @@ pub enum Output {
     Quarantined(Box<Quarantined>),
 }
 
+impl Output {
+    fn item(self) -> Option<Quarantined> {
+        match self {
+            Self::Quarantined(item) => Some(*item),
+            Self::Event(_) => None,
+        }
+    }
+}
+
 /// The last change that touched a record.
 #[derive(Clone, Serialize, Deserialize)]
 struct Touch {
@@ -69,7 +81,41 @@ struct Touch {
     reread: bool,
     /// The change was of the record's own row, not of one that a join finds.
     own: bool,
+    /// Nothing changed, and a walk looks at what is there: where one of the rows was touched last.
+    walked: Option<Position>,
     traceparent: Option<Arc<str>>,
+}
+
+impl Touch {
+    /// By a walk that is here.
+    fn of_row(stands: Stood, (position, offset): (Position, i64)) -> Self {
+        let Stood { committed_at, snapshot, reread, .. } = stands;
+        let walked = Some(stands.position);
+        Self { position, offset, committed_at, snapshot, reread, own: true, walked, traceparent: None }
+    }
+
+    /// The record's own row came so, and one of its rows was touched last there.
+    fn walked_over(&mut self, stands: Stood, latest: Position) {
+        let Stood { committed_at, snapshot, reread, .. } = stands;
+        (self.walked, self.committed_at, self.snapshot, self.reread) = (Some(latest), committed_at, snapshot, reread);
+    }
+}
+
+/// A record that is to be settled.
+struct Due {
+    touch: Touch,
+    name: String,
+    /// What was said of it.
+    said: Option<Said>,
+    task: Task,
+}
+
+impl Due {
+    /// The patient of whom it was told loses it.
+    fn leave(&self, told: &Told) -> Self {
+        let task = Task::Leave { organisation: told.organisation.clone(), kind: told.kind };
+        Self { touch: self.touch.clone(), name: self.name.clone(), said: None, task }
+    }
 }
 
 /// One step of settling.
@@ -77,8 +123,9 @@ enum Task {
     /// The record was told of this patient and is not theirs any more.
     Leave {
         organisation: Key,
+        kind: u8,
     },
-    Tell(Seen),
+    Tell(RecordId, Seen),
 }
 
 /// What was seen of a record when it was put into its group: its rows do not change until it is told.
@@ -92,7 +139,7 @@ enum Seen {
 /// Records of which the rows are held between grouping and telling.
 const SEEN_MAX: usize = 10_000;
 
-type Group = Vec<(Touch, RecordId, Task)>;
+type Group = Vec<Due>;
 
 /// Records that waited for a snapshot are looked at again, some at a time.
 struct Again {
@@ -116,8 +163,9 @@ pub struct Fold<S = MemoryStore> {
     organisation: String,
     generation: u32,
     store: S,
-    shapes: Vec<Shape>,
-    layouts: rows::Layouts,
+    /// Names of the store's tables: the mapping's first.
+    tables: Vec<String>,
+    layouts: layouts::Layouts,
     touched: BTreeMap<RecordId, Touch>,
     /// What could not be taken into the store, and what of it is over.
     noted: Vec<Quarantined>,
@@ -133,22 +181,13 @@ pub struct Fold<S = MemoryStore> {
     departed: Option<rows::Departed>,
     reading: Reading,
     waiting: Waiting,
+    /// Rows are taken in, and nothing is settled.
+    quiet: bool,
+    walk: Walk,
+    orphans: Orphans,
     /// The latest time that the log has told, and the last place in it.
     clock: Micros,
     last: (Position, i64),
-}
-
-/// How a record that an earlier generation told stands now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stands {
-    /// This patient has it.
-    Told,
-    /// It waits for something.
-    Waits,
-    /// This patient has no such record.
-    Gone,
-    /// Its table has not been read whole: nobody knows.
-    Unread,
 }
 
 impl Fold {
@@ -161,14 +200,15 @@ impl Fold {
 
 impl<S: Store> Fold<S> {
     pub fn with_store(mapping: Arc<Mapping>, source: &str, organisation: &str, store: S) -> Self {
-        let (layouts, shapes) = (rows::Layouts::new(&mapping), shapes(&mapping));
+        let layouts = layouts::Layouts::new(&mapping);
+        let tables = mapping.tables.iter().map(|table| table.id.to_string()).collect();
         Self {
             mapping,
             source: source.to_owned(),
             organisation: organisation.to_owned(),
             generation: 0,
             store,
-            shapes,
+            tables,
             layouts,
             touched: BTreeMap::new(),
             noted: Vec::new(),
@@ -180,6 +220,9 @@ impl<S: Store> Fold<S> {
             departed: None,
             reading: Reading::default(),
             waiting: Waiting::default(),
+            quiet: false,
+            walk: Walk::default(),
+            orphans: Orphans::new(),
             clock: Micros::MIN,
             last: (Position::START, 0),
         }
@@ -201,6 +244,10 @@ impl<S: Store> Fold<S> {
         self.store.rows()
     }
 
+    fn is_mapped(&self, table: usize) -> bool {
+        table < self.mapping.tables.len()
+    }
+
     /// Must what was applied be settled before this entry is?
     pub fn due_before(&mut self, entry: &Entry) -> bool {
         let snapshot = matches!(entry.change, Change::Snapshot { .. });
@@ -213,6 +260,9 @@ impl<S: Store> Fold<S> {
     /// The log tells this time. True: something has waited long enough. Settle next.
     pub fn hear(&mut self, at: Micros) -> bool {
         self.clock = self.clock.max(at);
+        if self.quiet {
+            return false;
+        }
         let overdue = self.waiting.overdue(&self.mapping, &mut self.store, self.clock);
         let due = !overdue.is_empty();
         for id in overdue {
@@ -224,8 +274,8 @@ impl<S: Store> Fold<S> {
     /// The record is settled at the last place of the log.
     fn look_again(&mut self, id: RecordId, snapshot: bool) {
         let (position, offset) = self.last;
-        let (committed_at, reread) = (self.clock, false);
-        let touch = Touch { position, offset, committed_at, snapshot, reread, own: false, traceparent: None };
+        let (committed_at, reread, own, walked) = (self.clock, false, false, None);
+        let touch = Touch { position, offset, committed_at, snapshot, reread, own, walked, traceparent: None };
         self.touched.entry(id).or_insert(touch);
     }
 
@@ -243,7 +293,7 @@ impl<S: Store> Fold<S> {
 
     /// A snapshot of these tables begins: rows it does not show are gone when it ends, unless it is partial.
     pub fn begin_snapshot(&mut self, snapshot: &str, tables: &[String], at: Position) {
-        let tables = rows::tables(&self.mapping, tables);
+        let tables = layouts::tables(self, tables);
         self.reading.begin(at.epoch, snapshot, &tables);
     }
 
@@ -258,27 +308,16 @@ impl<S: Store> Fold<S> {
     ) {
         self.clock = self.clock.max(committed_at);
         self.last = (position, offset);
-        let covered = rows::tables(&self.mapping, tables);
+        let covered = layouts::tables(self, tables);
         let reread = covered.iter().all(|table| self.reading.known(*table));
         let read = self.reading.end(snapshot, &covered, partial);
         self.again = Some(Again { after: None });
-        let touch = Touch { position, offset, committed_at, snapshot: true, reread, own: true, traceparent: None };
+        let (snapshot, own, walked) = (true, true, None);
+        let touch = Touch { position, offset, committed_at, snapshot, reread, own, walked, traceparent: None };
         for (table, begun) in read {
-            rows::sweep(self, table, &touch, |row| row.readings < begun);
+            rows::sweep(self, table, &touch, |row| row.stands.readings < begun);
         }
-    }
-
-    /// How the record of this name, which an earlier generation told of this patient, stands now.
-    pub fn stands(&self, patient: &str, name: &str) -> Stands {
-        // The mapping does not make such records any more.
-        let Some(id) = name::record(&self.mapping, name) else { return Stands::Gone };
-        match self.said(&id) {
-            Some(Said::Told { patient: told, .. }) if *told == *patient => Stands::Told,
-            Some(Said::Told { .. }) => Stands::Gone,
-            None if self.waiting.has(&self.mapping, &self.store, &id) => Stands::Waits,
-            _ if self.reading.shown(self.mapping.records[id.record].table) => Stands::Gone,
-            _ => Stands::Unread,
-        }
+        self.wake_walk();
     }
 
     /// What is in quarantine and not resolved, without the rows themselves.
@@ -308,6 +347,9 @@ impl<S: Store> Fold<S> {
 
     /// The next outputs, at most about this many. Groups stay whole. Call until `settled`.
     pub fn settle(&mut self, outputs_max: usize) -> Vec<Output> {
+        if self.quiet {
+            self.again = None;
+        }
         let mut outputs: Vec<Output> = self.noted.drain(..).map(|item| Output::Quarantined(Box::new(item))).collect();
         while outputs.len() < outputs_max {
             if self.groups.is_empty() {
@@ -341,11 +383,13 @@ impl<S: Store> Fold<S> {
     #[must_use]
     pub fn resume(mut self) -> Self {
         self.open = Open::resume(&self.store);
-        self.waiting = Waiting::resume(&self.mapping, &self.store);
+        self.waiting = Waiting::resume(&self.store);
+        self.walk = Walk::resume(&self.store);
+        layouts::take_in(&mut self);
         if let Some(standing) = self.store.note(STANDING).as_deref().and_then(read::<Standing>) {
             self.clock = standing.clock;
             self.last = standing.last;
-            self.reading = Reading::of_note(standing.reading, &self.shapes);
+            self.reading = Reading::of_note(standing.reading, &self.tables);
         }
         self
     }
@@ -353,7 +397,7 @@ impl<S: Store> Fold<S> {
     /// Notes where it stands, between two transactions: what is in the store then is all that it needs to go on.
     pub fn rest(&mut self) -> &mut S {
         self.departed = None;
-        let standing = Standing { clock: self.clock, last: self.last, reading: self.reading.noted(&self.shapes) };
+        let standing = Standing { clock: self.clock, last: self.last, reading: self.reading.noted(&self.tables) };
         self.store.keep_note(STANDING, Some(write(&standing)));
         &mut self.store
     }
@@ -364,14 +408,6 @@ impl<S: Store> Fold<S> {
 
     pub const fn store_mut(&mut self) -> &mut S {
         &mut self.store
-    }
-
-    fn said(&self, id: &RecordId) -> Option<Said> {
-        self.store.said(&name::of(&self.mapping, id))
-    }
-
-    fn say(&mut self, id: &RecordId, said: Option<Said>) {
-        self.store.say(&name::of(&self.mapping, id), said);
     }
 
     /// One whole transaction at once.

@@ -12,6 +12,10 @@ impl Noted {
         !self.0.is_empty() && self.0.contains(&xxh3_64(name.as_bytes()))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn add(&mut self, name: &str) {
         self.0.insert(xxh3_64(name.as_bytes()));
     }

@@ -6,12 +6,10 @@
 //! It is told when it opens, and when it closes, and not between.
 
 use super::{
-    name,
     noted::Noted,
-    store::{RecordId, Store, read, write},
+    store::{Store, read, write},
 };
 use event::Quarantined;
-use mapping::Mapping;
 use std::collections::BTreeMap;
 
 /// Names of these notes begin so.
@@ -21,18 +19,21 @@ const PAGE: usize = 1_024;
 
 /// What an item is about.
 pub enum About<'a> {
-    Record(&'a RecordId),
+    /// By its name.
+    Record(&'a str),
     /// A row, by its table and key.
-    Row(usize, &'a str),
-    Table(usize),
+    Row(&'a str, &'a str),
+    Table(&'a str),
 }
 
+const RECORD: &str = "open:record:";
+
 impl About<'_> {
-    fn note(&self, mapping: &Mapping) -> String {
+    fn note(&self) -> String {
         match self {
-            Self::Record(id) => format!("{PREFIX}record:{}", name::of(mapping, id)),
-            Self::Row(table, key) => format!("{PREFIX}row:{}:{key}", mapping.tables[*table].id),
-            Self::Table(table) => format!("{PREFIX}table:{}", mapping.tables[*table].id),
+            Self::Record(name) => format!("{RECORD}{name}"),
+            Self::Row(table, key) => format!("{PREFIX}row:{table}:{key}"),
+            Self::Table(table) => format!("{PREFIX}table:{table}"),
         }
     }
 }
@@ -65,14 +66,11 @@ impl Open {
 
     /// `now`: everything that is wrong with it, each with its name. Gives out what has to be told: what opens, what is
     /// another patient's now, and what closes.
-    pub fn settle(
-        &mut self,
-        mapping: &Mapping,
-        store: &mut impl Store,
-        about: &About<'_>,
-        now: Vec<Quarantined>,
-    ) -> Vec<Quarantined> {
-        let note = about.note(mapping);
+    pub fn settle(&mut self, store: &mut impl Store, about: &About<'_>, now: Vec<Quarantined>) -> Vec<Quarantined> {
+        if now.is_empty() && self.0.is_empty() {
+            return Vec::new();
+        }
+        let note = about.note();
         let known = self.0.maybe(&note);
         if now.is_empty() && !known {
             return Vec::new();
@@ -100,6 +98,25 @@ impl Open {
             store.keep_note(&note, Some(write(&stands)));
         }
         told.extend(before.into_iter().filter(|(name, _)| !stands.contains_key(name)).map(|(_, item)| closed(item)));
+        told
+    }
+
+    /// Closes what is about rows and tables of which this mapping knows nothing.
+    pub fn unmapped(&mut self, store: &mut impl Store, is_mapped: impl Fn(&str) -> bool) -> Vec<Quarantined> {
+        let mut over = Vec::new();
+        pages(store, |note, items| {
+            let items = read::<Items>(items).unwrap_or_default();
+            let mapped = items.values().all(|item| item.table.as_deref().is_none_or(&is_mapped));
+            if !note.starts_with(RECORD) && !mapped {
+                over.push((note.to_owned(), items));
+            }
+        });
+        let mut told = Vec::new();
+        for (note, items) in over {
+            self.0.remove(&note);
+            store.keep_note(&note, None);
+            told.extend(items.into_values().map(closed));
+        }
         told
     }
 

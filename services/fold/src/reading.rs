@@ -13,7 +13,6 @@
 //! Time is what the log tells: commit times, and those of progress and of chunks. A log in which nothing is written keeps
 //! what waits waiting.
 
-use super::store::Shape;
 use event::Micros;
 use mapping::Record;
 use serde::{Deserialize, Serialize};
@@ -105,8 +104,8 @@ impl Reading {
         !self.running.is_empty() && (self.reads(record.table) || record.joins.iter().any(|join| self.reads(join.table)))
     }
 
-    pub fn noted(&self, shapes: &[Shape]) -> Noted {
-        let name = |table: &usize| shapes[*table].table.clone();
+    pub fn noted(&self, names: &[String]) -> Noted {
+        let name = |table: &usize| names[*table].clone();
         let named = |tables: &BTreeMap<usize, u32>| tables.iter().map(|(table, at)| (name(table), *at)).collect();
         Noted {
             running: self.running.iter().map(|((epoch, id), tables)| (*epoch, id.clone(), named(tables))).collect(),
@@ -116,9 +115,9 @@ impl Reading {
         }
     }
 
-    /// Of tables that the mapping has.
-    pub fn of_note(note: Noted, shapes: &[Shape]) -> Self {
-        let place = |name: &String| shapes.iter().position(|shape| shape.table == *name);
+    /// Of tables that are known.
+    pub fn of_note(note: Noted, names: &[String]) -> Self {
+        let place = |name: &String| names.iter().position(|known| known == name);
         let places = |tables: Begun| tables.iter().filter_map(|(name, at)| Some((place(name)?, *at))).collect();
         Self {
             running: note.running.into_iter().map(|(epoch, id, tables)| ((epoch, id), places(tables))).collect(),

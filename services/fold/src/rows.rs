@@ -2,78 +2,35 @@
 
 use super::{
     Fold, Touch, copies,
+    layouts::{self, known_others, lay_out},
     open::{self, About},
-    store::{Cells, Kept, Key, RecordId, Store},
+    other,
+    store::{Cells, Kept, Key, Others, RecordId, Stood, Store},
     view,
 };
-use change::{Cell, Change, Entry, Position, Row, TableId, TableSchema};
+use change::{Cell, Change, Entry, Position, Row};
 use event::Quarantined;
 use mapping::{Mapping, plain};
-use std::{
-    collections::{HashMap, btree_map},
-    sync::Arc,
-};
+use std::{collections::btree_map, sync::Arc};
 
 /// Between the parts of a composite key; a part that holds it is escaped.
 const KEY_SEPARATOR: &str = "\u{1f}";
 /// Rows looked at at a time when many may go.
 const SWEPT_AT_ONCE: usize = 4_096;
 
-/// How the rows of a table are laid out now. A changed schema brings a new layout.
-struct Layout {
-    schema: Arc<TableSchema>,
-    /// For each of the mapping's columns: its place in the row.
-    places: Vec<Option<usize>>,
-}
-
-pub struct Layouts {
-    tables: HashMap<TableId, usize>,
-    known: Vec<Option<Layout>>,
-    /// For each table: the records it is the root of, and the (record, join) that find its rows.
-    uses: Vec<Uses>,
-}
-
-#[derive(Clone, Default)]
-struct Uses {
-    roots: Vec<usize>,
-    joins: Vec<(usize, usize)>,
-}
-
-impl Layouts {
-    pub fn new(mapping: &Mapping) -> Self {
-        let mut uses = vec![Uses::default(); mapping.tables.len()];
-        for (index, record) in mapping.records.iter().enumerate() {
-            uses[record.table].roots.push(index);
-            for (at, join) in record.joins.iter().enumerate() {
-                uses[join.table].joins.push((index, at));
-            }
-        }
-        Self {
-            tables: mapping.tables.iter().enumerate().map(|(index, table)| (table.id.clone(), index)).collect(),
-            known: mapping.tables.iter().map(|_| None).collect(),
-            uses,
-        }
-    }
-}
-
-/// All tables, or the one called `schema.name`.
-pub fn tables(mapping: &Mapping, names: &[String]) -> Vec<usize> {
-    let wanted = |id: &TableId| names.contains(&id.to_string());
-    mapping.tables.iter().enumerate().filter(|(_, table)| wanted(&table.id)).map(|(index, _)| index).collect()
-}
-
 /// A row that went at a position.
 #[derive(Debug)]
 pub struct Departed {
-    table: usize,
-    position: Position,
-    cells: Cells,
+    pub table: usize,
+    pub position: Position,
+    pub cells: Cells,
+    pub others: Others,
 }
 
 impl Departed {
     /// A changed key is told as a deletion and an insertion right behind it. Values that the log left out of the latter
     /// are those of the row that went.
-    fn came_back(&self, table: usize, at: Position) -> bool {
+    pub fn came_back(&self, table: usize, at: Position) -> bool {
         let next = Position { ordinal: self.position.ordinal + 1, ..self.position };
         self.table == table && next == at
     }
@@ -81,7 +38,7 @@ impl Departed {
 
 pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
     let Some(schema) = &entry.table else { return };
-    let Some(table) = fold.layouts.tables.get(&schema.table).copied() else { return };
+    let table = layouts::place(fold, &schema.table);
     let touch = Touch {
         position: entry.position,
         offset: entry.offset,
@@ -89,8 +46,12 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
         snapshot: matches!(entry.change, Change::Snapshot { .. }),
         reread: matches!(entry.change, Change::Snapshot { .. }) && fold.reading.known(table),
         own: true,
+        walked: None,
         traceparent: entry.traceparent.as_deref().map(Arc::from),
     };
+    if !fold.is_mapped(table) {
+        return other::take(fold, table, &entry.change, &touch);
+    }
     match &entry.change {
         Change::Snapshot { new } | Change::Insert { new } => put(fold, table, None, new, &touch),
         Change::Update { old, new } => put(fold, table, old.as_ref(), new, &touch),
@@ -105,8 +66,7 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
         }
         Change::Delete { old } => match old.as_ref().and_then(key) {
             Some(key) => {
-                let gone = fold.store.get(table, &key);
-                fold.departed = gone.map(|row| Departed { table, position: touch.position, cells: row.cells });
+                depart(fold, table, &key, touch.position);
                 remove(fold, table, &key, &touch);
             }
             None => {
@@ -114,12 +74,16 @@ pub fn take<S: Store>(fold: &mut Fold<S>, entry: &Entry) {
                 fold.noted.push(item);
             }
         },
-        Change::Truncate => {
-            let touch = &touch;
-            sweep(fold, table, touch, |_| true);
-        }
+        Change::Truncate => sweep(fold, table, &touch, |_| true),
         Change::Message { .. } => {}
     }
+}
+
+/// Remembers the row for the next change.
+pub fn depart<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, position: Position) {
+    let Some(row) = fold.store.get(table, key) else { return };
+    let others = fold.store.others(table, key).unwrap_or_default();
+    fold.departed = Some(Departed { table, position, cells: row.cells, others });
 }
 
 /// Such a table has REPLICA IDENTITY FULL if its rows change: the old row is whole, and its content is all that names it.
@@ -128,7 +92,7 @@ fn keyless(row: &Row) -> bool {
 }
 
 /// The primary key as text; none when the row does not hold all of it.
-fn key(row: &Row) -> Option<String> {
+pub fn key(row: &Row) -> Option<String> {
     let parts: Option<Vec<String>> = row
         .schema()
         .key_columns()
@@ -156,15 +120,19 @@ fn put<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: &Row,
     let known = prior.as_ref().or(departed.as_ref().map(|departed| &departed.cells));
     let (cells, unknown) = cells(fold, table, old, new, known);
     if passed_over(fold, table, &cells) {
-        return shown(fold, table, &now);
+        let readings = fold.reading.begun();
+        return fold.store.shown(table, &now, readings);
     }
+    let known = known_others(fold, table, new, &before, departed);
     if before != now {
         fold.store.remove(table, &before);
         settle_row(fold, table, &before, Vec::new());
     }
     // A row that was there under the new key is replaced: a log read again from its start may show that.
     let replaced = if before == now { None } else { fold.store.get(table, &now).map(|row| row.cells) };
-    fold.store.put(table, now.clone(), kept(fold, cells.clone(), touch));
+    let row = kept(fold, cells.clone(), touch);
+    let others = layouts::others(&fold.layouts, table, old, new, &known);
+    fold.store.put(table, now.clone(), row, &others);
     for prior in [prior, replaced].into_iter().flatten() {
         if prior != cells {
             touch_all(fold, table, &prior, touch);
@@ -190,7 +158,12 @@ fn put_copy<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: 
             touch_all(fold, table, &before, touch);
         }
     }
-    if let Some(key) = copies::put_one(fold, table, kept(fold, now.clone(), touch), touch) {
+    let row = kept(fold, now.clone(), touch);
+    // The old row is told whole.
+    let none = Others::new();
+    let others: Vec<Cell> = layouts::others(&fold.layouts, table, old, new, &none).into_iter().cloned().collect();
+    let others: Vec<&Cell> = others.iter().collect();
+    if let Some(key) = copies::put_one(fold, table, row, touch, &others) {
         let wrong = wrong_with(fold, table, &key, &now, unknown, touch);
         settle_row(fold, table, &key, wrong);
     }
@@ -204,7 +177,11 @@ fn passed_over<S>(fold: &Fold<S>, table: usize, cells: &Cells) -> bool {
     conditions.into_iter().any(|condition| condition.holds(&own))
 }
 
-pub fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {
+fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {
+    if !fold.is_mapped(table) {
+        fold.store.remove(table, key);
+        return;
+    }
     if fold.mapping.tables[table].dictionary.is_some() {
         return;
     }
@@ -229,17 +206,9 @@ pub fn sweep<S: Store>(fold: &mut Fold<S>, table: usize, touch: &Touch, goes: im
     }
 }
 
-fn kept<S>(fold: &Fold<S>, cells: Cells, touch: &Touch) -> Kept {
+pub fn kept<S>(fold: &Fold<S>, cells: Cells, touch: &Touch) -> Kept {
     let Touch { position, committed_at, snapshot, reread, .. } = *touch;
-    Kept { cells, readings: fold.reading.begun(), position, committed_at, snapshot, reread }
-}
-
-/// The row is there, in whatever state: the reading that shows it does not take it for gone.
-fn shown<S: Store>(fold: &mut Fold<S>, table: usize, key: &str) {
-    let readings = fold.reading.begun();
-    if let Some(known) = fold.store.get(table, key).filter(|known| known.readings < readings) {
-        fold.store.put(table, key.into(), Kept { readings, ..known });
-    }
+    Kept { cells, stands: Stood { readings: fold.reading.begun(), position, committed_at, snapshot, reread } }
 }
 
 /// The mapping's columns of the row, what the log left out filled from the row as it was known; and the columns of which
@@ -252,7 +221,7 @@ fn cells<S: Store>(
     known: Option<&Cells>,
 ) -> (Cells, Vec<Arc<str>>) {
     let columns = &fold.mapping.tables[table].columns;
-    let places = fold.layouts.known[table].as_ref().map_or(&[][..], |layout| &layout.places);
+    let places = fold.layouts.places(table);
     let mut unknown = Vec::new();
     let mut cells = Vec::with_capacity(columns.len());
     for (at, name) in columns.iter().enumerate() {
@@ -273,29 +242,7 @@ fn cells<S: Store>(
     (cells.into(), unknown)
 }
 
-/// A table's layout follows its schema; a column of the mapping that is not there is told once, and once it is back.
-fn lay_out<S: Store>(fold: &mut Fold<S>, table: usize, row: &Row, touch: &Touch) {
-    let schema = row.schema();
-    if let Some(layout) = &fold.layouts.known[table]
-        && (Arc::ptr_eq(&layout.schema, schema) || layout.schema == *schema)
-    {
-        return;
-    }
-    let mapping = fold.mapping.clone();
-    let columns = &mapping.tables[table].columns;
-    let places: Vec<Option<usize>> = columns.iter().map(|name| schema.index_of(name)).collect();
-    let missing = columns.iter().zip(&places).filter(|(_, place)| place.is_none());
-    let items = missing.map(|(name, _)| {
-        let item = note(fold, table, touch, "missing column", name, None);
-        named(item, "")
-    });
-    let items = items.collect();
-    let told = fold.open.settle(&mapping, &mut fold.store, &About::Table(table), items);
-    fold.noted.extend(told);
-    fold.layouts.known[table] = Some(Layout { schema: schema.clone(), places });
-}
-
-fn note<S>(
+pub fn note<S>(
     fold: &Fold<S>,
     table: usize,
     touch: &Touch,
@@ -303,16 +250,16 @@ fn note<S>(
     column: &str,
     cells: Option<&Cells>,
 ) -> Quarantined {
-    let id = &fold.mapping.tables[table].id;
+    let id = &fold.tables[table];
     let columns = &fold.mapping.tables[table].columns;
-    let detail = if column.is_empty() { id.to_string() } else { format!("{id}.{column}") };
+    let detail = if column.is_empty() { id.clone() } else { format!("{id}.{column}") };
     Quarantined {
         source: fold.source.clone(),
         position: Some(touch.position),
         stage: "normaliser".into(),
         reason: reason.into(),
         detail,
-        table: Some(id.to_string()),
+        table: Some(id.clone()),
         topic: Some(format!("changes.{}", fold.source)),
         partition: Some(0),
         offset: Some(touch.offset),
@@ -323,15 +270,27 @@ fn note<S>(
 }
 
 /// Its name, among those of a row.
-fn named(item: Quarantined, row: &str) -> Quarantined {
+pub fn named(item: Quarantined, row: &str) -> Quarantined {
     let name = open::name(&item.source, &format!("row {row}"), &item.reason, &item.detail);
     Quarantined { item: Some(name), ..item }
 }
 
-/// What is wrong with a row now. Nothing, once it is gone.
+/// What is wrong with a row now. Nothing, once it is gone. While it is quiet, what is over is over, and the walk says what
+/// is wrong.
 fn settle_row<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, wrong: Vec<Quarantined>) {
-    let told = fold.open.settle(&fold.mapping, &mut fold.store, &About::Row(table, key), wrong);
+    if fold.quiet && !wrong.is_empty() {
+        return;
+    }
+    let told = fold.open.settle(&mut fold.store, &About::Row(&fold.tables[table], key), wrong);
     fold.noted.extend(told);
+}
+
+/// Looks at a row that is there as at one that came.
+pub fn look_at<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, cells: &Cells, touch: &Touch) {
+    let columns = fold.mapping.tables[table].columns.iter().zip(cells.iter());
+    let unknown = columns.filter(|(_, cell)| **cell == Cell::Unchanged).map(|(name, _)| name.clone()).collect();
+    let wrong = wrong_with(fold, table, key, cells, unknown, touch);
+    settle_row(fold, table, key, wrong);
 }
 
 fn wrong_with<S: Store>(
@@ -343,18 +302,19 @@ fn wrong_with<S: Store>(
     touch: &Touch,
 ) -> Vec<Quarantined> {
     let unseen = unknown.iter().map(|column| ("unchanged value never seen", column));
-    let without_id = missing_id(fold, table, cells);
+    let without_id = missing_id(fold, table, cells, touch);
     let all = unseen.chain(without_id.iter().map(|column| ("missing record id", column)));
     all.map(|(reason, column)| named(note(fold, table, touch, reason, column, Some(cells)), key)).collect()
 }
 
 /// The columns by which a row that lives does not say which record it is.
-fn missing_id<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<Arc<str>> {
+fn missing_id<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells, touch: &Touch) -> Vec<Arc<str>> {
     let mapping = &fold.mapping;
     let mut missing = Vec::new();
+    let row = kept(fold, cells.clone(), touch);
     for record in mapping.records.iter().filter(|record| record.table == table) {
         for column in record.id.iter().filter(|column| view::text(cells, **column).is_none()) {
-            if !view::of(mapping, &fold.source, &fold.store, record, cells.clone()).deleted() {
+            if !view::of(mapping, &fold.source, &fold.store, record, row.clone()).deleted() {
                 missing.push(mapping.tables[table].columns[*column].clone());
             }
         }
@@ -364,17 +324,19 @@ fn missing_id<S: Store>(fold: &Fold<S>, table: usize, cells: &Cells) -> Vec<Arc<
 
 /// Every record that this state of a row takes part in.
 fn touch_all<S: Store>(fold: &mut Fold<S>, table: usize, cells: &Cells, touch: &Touch) {
-    let mapping = fold.mapping.clone();
-    let uses = fold.layouts.uses[table].clone();
-    for record in uses.roots {
-        touch_root(fold, &mapping, record, cells, touch);
+    if fold.quiet {
+        return;
     }
-    for (record, join) in uses.joins {
-        walk(fold, &mapping, record, join, cells, touch);
+    let (mapping, uses) = (fold.mapping.clone(), fold.layouts.uses(table));
+    for record in &uses.roots {
+        touch_root(fold, &mapping, *record, cells, touch);
+    }
+    for (record, join) in &uses.joins {
+        walk(fold, &mapping, *record, *join, cells, touch);
     }
 }
 
-fn touch_root<S>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, cells: &Cells, touch: &Touch) {
+pub fn touch_root<S>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, cells: &Cells, touch: &Touch) {
     let id: Option<Vec<String>> = mapping.records[record].id.iter().map(|column| view::text(cells, *column)).collect();
     let Some(id) = id else { return };
     let touch = touch.clone();
@@ -400,8 +362,7 @@ fn walk<S: Store>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, join: us
     let Some(value) = view::text(cells, *theirs) else { return };
     let from = ours.join.map_or(mapping.records[record].table, |parent| joins[parent].table);
     let touch = &Touch { own: false, ..touch.clone() };
-    for key in fold.store.find(from, ours.column, &value) {
-        let Some(Kept { cells, .. }) = fold.store.get(from, &key) else { continue };
+    for (_, Kept { cells, .. }) in fold.store.find(from, ours.column, &value) {
         match ours.join {
             None => touch_root(fold, mapping, record, &cells, touch),
             Some(parent) => walk(fold, mapping, record, parent, &cells, touch),

@@ -1,7 +1,7 @@
 //! One record with the rows that its joins found, and the fields of an event read from them.
 
-use super::store::{Cells, Kept, RecordId, Store};
-use change::{Cell, Value};
+use super::store::{Cells, Kept, RecordId, Stood, Store};
+use change::{Cell, Position, Value};
 use coding::value::{Marks, number};
 use event::{Micros, PartialDate, Precision};
 use mapping::{
@@ -27,6 +27,9 @@ pub struct View<'a> {
     pub source: &'a str,
     root: Cells,
     joined: Vec<Option<Cells>>,
+    /// How the root row came, and where one of the rows was touched last.
+    stands: Stood,
+    latest: Position,
     pub doubts: RefCell<Vec<Doubt>>,
 }
 
@@ -34,12 +37,15 @@ pub struct View<'a> {
 pub struct Found {
     root: Cells,
     joined: Vec<Option<Cells>>,
+    pub stands: Stood,
+    pub latest: Position,
 }
 
 impl Found {
     pub fn view<'a>(self, mapping: &'a Mapping, source: &'a str, record: usize) -> View<'a> {
-        let Self { root, joined } = self;
-        View { mapping, record: &mapping.records[record], source, root, joined, doubts: RefCell::default() }
+        let Self { root, joined, stands, latest } = self;
+        let (record, doubts) = (&mapping.records[record], RefCell::default());
+        View { mapping, record, source, root, joined, stands, latest, doubts }
     }
 }
 
@@ -48,14 +54,12 @@ impl Found {
 pub fn find<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &RecordId) -> Option<View<'a>> {
     let record = &mapping.records[id.record];
     let mut chosen: Option<View<'a>> = None;
-    for key in store.find(record.table, record.id[0], &id.id[0]) {
-        let Some(Kept { cells, .. }) = store.get(record.table, &key) else { continue };
-        let same =
-            record.id.iter().zip(id.id.iter()).all(|(column, want)| text(&cells, *column).as_ref() == Some(want));
-        if !same {
+    for (_, row) in store.find(record.table, record.id[0], &id.id[0]) {
+        let mut rest = record.id.iter().zip(id.id.iter()).skip(1);
+        if !rest.all(|(column, want)| text(&row.cells, *column).as_ref() == Some(want)) {
             continue;
         }
-        let view = of(mapping, source, store, record, cells);
+        let view = of(mapping, source, store, record, row);
         if view.deleted() {
             continue;
         }
@@ -67,11 +71,16 @@ pub fn find<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &
 }
 
 /// This row of a record's root table, with its joins.
-pub fn of<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, record: &'a Record, root: Cells) -> View<'a> {
+pub fn of<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, record: &'a Record, root: Kept) -> View<'a> {
     let joined = Vec::with_capacity(record.joins.len());
-    let mut view = View { mapping, record, source, root, joined, doubts: RefCell::default() };
+    let Kept { cells: root, stands } = root;
+    let latest = stands.position;
+    let mut view = View { mapping, record, source, root, joined, stands, latest, doubts: RefCell::default() };
     for join in &record.joins {
-        let found = self::joined(store, &view, join);
+        let found = self::joined(store, &view, join).map(|row| {
+            view.latest = view.latest.max(row.stands.position);
+            row.cells
+        });
         view.joined.push(found);
     }
     view
@@ -89,18 +98,17 @@ fn beaten(highest: Option<usize>, cells: &Cells, best: &Cells) -> bool {
     highest.is_some_and(|column| compare(&cells[column], &best[column]) == Ordering::Less)
 }
 
-fn joined(store: &impl Store, view: &View<'_>, join: &Join) -> Option<Cells> {
+fn joined(store: &impl Store, view: &View<'_>, join: &Join) -> Option<Kept> {
     let wanted =
         join.on.iter().map(|(theirs, ours)| Some((*theirs, view.plain(*ours)?))).collect::<Option<Vec<_>>>()?;
-    let (first, value) = wanted.first()?;
-    let mut best: Option<Cells> = None;
-    for key in store.find(join.table, *first, value) {
-        let Some(Kept { cells, .. }) = store.get(join.table, &key) else { continue };
-        let same = wanted.iter().all(|(column, want)| text(&cells, *column).as_ref() == Some(want));
-        let own = Own { mapping: view.mapping, cells: &cells };
+    let ((first, value), rest) = wanted.split_first()?;
+    let mut best: Option<Kept> = None;
+    for (_, row) in store.find(join.table, *first, value) {
+        let same = rest.iter().all(|(column, want)| text(&row.cells, *column).as_ref() == Some(want));
+        let own = Own { mapping: view.mapping, cells: &row.cells };
         let held = join.only_when.iter().all(|condition| condition.holds(&own));
-        if same && held && best.as_ref().is_none_or(|best| !beaten(join.highest, &cells, best)) {
-            best = Some(cells);
+        if same && held && best.as_ref().is_none_or(|best| !beaten(join.highest, &row.cells, &best.cells)) {
+            best = Some(row);
         }
     }
     best
@@ -159,7 +167,8 @@ impl Look for View<'_> {
 
 impl View<'_> {
     pub fn found(self) -> Found {
-        Found { root: self.root, joined: self.joined }
+        let Self { root, joined, stands, latest, .. } = self;
+        Found { root, joined, stands, latest }
     }
 
     /// The first join that finds no row, and whose table is one of these.

@@ -1,4 +1,4 @@
-//! Records that were not told, or not whole, and how they came: notes in the store.
+//! Records that were not told, or not whole, and how they came: notes in the store, by the records' names.
 
 use super::{
     Touch, name,
@@ -28,25 +28,25 @@ struct Wait {
 #[derive(Default)]
 pub struct Waiting {
     noted: Noted,
-    until: BTreeSet<(Micros, RecordId)>,
+    until: BTreeSet<(Micros, String)>,
 }
 
-fn note(mapping: &Mapping, id: &RecordId) -> String {
-    format!("{PREFIX}{}", name::of(mapping, id))
+fn note(record: &str) -> String {
+    format!("{PREFIX}{record}")
 }
 
 impl Waiting {
     /// As the store has noted it.
-    pub fn resume(mapping: &Mapping, store: &impl Store) -> Self {
+    pub fn resume(store: &impl Store) -> Self {
         let mut waiting = Self::default();
         let mut after = None;
         loop {
             let page = store.notes(PREFIX, after.as_deref(), PAGE);
             for (note, wait) in &page {
-                waiting.noted.add(note);
+                let Some(record) = note.strip_prefix(PREFIX) else { continue };
+                waiting.noted.add(record);
                 let until = read::<Wait>(wait).and_then(|wait| wait.until);
-                let id = note.strip_prefix(PREFIX).and_then(|name| name::record(mapping, name));
-                waiting.until.extend(until.zip(id));
+                waiting.until.extend(until.map(|until| (until, record.to_owned())));
             }
             match page.into_iter().next_back() {
                 Some((note, _)) => after = Some(note),
@@ -55,25 +55,23 @@ impl Waiting {
         }
     }
 
-    fn known(&self, mapping: &Mapping, store: &impl Store, id: &RecordId) -> Option<Wait> {
-        let note = note(mapping, id);
-        if !self.noted.maybe(&note) {
+    fn known(&self, store: &impl Store, record: &str) -> Option<Wait> {
+        if !self.noted.maybe(record) {
             return None;
         }
-        read(&store.note(&note)?)
+        read(&store.note(&note(record))?)
     }
 
-    fn set(&mut self, mapping: &Mapping, store: &mut impl Store, id: &RecordId, wait: Option<&Wait>) {
-        let note = note(mapping, id);
+    fn set(&mut self, store: &mut impl Store, record: &str, wait: Option<&Wait>) {
         match wait {
-            Some(_) => self.noted.add(&note),
-            None => self.noted.remove(&note),
+            Some(_) => self.noted.add(record),
+            None => self.noted.remove(record),
         }
-        store.keep_note(&note, wait.map(write));
+        store.keep_note(&note(record), wait.map(write));
     }
 
-    pub fn has(&self, mapping: &Mapping, store: &impl Store, id: &RecordId) -> bool {
-        self.known(mapping, store, id).is_some()
+    pub fn has(&self, store: &impl Store, record: &str) -> bool {
+        self.known(store, record).is_some()
     }
 
     /// Does a streamed record wait for a table?
@@ -94,12 +92,12 @@ impl Waiting {
         let mut overdue = Vec::new();
         while let Some((until, _)) = self.until.first()
             && *until <= now
-            && let Some((until, id)) = self.until.pop_first()
+            && let Some((until, record)) = self.until.pop_first()
         {
-            if let Some(mut wait) = self.known(mapping, store, &id).filter(|wait| wait.until == Some(until)) {
+            if let Some(mut wait) = self.known(store, &record).filter(|wait| wait.until == Some(until)) {
                 (wait.until, wait.overdue) = (None, true);
-                self.set(mapping, store, &id, Some(&wait));
-                overdue.push(id);
+                self.set(store, &record, Some(&wait));
+                overdue.extend(name::record(mapping, &record));
             }
         }
         overdue
@@ -107,29 +105,22 @@ impl Waiting {
 
     /// How the record came, if a row beside it lets it be told now: its own row was there before. What was streamed stays
     /// streamed although a snapshot reads it, too.
-    pub fn came(
-        &self,
-        mapping: &Mapping,
-        store: &impl Store,
-        id: &RecordId,
-        touch: Touch,
-        said: Option<&Said>,
-    ) -> Touch {
-        let Some(wait) = self.known(mapping, store, id) else { return touch };
-        let Touch { position, offset, own, committed_at, .. } = touch;
+    pub fn came(&self, store: &impl Store, record: &str, touch: Touch, said: Option<&Said>) -> Touch {
+        let Some(wait) = self.known(store, record) else { return touch };
+        let Touch { position, offset, own, walked, committed_at, .. } = touch;
         if own && (!touch.snapshot || wait.touch.snapshot) {
             return touch;
         }
         // What is in quarantine may have waited for long: it is known from now on.
         let committed_at = if said == Some(&Said::Waiting) { committed_at } else { wait.touch.committed_at };
-        Touch { position, offset, own, committed_at, ..wait.touch }
+        Touch { position, offset, own, walked, committed_at, ..wait.touch }
     }
 
     /// Does a record that was never told wait? `lacks`: a join finds nothing in a table that is being read.
     pub fn waits(
         &self,
-        (mapping, store): (&Mapping, &impl Store),
-        id: &RecordId,
+        store: &impl Store,
+        name: &str,
         touch: &Touch,
         record: &Record,
         reading: &Reading,
@@ -138,31 +129,31 @@ impl Waiting {
         if touch.snapshot {
             return reading.reads_any(record);
         }
-        lacks && !self.known(mapping, store, id).is_some_and(|wait| wait.overdue)
+        lacks && !self.known(store, name).is_some_and(|wait| wait.overdue)
     }
 
-    pub fn wait(&mut self, mapping: &Mapping, store: &mut impl Store, id: RecordId, touch: Touch, now: Micros) {
-        let known = self.known(mapping, store, &id);
+    pub fn wait(&mut self, store: &mut impl Store, record: &str, touch: Touch, now: Micros) {
+        let known = self.known(store, record);
         let mut until = known.and_then(|wait| wait.until);
         if !touch.snapshot && until.is_none() {
             until = Some(now.saturating_add(WAIT_MAX));
         }
-        self.set(mapping, store, &id, Some(&Wait { touch, until, overdue: false }));
-        self.until.extend(until.map(|until| (until, id)));
+        self.set(store, record, Some(&Wait { touch, until, overdue: false }));
+        self.until.extend(until.map(|until| (until, record.to_owned())));
     }
 
     /// In quarantine, or told with what it lacks: how it came is remembered.
-    pub fn keep(&mut self, mapping: &Mapping, store: &mut impl Store, id: &RecordId, touch: &Touch) {
+    pub fn keep(&mut self, store: &mut impl Store, record: &str, touch: &Touch) {
         let wait = Wait { touch: touch.clone(), until: None, overdue: true };
-        self.set(mapping, store, id, Some(&wait));
+        self.set(store, record, Some(&wait));
     }
 
-    pub fn forget(&mut self, mapping: &Mapping, store: &mut impl Store, id: &RecordId) {
-        if let Some(wait) = self.known(mapping, store, id) {
+    pub fn forget(&mut self, store: &mut impl Store, record: &str) {
+        if let Some(wait) = self.known(store, record) {
             if let Some(until) = wait.until {
-                self.until.remove(&(until, id.clone()));
+                self.until.remove(&(until, record.to_owned()));
             }
-            self.set(mapping, store, id, None);
+            self.set(store, record, None);
         }
     }
 }

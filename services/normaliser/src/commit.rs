@@ -1,10 +1,11 @@
 //! The offset on its way to Kafka: one commit at a time, beside the loop, which does not wait for it.
 
-use crate::{error::NormaliserError, progress::Progress, publish::Tails};
+use crate::{error::NormaliserError, progress::Progress};
 use boot::restart::in_one_line;
 use change_log::{STALLED_AFTER, watch::let_go};
 use futures_util::FutureExt;
 use std::time::Duration;
+use store::Tails;
 use tokio::{task::JoinHandle, time::Instant};
 
 /// After the stop signal, the last offset has so long to be committed.

@@ -1,7 +1,7 @@
-//! What a new generation finds in quarantine: what still stands is not told again, and what is over is closed.
+//! What a walk finds in quarantine: what still stands is not told again, and what is over is closed.
 
 use event::Quarantined;
-use fold::{MISSING_PATIENT, closed};
+use fold::{MISSING_PATIENT, Output, closed};
 use mapping::Mapping;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +27,14 @@ impl Inherited {
         Self(open.into_iter().filter(|(_, item)| can_be_over(item)).collect())
     }
 
-    /// Those of the open items that nobody has told, or has told of another patient.
-    pub fn untold(&self, mut open: Vec<Quarantined>) -> Vec<Quarantined> {
-        let told = |item: &Quarantined| self.0.get(&item.name()).is_some_and(|known| known.patient == item.patient);
-        open.retain(|item| !told(item));
-        open
+    /// Is it an item that opens, and that was told of this patient already?
+    pub fn stands(&mut self, output: &Output) -> bool {
+        let Output::Quarantined(item) = output else { return false };
+        if item.closed {
+            self.0.remove(&item.name());
+            return false;
+        }
+        self.0.get(&item.name()).is_some_and(|known| known.patient == item.patient)
     }
 
     /// Closes what is not open any more. Of a table that has not been read whole nobody knows.
@@ -86,7 +89,10 @@ mod tests {
         let mut inherited = Inherited::of(held.iter().map(|item| (item.name(), item.clone())).collect());
         let open = [item(Some("stands"), MISSING_PATIENT, "s.a", 1), item(Some("new"), MISSING_PATIENT, "s.a", 7)];
         let names = |items: Vec<Quarantined>| items.iter().map(|item| item.offset.unwrap_or(0)).collect::<Vec<_>>();
-        assert_eq!(names(inherited.untold(open.to_vec())), [7]);
+        let told = open.clone().map(|item| inherited.stands(&Output::Quarantined(Box::new(item))));
+        assert_eq!(told, [true, false]);
+        let other = Quarantined { patient: Some("another".into()), ..open[0].clone() };
+        assert!(!inherited.stands(&Output::Quarantined(Box::new(other))));
         let over = inherited.over(&mapping, &BTreeSet::from([1]), open.iter());
         assert!(over.iter().all(|item| item.closed));
         let mut over = names(over);

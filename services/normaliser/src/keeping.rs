@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use store::{CHECKPOINT_BYTES, Checkpoint, DiskStore, EngineError, LAYER_BYTES_MAX, SCRUB_EVERY, Stamp};
+use store::{CHECKPOINT_BYTES, Checkpoint, DiskStore, EngineError, LAYER_BYTES_MAX, SCRUB_EVERY, Stamp, Wanted};
 use tokio::task::JoinHandle;
 
 /// After the stop signal, the last checkpoint has so long.
@@ -55,8 +55,9 @@ impl Keeping {
 
     /// Is it time for a checkpoint, as soon as a transaction ends?
     pub fn is_due(&self, store: &DiskStore, offset: i64) -> bool {
-        let idle = matches!(self.state, State::Idle) && offset > self.kept;
-        idle && (store.bytes() >= CHECKPOINT_BYTES || self.since.elapsed() >= self.every)
+        let idle = matches!(self.state, State::Idle);
+        idle && (offset > self.kept || store.bytes() > 0)
+            && (store.bytes() >= CHECKPOINT_BYTES || self.since.elapsed() >= self.every)
     }
 
     /// Freezes what there is. Nothing is under way.
@@ -132,21 +133,10 @@ impl Keeping {
 }
 
 /// The store of a source, as it was left; with no stamp if it has to be filled.
-pub async fn open(
-    folder: PathBuf,
-    stamp: Stamp,
-    log: (i64, i64),
-) -> Result<(DiskStore, Option<Stamp>), NormaliserError> {
-    let open = move || {
-        let wanted = store::Wanted {
-            source: &stamp.source,
-            generation: stamp.generation,
-            revision: stamp.revision,
-            shapes: &stamp.shapes,
-            log,
-        };
-        store::open(&folder, &wanted)
-    };
+pub async fn open(folder: PathBuf, wanted: &Wanted<'_>) -> Result<(DiskStore, Option<Stamp>), NormaliserError> {
+    let Wanted { generation, log, begins, .. } = *wanted;
+    let (source, shapes) = (wanted.source.to_owned(), wanted.shapes.to_vec());
+    let open = move || store::open(&folder, &Wanted { source: &source, generation, shapes: &shapes, log, begins });
     let opened = tokio::task::spawn_blocking(open).await.map_err(|_| NormaliserError::Background)??;
     Ok((opened.store, opened.stamp))
 }
@@ -162,8 +152,9 @@ mod tests {
         table = \"s.a\"\nid = \"id\"\npatient = \"patient\"\n";
 
     async fn opened(folder: &Path, mapping: &mapping::Mapping) -> (DiskStore, Option<Stamp>) {
-        let wanted = Stamp::new("gp", (0, 1), LogPoint::default(), &shapes(mapping));
-        open(folder.join("gp"), wanted, (0, 100)).await.expect("a store")
+        let shapes = shapes(mapping);
+        let wanted = Wanted { source: "gp", generation: 0, shapes: &shapes, log: (0, 100), begins: Some(1) };
+        open(folder.join("gp"), &wanted).await.expect("a store")
     }
 
     async fn until_idle(keeping: &mut Keeping, store: &mut DiskStore, durable: i64) {
@@ -182,11 +173,9 @@ mod tests {
         store.say("r/1", Some(Said::Waiting));
         let mut fold = Fold::with_store(mapping.clone(), "gp", "ORG01", store);
         let mut keeping = Keeping::new("gp", 0, Duration::ZERO);
-        assert!(keeping.is_due(fold.store(), 7) && !keeping.is_due(fold.store(), 0));
-        let stamp = |fold: &Fold<DiskStore>, offset| {
-            Stamp::new("gp", (0, 1), LogPoint { offset, ..LogPoint::default() }, fold.store().shapes())
-        };
-        let first = stamp(&fold, 7);
+        assert!(keeping.is_due(fold.store(), 7) && keeping.is_due(fold.store(), 0), "a walk changes it too");
+        let stamp = |offset| Stamp::new("gp", (0, 1), LogPoint { offset, ..LogPoint::default() });
+        let first = stamp(7);
         keeping.begin(&mut fold, first);
         assert!(!keeping.is_due(fold.store(), 8), "one at a time");
         for durable in [None, Some(6)] {
@@ -198,9 +187,10 @@ mod tests {
         }
         until_idle(&mut keeping, fold.store_mut(), 7).await;
         assert_eq!(keeping.kept(), 7);
+        assert!(!keeping.is_due(fold.store(), 7), "nothing is new");
         // What comes after is not there until it is told.
         fold.store_mut().say("r/1", None);
-        let second = stamp(&fold, 9);
+        let second = stamp(9);
         keeping.begin(&mut fold, second);
         keeping.look(fold.store_mut(), Some(8)).await.expect("it waits");
         drop(fold);

@@ -8,15 +8,14 @@
 
 use crate::{
     error::NormaliserError,
-    publish::{ITEM_HEADER, Tails, digest},
+    publish::{ITEM_HEADER, digest},
 };
 use change_log::{
     KafkaSettings, Registry, Versions,
     signal::Generation,
     topics::{EVENTS, QUARANTINE, changes_topic},
 };
-use event::{Quarantined, avro};
-use fold::retell::Held;
+use event::{PatientEvent, Quarantined, avro};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
@@ -29,6 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use store::Tails;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a topic's end may keep silent while it is being read up to.
@@ -37,6 +37,27 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_millis(500);
 /// A run that is not dead writes on and on: it is not waited for longer.
 const ROUNDS_MAX: usize = 20;
+
+/// Events read before they are looked at.
+const TOLD_AHEAD_MAX: usize = 1_000;
+
+/// What was told, as it is read.
+pub struct ToldEvents {
+    events: tokio::sync::mpsc::Receiver<Result<PatientEvent, NormaliserError>>,
+    reading: tokio::task::JoinHandle<()>,
+}
+
+impl ToldEvents {
+    pub async fn next(&mut self) -> Option<Result<PatientEvent, NormaliserError>> {
+        self.events.recv().await
+    }
+}
+
+impl Drop for ToldEvents {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
 
 #[derive(Clone)]
 pub struct Progress {
@@ -51,9 +72,8 @@ pub struct Progress {
 pub struct Stand {
     /// Everything before this offset of the log is told.
     pub offset: i64,
+    /// Where the topics ended then.
     pub tails: Tails,
-    /// Digests of what stands on the topics after `tails`.
-    pub already: HashSet<u128>,
 }
 
 impl Progress {
@@ -78,45 +98,56 @@ impl Progress {
         })
     }
 
-    /// Reads the last commit, and what was written after it: until nothing more comes, as a run that was killed a moment ago
-    /// may have left requests that the broker has yet to take.
+    /// Where the last run stood, by its last commit.
     pub async fn load(&self) -> Result<Stand, NormaliserError> {
-        let (consumer, topic, source) = (self.consumer.clone(), self.topic.clone(), self.source.clone());
-        let names = self.names.clone();
-        let load = move || -> KafkaResult<Stand> {
-            let mut stand = committed(&consumer, &topic)?;
-            let mut from = stand.tails.clone();
+        let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+        let loaded = tokio::task::spawn_blocking(move || committed(&consumer, &topic)).await;
+        let loaded = loaded.map_err(|_| NormaliserError::Background)?;
+        loaded.map_err(NormaliserError::kafka("read how far the log was told"))
+    }
+
+    /// What stands on the topics after these ends: read until nothing more comes, as a run that was killed a moment ago may
+    /// have left requests that the broker has yet to take.
+    pub async fn already(&self, since: &Tails) -> Result<HashSet<u128>, NormaliserError> {
+        let (consumer, source, names) = (self.consumer.clone(), self.source.clone(), self.names.clone());
+        let mut from = since.clone();
+        let load = move || -> KafkaResult<HashSet<u128>> {
+            let mut already = HashSet::new();
             for round in 0..ROUNDS_MAX {
                 let mut more = round == 0;
                 for (name, full) in &names {
-                    more |= written_since(&consumer, (name, full), &source, &mut from, &mut stand.already)?;
+                    more |= written_since(&consumer, (name, full), &source, &mut from, &mut already)?;
                 }
                 if !more {
                     break;
                 }
                 std::thread::sleep(SETTLE);
             }
-            Ok(stand)
+            Ok(already)
         };
         let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?;
-        loaded.map_err(NormaliserError::kafka("read how far the log was told"))
+        loaded.map_err(NormaliserError::kafka("read what was told"))
     }
 
-    /// Was anything told?
-    pub async fn is_committed(&self) -> Result<bool, NormaliserError> {
-        let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
-        let load = move || committed(&consumer, &topic).map(|stand| stand.offset > 0);
-        let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| NormaliserError::Background)?;
-        loaded.map_err(NormaliserError::kafka("read how far the log was told"))
-    }
-
-    /// What the generations before this one told of this source. What cannot be read is in quarantine.
-    pub async fn held(&self, registry: &Registry, below: u32) -> Result<Held, NormaliserError> {
-        let take = move |held: &mut Held, datum: &[u8]| {
-            let event = avro::decode(datum).ok().filter(|event| event.generation < below);
-            event.iter().for_each(|event| held.take(event));
+    /// The events that were told of this source after these ends of the topic, in the order of each partition. What cannot
+    /// be read is in quarantine.
+    pub fn told_since(&self, registry: &Registry, since: Tails) -> ToldEvents {
+        let (send, events) = tokio::sync::mpsc::channel(TOLD_AHEAD_MAX);
+        let send_event = send.clone();
+        let take = move |(): &mut (), datum: &[u8]| {
+            if let Ok(event) = avro::decode(datum) {
+                // Nobody listens any more: the rest is read for nothing.
+                let _ = send_event.blocking_send(Ok(event));
+            }
         };
-        self.told(Versions::new(registry.clone(), avro::SCHEMA), EVENTS, take).await
+        let versions = Versions::new(registry.clone(), avro::SCHEMA);
+        let progress = self.clone();
+        let reading = tokio::spawn(async move {
+            if let Err(error) = progress.told(versions, (EVENTS, since), take).await {
+                let _ = send.send(Err(error)).await;
+            }
+        });
+        ToldEvents { events, reading }
     }
 
     /// What is in quarantine of this source, told by the normaliser and not closed, by its name. What has none, from before
@@ -131,7 +162,8 @@ impl Progress {
                 open.insert(name, Quarantined { original: None, key: None, ..item });
             }
         };
-        self.told(Versions::new(registry.clone(), avro::QUARANTINED_SCHEMA), QUARANTINE, take).await
+        let versions = Versions::new(registry.clone(), avro::QUARANTINED_SCHEMA);
+        self.told(versions, (QUARANTINE, Tails::new()), take).await
     }
 
     /// Everything that was told of this source on a topic, taken in one by one. What cannot be read is passed over; a registry
@@ -139,13 +171,13 @@ impl Progress {
     async fn told<T: Default + Send + 'static>(
         &self,
         mut versions: Versions,
-        topic: &'static str,
+        (topic, since): (&'static str, Tails),
         mut into: impl FnMut(&mut T, &[u8]) + Send + 'static,
     ) -> Result<T, NormaliserError> {
         let (consumer, source, names) = (self.consumer.clone(), self.source.clone(), self.names.clone());
         let runtime = tokio::runtime::Handle::current();
         let load = move || -> Result<T, NormaliserError> {
-            let (mut told, mut from, mut failed) = (T::default(), Tails::new(), None);
+            let (mut told, mut from, mut failed) = (T::default(), since, None);
             for (name, full) in names.iter().filter(|(name, _)| *name == topic) {
                 let mut take = |message: &BorrowedMessage<'_>| {
                     let Some(payload) = message.payload().filter(|_| own_id(message, &source).is_some()) else {
@@ -189,7 +221,7 @@ fn committed(consumer: &BaseConsumer, topic: &str) -> KafkaResult<Stand> {
     let Offset::Offset(offset) = element.offset() else { return Ok(Stand::default()) };
     // Ends that cannot be read mean reading the topics from their start: slow, never wrong.
     let tails = serde_json::from_str(element.metadata()).unwrap_or_default();
-    Ok(Stand { offset, tails, already: HashSet::new() })
+    Ok(Stand { offset, tails })
 }
 
 /// Collects what this source's earlier runs wrote after `from`, which moves to the topic's ends. True: there was something.

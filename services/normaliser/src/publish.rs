@@ -14,9 +14,10 @@ use rdkafka::{
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _, PurgeConfig},
 };
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     time::Duration,
 };
+use store::Tails;
 
 /// Events sent and not yet acknowledged.
 pub const IN_FLIGHT_MAX: usize = 10_000;
@@ -26,9 +27,6 @@ pub const MARKS_MAX: usize = 10_000;
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 
 pub use event::quarantined::ITEM_HEADER;
-
-/// For each topic and partition, the offset after what was acknowledged last.
-pub type Tails = BTreeMap<String, BTreeMap<i32, i64>>;
 
 enum Waiting {
     Delivery { topic: &'static str, future: DeliveryFuture },

@@ -3,6 +3,7 @@
 mod generation;
 mod keep;
 mod opening;
+mod walk;
 
 use crate::{
     commit::Commits,
@@ -27,13 +28,10 @@ use change_log::{
     topics::changes_topic,
 };
 use event::Quarantined;
-use fold::{
-    Fold, Output, Stands,
-    retell::{At, Held, Stretch},
-};
+use fold::{Fold, Output};
 use mapping::Mapping;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use store::DiskStore;
+use std::{sync::Arc, time::Duration};
+use store::{DiskStore, Tails};
 
 /// Outputs made before they are sent.
 const OUTPUTS_MAX: usize = 2_000;
@@ -41,6 +39,8 @@ const OUTPUTS_MAX: usize = 2_000;
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
 const LAG_EVERY: Duration = Duration::from_secs(5);
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Between two pages of a walk, while the log tells nothing.
+const WALK_AFTER: Duration = Duration::from_millis(1);
 
 /// Runs every source until the stop signal. An error that needs an operator stops its source alone.
 pub async fn run(
@@ -118,16 +118,27 @@ struct Session<'a> {
     /// Entries applied since the last settlement.
     unsettled: usize,
     commits: Commits,
-    /// What the log says before this generation began to be told, until then: see [`crate::retell`].
-    quiet: Option<Stretch>,
-    /// Tables that no snapshot has shown whole: what earlier generations told of them may be gone.
-    unread: BTreeSet<usize>,
+    /// The epoch of the log's first record.
+    begins: Option<u32>,
+    /// What was told before is not in the store: it is looked for on the topics when the quiet ends.
+    forgotten: Forgotten,
+    /// What the log says before this offset was told by earlier generations.
+    told_earlier: i64,
+    /// Nobody has to wait for the walk to be up to date: earlier generations told what it tells.
+    known: bool,
     /// What the log has lost, and what of that has not been read again.
-    aged: bool,
     missing: Option<Missing>,
     left_out: LeftOut,
-    /// What earlier generations left in quarantine, until it is known how it stands.
+    /// What stands in quarantine, while a walk looks at what does.
     inherited: Option<Inherited>,
+}
+
+/// Where what was told stands that the store does not hold.
+enum Forgotten {
+    Nothing,
+    /// On the topic after these ends.
+    After(Tails),
+    All,
 }
 
 impl Session<'_> {
@@ -136,6 +147,10 @@ impl Session<'_> {
         let mut caught_up = false;
         let mut commit = tokio::time::interval(COMMIT_EVERY);
         let mut lag = tokio::time::interval(LAG_EVERY);
+        if !self.fold.is_quiet() {
+            self.remember().await?;
+        }
+        self.end_quiet(reader.point().offset).await?;
         loop {
             if !caught_up && reader.point().offset >= end {
                 caught_up = true;
@@ -163,10 +178,11 @@ impl Session<'_> {
                         metrics::counter!("causeway_normaliser_changes_total", "source" => name.clone())
                             .increment(batch.items.len() as u64);
                         for item in batch.items {
-                            self.begin_telling(offset_of(&item)).await?;
+                            self.end_quiet(offset_of(&item)).await?;
                             self.take(item).await?;
                         }
-                        self.begin_telling(reader.point().offset).await?;
+                        self.end_quiet(reader.point().offset).await?;
+                        self.walk(reader.point().offset).await?;
                         self.between = (self.unsettled == 0 && !self.within).then(|| reader.point());
                         self.keep().await?;
                         // After the items: a snapshot's end among them may have been what was missing.
@@ -188,6 +204,8 @@ impl Session<'_> {
                         return Err(error.into());
                     }
                 },
+                // Nothing comes just now.
+                () = tokio::time::sleep(WALK_AFTER), if self.can_walk() => self.walk(reader.point().offset).await?,
             }
         }
     }
@@ -229,6 +247,7 @@ impl Session<'_> {
     async fn take(&mut self, item: Item) -> Result<(), NormaliserError> {
         match item {
             Item::Entry(entry) => {
+                self.begins.get_or_insert(entry.position.epoch);
                 if self.fold.due_before(&entry) {
                     self.settle(entry.offset).await?;
                 }
@@ -269,9 +288,7 @@ impl Session<'_> {
                 if !it.partial {
                     self.left_out.read(&it.tables);
                 }
-                self.say(control.offset + 1).await?;
-                self.take_back(control.offset + 1).await?;
-                self.mark(control.offset + 1).await?;
+                self.settle(control.offset + 1).await?;
             }
             // Nothing of a transaction is open between transactions.
             ControlBody::Progress(it) if self.unsettled == 0 => {
@@ -284,83 +301,11 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Where the log ended when this generation was fixed: what differs from what was told before is told, and what is
-    /// no more is taken back. `before`: everything in front of this offset is folded.
-    async fn begin_telling(&mut self, before: i64) -> Result<(), NormaliserError> {
-        if self.unsettled > 0 || before < self.generation.upto || self.missing.is_some() {
-            return Ok(());
-        }
-        let Some(mut stretch) = self.quiet.take() else { return Ok(()) };
-        let items = stretch.items();
-        let held = self.held().await?;
-        let told = stretch.told(&held);
-        tracing::info!(source = self.context.source.name, events = told.len(), "tells what differs from before");
-        for event in told {
-            self.send(&Output::Event(Box::new(event))).await?;
-        }
-        let inherited = self.inherited().await?;
-        let untold = inherited.untold(items);
-        self.inherited = Some(inherited);
-        for item in untold {
-            self.send(&Output::Quarantined(Box::new(item))).await?;
-        }
-        self.take_back(before).await?;
-        self.mark(before).await
-    }
-
-    /// What is in quarantine from before, as the topic has it.
-    async fn inherited(&mut self) -> Result<Inherited, NormaliserError> {
-        match self.inherited.take() {
-            Some(inherited) => Ok(inherited),
-            None => Ok(Inherited::of(self.progress.open_items(&self.context.registry).await?)),
-        }
-    }
-
-    /// What was told before: of an aged log by this generation, too.
-    async fn held(&self) -> Result<Held, NormaliserError> {
-        let below = self.generation.number.saturating_add(u32::from(self.aged));
-        self.progress.held(&self.context.registry, below).await
-    }
-
-    /// Takes back what earlier generations told of tables that have been read whole by now, and that is no more.
-    async fn take_back(&mut self, before: i64) -> Result<(), NormaliserError> {
-        let shown: BTreeSet<usize> = self.unread.iter().copied().filter(|table| self.fold.shown(*table)).collect();
-        if self.quiet.is_some() || shown.is_empty() {
-            return Ok(());
-        }
-        self.unread.retain(|table| !shown.contains(table));
-        if before <= self.told_before {
-            return Ok(());
-        }
-        let mut inherited = self.inherited().await?;
-        let over = inherited.over(&self.context.mapping, &self.unread, self.fold.open_items().iter());
-        self.inherited = Some(inherited);
-        for item in over {
-            self.send(&Output::Quarantined(Box::new(item))).await?;
-        }
-        let source = &self.context.source.name;
-        let Generation { number, revision, .. } = self.generation;
-        let held = self.held().await?;
-        let (position, committed_at) = self.fold.reached();
-        let at = At { generation: number, revision, position, committed_at };
-        let gone = held.gone(source, at, |patient, record| self.fold.stands(patient, record));
-        if !gone.is_empty() {
-            tracing::info!(source, events = gone.len(), "takes back what earlier generations told and is no more");
-        }
-        for event in gone {
-            self.send(&Output::Event(Box::new(event))).await?;
-        }
-        // What waits is looked at again when the next snapshot is over.
-        if held.any(|patient, record| self.fold.stands(patient, record) == Stands::Waits) {
-            self.unread.extend(shown);
-        }
-        Ok(())
-    }
-
     /// Everything before the offset is settled; an earlier run has said so of what it told. What waits for a table that is
     /// being read, or is left out, is not told yet.
     fn reached(&mut self, offset: i64, at: i64) {
-        if offset > self.told_before && !self.fold.holds_back() && self.left_out.why().is_none() {
+        let level = !self.fold.is_quiet() && (self.known || !self.fold.walks()) && !self.fold.holds_back();
+        if offset > self.told_before && level && self.left_out.why().is_none() {
             self.telling.settled(offset, at);
         }
     }
@@ -382,7 +327,7 @@ impl Session<'_> {
             original: rejected.value,
             ..Quarantined::default()
         };
-        if rejected.offset >= self.told_before {
+        if rejected.offset >= self.told_before.max(self.told_earlier) {
             self.send(&Output::Quarantined(Box::new(item))).await?;
         }
         if rejected.commit_end.is_some() {
@@ -418,22 +363,20 @@ impl Session<'_> {
 
     /// While it is quiet, nothing is told.
     async fn mark(&mut self, before: i64) -> Result<(), NormaliserError> {
-        if self.quiet.is_some() { Ok(()) } else { self.publisher.mark(before).await }
+        if self.fold.is_quiet() { Ok(()) } else { self.publisher.mark(before).await }
     }
 
-    /// Unless it is quiet, or an earlier run has.
+    /// Unless an earlier run has.
     async fn tell(&mut self, output: Output, before: i64) -> Result<(), NormaliserError> {
-        let told = before <= self.told_before;
-        match (&mut self.quiet, output) {
-            (Some(stretch), Output::Event(event)) => stretch.take(*event),
-            (Some(stretch), Output::Quarantined(item)) => stretch.take_item(*item),
-            (_, output) if !told => return self.send(&output).await,
-            _ => {}
-        }
-        Ok(())
+        let nameless = matches!(&output, Output::Quarantined(item) if item.item.is_none());
+        let told_before = if nameless { self.told_before.max(self.told_earlier) } else { self.told_before };
+        if before > told_before { self.send(&output).await } else { Ok(()) }
     }
 
     async fn send(&mut self, output: &Output) -> Result<(), NormaliserError> {
+        if self.inherited.as_mut().is_some_and(|inherited| inherited.stands(output)) {
+            return Ok(());
+        }
         tell::output(&self.context.source.name, output);
         self.publisher.send(output).await
     }

@@ -11,6 +11,7 @@ const JOURNAL_BYTES: u64 = 256 * 1024 * 1024;
 /// Tables held open, of one source.
 const FILES_OPEN_MAX: usize = 128;
 const KEYSPACE: &str = "source";
+const CLEARED_AT_ONCE: usize = 10_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -112,6 +113,18 @@ impl Engine {
             }
         }
         Ok(batch.commit()?)
+    }
+
+    /// Removes entries of which the key begins so, some at a time.
+    pub fn clear(&self, prefix: &[u8]) -> Result<(), EngineError> {
+        loop {
+            let found: Result<Vec<_>, _> = self.range(prefix, None).take(CLEARED_AT_ONCE).collect();
+            let found = found?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            self.write(found.iter().map(|(key, _)| (key.as_slice(), None)))?;
+        }
     }
 
     /// Everything, as of one moment. Each block is checked as it is read.

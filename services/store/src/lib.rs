@@ -10,7 +10,9 @@
 //! Whatever is wrong with a store, its log and its source can make it again. So it is not repaired: it is set aside, and
 //! filled anew.
 
+mod catalogue;
 mod engine;
+mod index;
 mod layer;
 mod rows;
 mod stamp;
@@ -20,7 +22,7 @@ mod tests;
 pub use engine::EngineError;
 pub use layer::LAYER_BYTES_MAX;
 pub use rows::{Checkpoint, DiskStore, Scrub};
-pub use stamp::Stamp;
+pub use stamp::{Stamp, Tails};
 
 use engine::Engine;
 use fold::store::{FORM, Shape};
@@ -54,11 +56,13 @@ pub enum StoreError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted<'a> {
     pub source: &'a str,
+    /// This one, or one before it of the same log.
     pub generation: u32,
-    pub revision: u32,
     pub shapes: &'a [Shape],
     /// The log holds these offsets: from the first that is left, to the next to be written.
     pub log: (i64, i64),
+    /// The epoch of its first record; none while it is empty.
+    pub begins: Option<u32>,
 }
 
 /// An open store, and where it stands; none if it is empty, and has to be filled.
@@ -78,19 +82,23 @@ pub fn open(folder: &Path, wanted: &Wanted<'_>) -> Result<Opened, StoreError> {
     }
     let opened = |engine, stamp: Option<Stamp>| {
         let rows = stamp.as_ref().map_or(0, |stamp| stamp.rows);
-        Opened { store: DiskStore::new(folder, engine, wanted.shapes, rows), stamp }
+        Ok(Opened { store: DiskStore::new(folder, engine, wanted.shapes, rows)?, stamp })
     };
-    let why = match unlocked(folder).and_then(|engine| Ok((look(&engine, wanted)?, engine))) {
-        Ok((Look::Stands(stamp), engine)) => return Ok(opened(engine, Some(stamp))),
-        Ok((Look::Empty, engine)) => return Ok(opened(engine, None)),
-        Ok((Look::Other(why), _)) => why,
+    let looked = unlocked(folder).and_then(|engine| match look(&engine, wanted)? {
+        Look::Stands(stamp) => opened(engine, Some(stamp)).map(Ok),
+        Look::Empty => opened(engine, None).map(Ok),
+        Look::Other(why) => Ok(Err(why)),
+    });
+    let why = match looked {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(why)) => why,
         Err(EngineError::Locked) => return Err(StoreError::Locked { folder: folder.to_owned() }),
         // Such an error is the disk's, and no sign of what the store holds.
         Err(error) if error.is_of_disk() => return Err(at_engine(error)),
         Err(error) => error.to_string(),
     };
     set_aside(folder, wanted.source, &why).map_err(at_folder)?;
-    Ok(opened(unlocked(folder).map_err(at_engine)?, None))
+    unlocked(folder).and_then(|engine| opened(engine, None)).map_err(at_engine)
 }
 
 fn unlocked(folder: &Path) -> Result<Engine, EngineError> {
@@ -122,10 +130,10 @@ fn look(engine: &Engine, wanted: &Wanted<'_>) -> Result<Look, EngineError> {
         "it is of another version's form".into()
     } else if stamp.source != wanted.source {
         "it is of another source".into()
-    } else if (stamp.generation, stamp.revision) != (wanted.generation, wanted.revision) {
-        "it is of another generation".into()
-    } else if stamp.shapes != wanted.shapes {
-        "it is of another mapping".into()
+    } else if stamp.generation > wanted.generation {
+        "it is of a later generation".into()
+    } else if stamp.generation < wanted.generation && !(low > 0 || stamp.log.is_some() && stamp.log == wanted.begins) {
+        "it is of another log".into()
     } else if offset < low {
         format!("it stands at offset {offset}, and the log has lost what was before {low}")
     } else if offset > high {

@@ -2,11 +2,14 @@
 
 use crate::{
     EngineError,
+    catalogue::{Catalogue, LAYOUT, Noted, TABLE},
     engine::Engine,
+    index::FOUND_BY,
     layer::Layer,
     stamp::{self, Stamp},
 };
-use fold::store::{Kept, Key, Said, Shape, Store, indexed, read, write};
+use change::Cell;
+use fold::store::{Kept, Key, Others, Said, Shape, Stood, Store, indexed, read, write};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -19,12 +22,6 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 const ROW: u8 = b'r';
-/// Of a value that rows are found by: [`ONLY`] and the key of the only one, or nothing, and then each has an entry.
-const VALUE: u8 = b'v';
-const ONLY: u8 = b'k';
-const INDEX: u8 = b'i';
-/// Of a column by which rows are found that have another key: without this mark, a row's key is all that finds it.
-const FOUND_BY: u8 = b'k';
 const SAID: u8 = b's';
 const NOTE: u8 = b'n';
 
@@ -35,15 +32,16 @@ const CACHED_ROW_BYTES_MAX: usize = 4 * 1024;
 
 pub struct DiskStore {
     folder: PathBuf,
-    engine: Engine,
-    shapes: Vec<Shape>,
-    now: Layer,
+    pub(crate) engine: Engine,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) now: Layer,
     /// What is going down.
     frozen: Option<Arc<Layer>>,
-    found_by: BTreeSet<(usize, usize)>,
+    /// Tables and indexes by number.
+    pub(crate) found_by: BTreeSet<(u16, u16)>,
     rows: u64,
     cache: Mutex<Vec<Option<(usize, Key, Kept)>>>,
-    failure: Mutex<Option<EngineError>>,
+    pub(crate) failure: Mutex<Option<EngineError>>,
     /// The disk holds more than its stamp says: it went down before it could be told.
     spilt: bool,
     /// Nobody uses it any more: what reads it beside its user ends, and lets go of the folder.
@@ -111,11 +109,13 @@ impl Scrub {
 }
 
 impl DiskStore {
-    pub(crate) fn new(folder: &Path, engine: Engine, shapes: &[Shape], rows: u64) -> Self {
+    /// Makes the indexes that this mapping needs and nobody kept: of many rows that takes a while.
+    pub(crate) fn new(folder: &Path, engine: Engine, shapes: &[Shape], rows: u64) -> Result<Self, EngineError> {
+        let noted = |tag: u8| engine.range(&[tag], None).collect::<Result<Vec<Noted>, EngineError>>();
+        let (catalogue, build, changed) = Catalogue::open(noted(TABLE)?, noted(LAYOUT)?, shapes)?;
         let mut store = Self {
             folder: folder.to_owned(),
-            engine,
-            shapes: shapes.to_vec(),
+            catalogue,
             now: Layer::default(),
             frozen: None,
             found_by: BTreeSet::new(),
@@ -124,17 +124,22 @@ impl DiskStore {
             failure: Mutex::new(None),
             spilt: false,
             gone: Arc::default(),
+            engine,
         };
         for (key, _) in store.entries(&[FOUND_BY], None, usize::MAX) {
             if let [_, a, b, c, d] = *key {
-                store.found_by.insert((u16::from_be_bytes([a, b]).into(), u16::from_be_bytes([c, d]).into()));
+                store.found_by.insert((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
             }
         }
-        store
-    }
-
-    pub fn shapes(&self) -> &[Shape] {
-        &self.shapes
+        if rows > 0 {
+            for index in build {
+                store.build(index)?;
+            }
+        }
+        for (key, value) in changed {
+            store.set(&key, Some(value));
+        }
+        Ok(store)
     }
 
     /// What waits to go down.
@@ -196,7 +201,15 @@ impl DiskStore {
         Ok(())
     }
 
-    fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+    fn number(&self, table: usize) -> u16 {
+        self.catalogue.tables[table].number()
+    }
+
+    fn raw(&self, table: usize, key: &str) -> Option<Vec<u8>> {
+        self.value(&row_key(self.number(table), key))
+    }
+
+    pub(crate) fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
         if let Some(value) = self.now.get(key) {
             return value.map(<[u8]>::to_vec);
         }
@@ -207,7 +220,7 @@ impl DiskStore {
     }
 
     /// The newest of each key.
-    fn entries(&self, prefix: &[u8], after: Option<&[u8]>, max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn entries(&self, prefix: &[u8], after: Option<&[u8]>, max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
         let empty = Layer::default();
         let mut now = self.now.range(prefix, after).peekable();
         let mut frozen = self.frozen.as_deref().unwrap_or(&empty).range(prefix, after).peekable();
@@ -251,7 +264,7 @@ impl DiskStore {
         value
     }
 
-    fn set(&mut self, key: &[u8], value: Option<Vec<u8>>) {
+    pub(crate) fn set(&mut self, key: &[u8], value: Option<Vec<u8>>) {
         self.now.set(key, value);
     }
 
@@ -265,53 +278,9 @@ impl DiskStore {
         let row = (size <= CACHED_ROW_BYTES_MAX).then(|| (table, key.clone(), row.clone()));
         locked(&self.cache)[slot(table, key)] = row;
     }
-
-    /// One row more has this value. Most values are of one row: a scan is for those of several.
-    fn list(&mut self, table: usize, column: usize, value: &str, key: &str) {
-        let of_value = index_prefix(VALUE, table, column, value);
-        match self.value(&of_value) {
-            None => self.set(&of_value, Some(named(ONLY, key))),
-            Some(only) => {
-                if let Some(only) = rest(&only, 1) {
-                    self.set(&index_key(table, column, value, only), Some(Vec::new()));
-                    self.set(&of_value, Some(Vec::new()));
-                }
-                self.set(&index_key(table, column, value, key), Some(Vec::new()));
-            }
-        }
-    }
-
-    fn unlist(&mut self, table: usize, column: usize, value: &str, key: &str) {
-        let of_value = index_prefix(VALUE, table, column, value);
-        if self.value(&of_value).is_some_and(|only| only == named(ONLY, key)) {
-            self.set(&of_value, None);
-        } else {
-            self.set(&index_key(table, column, value, key), None);
-        }
-    }
-
-    /// The row's indexed values, as another row has them or not.
-    fn reindex(&mut self, table: usize, key: &str, before: Option<&Kept>, now: Option<&Kept>) {
-        for column in self.shapes[table].indexed.clone() {
-            let value = |row: Option<&Kept>| row.and_then(|row| indexed(row, column)).filter(|value| value != key);
-            let (before, now) = (value(before), value(now));
-            if before == now {
-                continue;
-            }
-            if let Some(before) = before {
-                self.unlist(table, column, &before, key);
-            }
-            if let Some(now) = now {
-                self.list(table, column, &now, key);
-                if self.found_by.insert((table, column)) {
-                    self.set(&[&[FOUND_BY][..], &place(table), &place(column)].concat(), Some(Vec::new()));
-                }
-            }
-        }
-    }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -320,54 +289,71 @@ fn slot(table: usize, key: &str) -> usize {
     usize::try_from(digest % CACHE_ROWS as u64).unwrap_or(0)
 }
 
-/// A mapping has fewer tables and columns.
-fn place(number: usize) -> [u8; 2] {
-    u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes()
+fn row_key(table: u16, key: &str) -> Vec<u8> {
+    [&[ROW][..], &table.to_be_bytes(), key.as_bytes()].concat()
 }
 
-fn row_key(table: usize, key: &str) -> Vec<u8> {
-    [&[ROW][..], &place(table), key.as_bytes()].concat()
-}
-
-fn index_prefix(tag: u8, table: usize, column: usize, value: &str) -> Vec<u8> {
-    // The length before it: no value is another's beginning.
-    let length = u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&[tag][..], &place(table), &place(column), &length, value.as_bytes()].concat()
-}
-
-fn index_key(table: usize, column: usize, value: &str, key: &str) -> Vec<u8> {
-    let mut whole = index_prefix(INDEX, table, column, value);
-    whole.extend(key.as_bytes());
-    whole
-}
-
-fn named(tag: u8, name: &str) -> Vec<u8> {
+pub(crate) fn named(tag: u8, name: &str) -> Vec<u8> {
     [&[tag][..], name.as_bytes()].concat()
 }
 
 /// What stands in a key after its prefix. Keys were made of text.
-fn rest(key: &[u8], prefix: usize) -> Option<&str> {
+pub(crate) fn rest(key: &[u8], prefix: usize) -> Option<&str> {
     std::str::from_utf8(key.get(prefix..)?).ok()
 }
 
 impl Store for DiskStore {
+    fn add_table(&mut self, name: &str) -> usize {
+        let (place, noted) = self.catalogue.add(name);
+        if let Some((key, value)) = noted {
+            self.set(&key, Some(value));
+        }
+        place
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.catalogue.tables.iter().map(|table| table.name.clone()).collect()
+    }
+
+    fn lay_out(&mut self, table: usize, others: &[Arc<str>]) {
+        if let Some((key, value)) = self.catalogue.lay_out(table, others) {
+            self.set(&key, Some(value));
+        }
+    }
+
     fn get(&self, table: usize, key: &str) -> Option<Kept> {
         if let Some(row) = self.cached(table, key) {
             return Some(row);
         }
-        let value = self.value(&row_key(table, key))?;
-        let row: Kept = self.understood(read(&value))?;
+        let value = self.raw(table, key)?;
+        let row: Kept = self.understood(self.catalogue.read(&value))?;
         self.cache(table, &key.into(), &row, value.len());
         Some(row)
     }
 
-    fn put(&mut self, table: usize, key: Key, row: Kept) {
+    fn others(&self, table: usize, key: &str) -> Option<Others> {
+        let value = self.raw(table, key)?;
+        self.understood(self.catalogue.others(table, &value))
+    }
+
+    fn put(&mut self, table: usize, key: Key, row: Kept, others: &[&Cell]) {
         let before = self.get(table, &key);
         self.rows += u64::from(before.is_none());
         self.reindex(table, &key, before.as_ref(), Some(&row));
-        let value = write(&row);
+        let Some(value) = self.understood(self.catalogue.write(table, &row, others)) else { return };
         self.cache(table, &key, &row, value.len());
-        self.set(&row_key(table, &key), Some(value));
+        self.set(&row_key(self.number(table), &key), Some(value));
+    }
+
+    fn shown(&mut self, table: usize, key: &str, readings: u32) {
+        let Some(row) = self.get(table, key).filter(|row| row.stands.readings < readings) else { return };
+        let Some(value) = self.raw(table, key).and_then(|value| self.understood(Catalogue::shown(&value, readings)))
+        else {
+            return;
+        };
+        let row = Kept { stands: Stood { readings, ..row.stands }, ..row };
+        self.cache(table, &key.into(), &row, value.len());
+        self.set(&row_key(self.number(table), key), Some(value));
     }
 
     fn remove(&mut self, table: usize, key: &str) -> Option<Kept> {
@@ -375,35 +361,31 @@ impl Store for DiskStore {
         self.rows = self.rows.saturating_sub(1);
         self.reindex(table, key, Some(&before), None);
         locked(&self.cache)[slot(table, key)] = None;
-        self.set(&row_key(table, key), None);
+        self.set(&row_key(self.number(table), key), None);
         Some(before)
     }
 
     fn scan(&self, table: usize, after: Option<&str>, max: usize) -> Vec<(Key, Kept)> {
-        let prefix = row_key(table, "");
-        let after = after.map(|after| row_key(table, after));
+        let number = self.number(table);
+        let prefix = row_key(number, "");
+        let after = after.map(|after| row_key(number, after));
         let entries = self.entries(&prefix, after.as_deref(), max).into_iter();
-        let row = |(key, value): (Vec<u8>, Vec<u8>)| Some((Key::from(rest(&key, prefix.len())?), read(&value)?));
+        let row = |(key, value): Noted| Some((Key::from(rest(&key, prefix.len())?), self.catalogue.read(&value)?));
         entries.filter_map(|entry| self.understood(row(entry))).collect()
     }
 
-    fn find(&self, table: usize, column: usize, value: &str) -> Vec<Key> {
+    fn find(&self, table: usize, column: usize, value: &str) -> Vec<(Key, Kept)> {
         let own = self.get(table, value).filter(|row| indexed(row, column).as_deref() == Some(value));
-        let mut keys: Vec<Key> = own.into_iter().map(|_| Key::from(value)).collect();
-        if !self.found_by.contains(&(table, column)) {
-            return keys;
-        }
-        let Some(only) = self.value(&index_prefix(VALUE, table, column, value)) else { return keys };
-        match rest(&only, 1) {
-            Some(only) => keys.push(Key::from(only)),
-            None => {
-                let prefix = index_prefix(INDEX, table, column, value);
-                let entries = self.entries(&prefix, None, usize::MAX);
-                keys.extend(entries.iter().filter_map(|(key, _)| rest(key, prefix.len())).map(Key::from));
-            }
-        }
-        keys.sort_unstable();
-        keys
+        let mut rows: Vec<(Key, Kept)> = own.into_iter().map(|row| (Key::from(value), row)).collect();
+        let number = self.number(table);
+        let indexed = self.catalogue.tables[table].indexed.iter().find(|(indexed, _)| *indexed == column);
+        let Some((_, index)) = indexed.filter(|(_, index)| self.found_by.contains(&(number, *index))) else {
+            return rows;
+        };
+        let others = self.listed(number, *index, value);
+        rows.extend(others.into_iter().filter_map(|key| Some((key.clone(), self.get(table, &key)?))));
+        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        rows
     }
 
     fn said(&self, record: &str) -> Option<Said> {
@@ -413,6 +395,13 @@ impl Store for DiskStore {
 
     fn say(&mut self, record: &str, said: Option<Said>) {
         self.set(&named(SAID, record), said.as_ref().map(write));
+    }
+
+    fn all_said(&self, after: Option<&str>, max: usize) -> Vec<(String, Said)> {
+        let after = after.map(|after| named(SAID, after));
+        let entries = self.entries(&[SAID], after.as_deref(), max).into_iter();
+        let said = |(key, value): Noted| Some((rest(&key, 1)?.to_owned(), read(&value)?));
+        entries.filter_map(|entry| self.understood(said(entry))).collect()
     }
 
     fn note(&self, name: &str) -> Option<Vec<u8>> {

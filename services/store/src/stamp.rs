@@ -1,47 +1,40 @@
 //! What a store stands for: which log, up to where, under which mapping.
 
 use change_log::LogPoint;
-use fold::store::{FORM, Shape, read, write};
+use fold::store::{FORM, read, write};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Its place in the store.
 pub const KEY: &[u8] = b"z";
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub form: u32,
     pub source: String,
     pub generation: u32,
     pub revision: u32,
+    /// The epoch of the log's first record, where that is known.
+    pub log: Option<u32>,
     /// Everything before this is in the store, and told.
     pub point: LogPoint,
-    pub shapes: Vec<Shape>,
-    /// Tables that no snapshot has shown whole since the generation began.
-    pub unread: Vec<String>,
+    /// Where what was told ended: what was told after that may not be in the store.
+    pub tails: Tails,
+    /// What a walk that is not over tells was told in other words before: nobody waits for it to know how things stand.
+    pub known: bool,
     /// Tables that the connector left out, and that have not been read anew.
     pub left_out: Vec<String>,
-    /// The log had lost its beginning when the generation began.
-    pub aged: bool,
     pub rows: u64,
 }
 
+/// For each topic and partition, the offset after what was acknowledged last.
+pub type Tails = BTreeMap<String, BTreeMap<i32, i64>>;
+
 impl Stamp {
     /// Of this version's form.
-    pub fn new(source: &str, (generation, revision): (u32, u32), point: LogPoint, shapes: &[Shape]) -> Self {
-        let (source, shapes) = (source.to_owned(), shapes.to_vec());
-        Self {
-            form: FORM,
-            source,
-            generation,
-            revision,
-            point,
-            shapes,
-            unread: Vec::new(),
-            left_out: Vec::new(),
-            aged: false,
-            rows: 0,
-        }
+    pub fn new(source: &str, (generation, revision): (u32, u32), point: LogPoint) -> Self {
+        Self { form: FORM, source: source.to_owned(), generation, revision, point, ..Self::default() }
     }
 
     pub fn write(&self) -> Vec<u8> {

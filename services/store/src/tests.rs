@@ -3,8 +3,9 @@
 use super::*;
 use change::{Cell, Position, Value};
 use change_log::LogPoint;
-use fold::store::{Kept, Key, MemoryStore, Said, Store};
+use fold::store::{Kept, Key, MemoryStore, Said, Stood, Store};
 use proptest::{collection::vec, prelude::*};
+use std::sync::Arc;
 use std::{fs, path::Path};
 
 fn shapes() -> Vec<Shape> {
@@ -19,21 +20,33 @@ fn row(id: &str, name: u8) -> Kept {
     let name = if name == 0 { Cell::Null } else { Cell::Value(Value::Text(format!("n{name}"))) };
     Kept {
         cells: vec![Cell::Value(Value::Text(id.into())), name].into(),
-        readings: u32::from(id.len() > 1),
-        position: Position::START,
-        committed_at: 7,
-        snapshot: true,
-        reread: false,
+        stands: Stood {
+            readings: u32::from(id.len() > 1),
+            position: Position::START,
+            committed_at: 7,
+            snapshot: true,
+            reread: false,
+        },
     }
 }
 
 fn stamp(offset: i64) -> Stamp {
-    Stamp::new("gp", (3, 9), LogPoint { offset, ..LogPoint::default() }, &shapes())
+    let point = LogPoint { offset, ..LogPoint::default() };
+    Stamp { log: Some(1), ..Stamp::new("gp", (3, 9), point) }
 }
 
 fn opened(folder: &Path, log: (i64, i64)) -> Opened {
-    let shapes = shapes();
-    open(folder, &Wanted { source: "gp", generation: 3, revision: 9, shapes: &shapes, log }).expect("a store")
+    opened_as(folder, log, &shapes())
+}
+
+fn opened_as(folder: &Path, log: (i64, i64), shapes: &[Shape]) -> Opened {
+    open(folder, &Wanted { source: "gp", generation: 3, shapes, log, begins: Some(1) }).expect("a store")
+}
+
+/// As rows come.
+fn put(store: &mut impl Store, table: usize, key: &str, row: Kept) {
+    store.lay_out(table, &[]);
+    store.put(table, key.into(), row, &[]);
 }
 
 fn keep(store: &mut DiskStore, offset: i64) {
@@ -109,8 +122,8 @@ proptest! {
                 Op::Put(table, key, name) => {
                     // In half of the table the key is the row's own id.
                     let id = if name % 2 == 0 { key.clone() } else { "x".to_owned() };
-                    disk.put(table, Key::from(key.as_str()), row(&id, name));
-                    memory.put(table, Key::from(key.as_str()), row(&id, name));
+                    put(&mut disk, table, &key, row(&id, name));
+                    put(&mut memory, table, &key, row(&id, name));
                 }
                 Op::Remove(table, key) => prop_assert_eq!(disk.remove(table, &key), memory.remove(table, &key)),
                 Op::Say(name, said) => {
@@ -146,18 +159,18 @@ fn a_store_of_something_else_is_set_aside() {
     let folder = folder.path().join("gp");
     let fill = |folder: &Path| {
         let mut store = opened(folder, (0, 9)).store;
-        store.put(0, "a".into(), row("a", 1));
+        put(&mut store, 0, "a", row("a", 1));
         keep(&mut store, 5);
     };
     fill(&folder);
     assert_eq!(opened(&folder, (5, 5)).stamp.map(|stamp| (stamp.point.offset, stamp.rows)), Some((5, 1)));
     let shapes = shapes();
-    let wanted = Wanted { source: "gp", generation: 3, revision: 9, shapes: &shapes, log: (0, 9) };
+    let wanted = Wanted { source: "gp", generation: 3, shapes: &shapes, log: (0, 9), begins: Some(1) };
     for other in [
         Wanted { source: "hospital", ..wanted.clone() },
-        Wanted { generation: 4, ..wanted.clone() },
-        Wanted { revision: 8, ..wanted.clone() },
-        Wanted { shapes: &shapes[..1], ..wanted.clone() },
+        Wanted { generation: 2, ..wanted.clone() },
+        Wanted { generation: 4, begins: Some(2), ..wanted.clone() },
+        Wanted { generation: 4, begins: None, ..wanted.clone() },
         Wanted { log: (6, 9), ..wanted.clone() },
         Wanted { log: (0, 4), ..wanted.clone() },
     ] {
@@ -169,13 +182,62 @@ fn a_store_of_something_else_is_set_aside() {
     }
 }
 
+/// Another mapping uses other columns and tables, and finds rows by them.
+#[test]
+fn another_mapping_finds_the_rows_that_are_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("gp");
+    let mut store = opened(&folder, (0, 9)).store;
+    let text = |text: &str| Cell::Value(Value::Text(text.into()));
+    let unit: Arc<str> = "unit".into();
+    store.lay_out(0, &[unit.clone()]);
+    for number in 0..10_000 {
+        let key = format!("k{number:05}");
+        store.put(0, Key::from(key.as_str()), row(&key, 1), &[&text(&format!("u{}", number % 5_000))]);
+    }
+    let other = store.add_table("s.other");
+    store.lay_out(other, &[unit.clone()]);
+    let none = Kept { cells: [].into(), ..row("x", 0) };
+    store.put(other, "x".into(), none, &[&text("mmol/L")]);
+    assert_eq!(store.others(0, "k00007"), Some(vec![(unit, text("u7"))]));
+    keep(&mut store, 5);
+    drop(store);
+
+    let columns = |columns: &[&str]| columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let other = [
+        Shape { table: "s.other".into(), columns: columns(&["unit"]), indexed: vec![0] },
+        Shape { table: "s.a".into(), columns: columns(&["later", "unit", "id"]), indexed: vec![1, 2] },
+    ];
+    let mut killed = true;
+    for shapes in [&other[..], &other[..], &shapes()[..], &other[..]] {
+        let Opened { mut store, stamp } = opened_as(&folder, (0, 9), shapes);
+        assert_eq!((stamp.map(|stamp| stamp.point.offset), store.rows()), (Some(5), 10_001));
+        if shapes.len() == other.len() && shapes[0].table == "s.other" {
+            let keys = |rows: Vec<(Key, Kept)>| rows.into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>();
+            assert_eq!(keys(store.find(0, 0, "mmol/L")), ["x"]);
+            assert_eq!(keys(store.find(1, 1, "u7")), ["k00007", "k05007"]);
+            assert_eq!(keys(store.find(1, 2, "k00007")), ["k00007"]);
+            let cells = store.get(1, "k00007").map(|row| row.cells);
+            assert_eq!(cells.as_deref(), Some(&[Cell::Null, text("u7"), text("k00007")][..]));
+            assert_eq!(store.others(1, "k00007"), Some(vec![("name".into(), text("n1"))]));
+        } else {
+            assert_eq!(store.tables(), ["s.a", "s.b", "s.other"]);
+            assert_eq!(store.find(0, 1, "n1").len(), 10_000);
+        }
+        // The first run is killed with its indexes made, and nothing noted of that.
+        if !std::mem::take(&mut killed) {
+            keep(&mut store, 5);
+        }
+    }
+}
+
 #[test]
 fn what_went_down_untold_is_worth_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path().join("gp");
     let mut store = opened(&folder, (0, 9)).store;
     keep(&mut store, 5);
-    store.put(0, "a".into(), row("a", 1));
+    put(&mut store, 0, "a", row("a", 1));
     store.spill().expect("spilt");
     drop(store);
     let again = opened(&folder, (0, 9));
@@ -190,7 +252,7 @@ fn damage_is_found_and_set_aside() {
     let mut store = opened(&folder, (0, 9)).store;
     for number in 0..5_000 {
         let key = format!("k{number:05}");
-        store.put(0, Key::from(key.as_str()), row(&key, 1));
+        put(&mut store, 0, &key, row(&key, 1));
     }
     keep(&mut store, 5);
     store.flush().expect("flushed");

@@ -9,7 +9,7 @@ use change::{Change, Entry};
 use event::{Action, Body, PatientEvent, Place};
 use fold::{
     Fold, Output,
-    retell::{At, Held, Stretch},
+    store::{MemoryStore, shapes},
 };
 use mapping::{BodyRule, Mapping};
 use proptest::{collection::vec, prelude::*};
@@ -19,6 +19,10 @@ use std::{
 };
 
 const MEANINGS: u8 = 3;
+
+fn store() -> impl Strategy<Value = Store> {
+    prop_oneof![3 => Just(Store::Kept), 1 => Just(Store::Lost)]
+}
 
 /// Mappings that tell different things of the same rows.
 fn meaning(of: &Mapping, which: u8) -> Arc<Mapping> {
@@ -63,12 +67,23 @@ impl Views {
     }
 }
 
-/// `patient.events`, and the sinks that read it.
+/// `patient.events`, and the sinks that read it; and what a checkpoint holds, with how much of the log and of the topic.
 #[derive(Default)]
 struct Region {
     topic: Vec<PatientEvent>,
     ids: BTreeSet<String>,
     views: Views,
+    kept: Option<(MemoryStore, usize, usize)>,
+}
+
+/// Rows looked at at a time.
+const PAGE: usize = 2;
+
+/// How a generation finds its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Store {
+    Kept,
+    Lost,
 }
 
 impl Region {
@@ -80,33 +95,77 @@ impl Region {
         }
     }
 
-    fn held(&self, below: u32) -> Held {
-        let mut held = Held::default();
-        self.topic.iter().filter(|event| event.generation < below).for_each(|event| held.take(event));
-        held
+    fn keep(&mut self, fold: &mut Fold, log: usize) {
+        self.kept = Some((fold.rest().clone(), log, self.topic.len()));
+    }
+
+    /// A generation that goes on with what is kept.
+    fn renewed(&self, mapping: &Arc<Mapping>, generation: u32) -> Fold {
+        let (kept, ..) = self.kept.as_ref().expect("a checkpoint");
+        let store = kept.clone().reshaped(&shapes(mapping));
+        let fold = Fold::with_store(mapping.clone(), "stmarys", "ORG01", store);
+        let mut fold = fold.of_generation(generation, false).resume();
+        fold.be_quiet();
+        fold
+    }
+
+    /// A generation before it looks at anything: rows alone, and what was told.
+    fn quiet(&self, log: &[Vec<Entry>], mapping: &Arc<Mapping>, generation: u32, store: Store) -> Fold {
+        let (mut fold, rows, told) = match &self.kept {
+            Some((_, rows, told)) if store == Store::Kept => (self.renewed(mapping, generation), *rows, *told),
+            _ => {
+                let fold = Fold::new(mapping.clone(), "stmarys", "ORG01");
+                let mut fold = fold.of_generation(generation, false);
+                all_are_read(&mut fold);
+                fold.be_quiet();
+                (fold, 0, 0)
+            }
+        };
+        assert!(events(log[rows..].iter().flat_map(|entries| fold.step(entries)).collect()).next().is_none());
+        fold.told_so_far();
+        self.topic[told..].iter().for_each(|event| fold.remember(event));
+        fold.begin_walk();
+        fold
+    }
+
+    /// A page more. How many events that told.
+    fn walk(&mut self, fold: &mut Fold, killed: usize) -> usize {
+        fold.walk(PAGE);
+        let told: Vec<PatientEvent> = events(fold.settle(usize::MAX)).collect();
+        let count = told.len();
+        told.into_iter().take(killed).for_each(|event| self.send(event));
+        count
     }
 
     /// A generation's beginning, killed after so many events.
-    fn begin(&mut self, log: &[Vec<Entry>], mapping: &Arc<Mapping>, generation: u32, killed: usize) -> Fold {
-        let mut fold = Fold::new(mapping.clone(), "stmarys", "ORG01").of_generation(generation, false);
-        let mut stretch = Stretch::default();
-        for event in events(told(&mut fold, log)) {
-            stretch.take(event);
+    fn begin(
+        &mut self,
+        log: &[Vec<Entry>],
+        mapping: &Arc<Mapping>,
+        (generation, store): (u32, Store),
+        mut killed: usize,
+    ) -> Fold {
+        let mut fold = self.quiet(log, mapping, generation, store);
+        let first: Vec<PatientEvent> = events(fold.settle(usize::MAX)).collect();
+        for event in first {
+            if killed > 0 {
+                killed -= 1;
+                self.send(event);
+            }
         }
-        let held = self.held(generation);
-        stretch.told(&held).into_iter().take(killed).for_each(|event| self.send(event));
-        if let Some(last) = log.last().and_then(|transaction| transaction.last()) {
-            let (position, committed_at) = (last.position, last.committed_at);
-            let at = At { generation, revision: mapping.revision, position, committed_at };
-            // These histories are told from their first row on: all is known.
-            let gone = held.gone("stmarys", at, |patient, record| match fold.stands(patient, record) {
-                fold::Stands::Unread => fold::Stands::Gone,
-                stands => stands,
-            });
-            gone.into_iter().take(killed).for_each(|event| self.send(event));
+        while fold.walks() {
+            killed = killed.saturating_sub(self.walk(&mut fold, killed));
         }
         fold
     }
+}
+
+/// All tables have been read, and were empty.
+fn all_are_read(fold: &mut Fold) {
+    let names: Vec<String> = TABLES.iter().map(|table| (*table).to_owned()).collect();
+    fold.begin_snapshot("before", &names, change::Position::START);
+    fold.end_snapshot("before", &names, false, (change::Position::START, 0), 0);
+    assert!(fold.settle(usize::MAX).is_empty());
 }
 
 fn events(outputs: Vec<Output>) -> impl Iterator<Item = PatientEvent> {
@@ -129,28 +188,50 @@ proptest! {
 
     #[test]
     fn what_is_held_is_what_the_last_mapping_tells(
-        lives in vec((vec(op(), 0..25), 0..MEANINGS, prop::option::of(0..4_usize)), 1..5),
+        lives in vec((vec(op(), 0..25), 0..MEANINGS, prop::option::of(0..4_usize), store(), any::<bool>()), 1..5),
         cuts in vec(1..8_usize, 1..6),
     ) {
         let mut world = World::new("stmarys.toml", "stmarys");
         let (mut tables, mut log, mut region) = (Tables::default(), Vec::new(), Region::default());
         let mut last = world.mapping.clone();
-        for ((ops, which, killed), number) in lives.into_iter().zip(1..) {
+        for ((ops, which, killed, store, beside), number) in lives.into_iter().zip(1..) {
             last = meaning(&world.mapping, which);
             if let Some(killed) = killed {
-                region.begin(&log, &last, number, killed);
+                region.begin(&log, &last, (number, store), killed);
             }
-            let mut fold = region.begin(&log, &last, number, usize::MAX);
-            prop_assert_eq!(region.views.shown(), naive(&log, &last), "as soon as it is told");
+            let mut fold = if beside {
+                // What comes is told while the rest is looked at.
+                let mut fold = region.quiet(&log, &last, number, store);
+                events(fold.settle(usize::MAX)).for_each(|event| region.send(event));
+                fold
+            } else {
+                let fold = region.begin(&log, &last, (number, store), usize::MAX);
+                prop_assert_eq!(region.views.shown(), naive(&log, &last), "as soon as it is told");
+                fold
+            };
             let more = history(&mut world, &ops, &cuts, &mut tables);
-            events(told(&mut fold, &more)).for_each(|event| region.send(event));
+            for entries in &more {
+                events(fold.step(entries)).for_each(|event| region.send(event));
+                region.walk(&mut fold, usize::MAX);
+            }
+            while fold.walks() {
+                region.walk(&mut fold, usize::MAX);
+            }
             log.extend(more);
+            prop_assert_eq!(region.views.shown(), naive(&log, &last));
+            region.keep(&mut fold, log.len());
         }
         prop_assert_eq!(region.views.shown(), naive(&log, &last));
         // And so does whoever reads the topic anew.
         let mut rebuilt = Views::default();
         region.topic.iter().for_each(|event| rebuilt.take(event));
-        prop_assert_eq!(rebuilt.0, region.views.0);
+        prop_assert_eq!(&rebuilt.0, &region.views.0);
+        // What means the same is not told again, whatever became of the store.
+        for store in [Store::Kept, Store::Lost] {
+            let told = region.topic.len();
+            region.begin(&log, &last, (99, store), usize::MAX);
+            prop_assert_eq!(region.topic.len(), told);
+        }
     }
 
     #[test]
@@ -161,7 +242,7 @@ proptest! {
         let mut fold = world.fold();
         events(told(&mut fold, &log)).for_each(|event| region.send(event));
         let before = region.topic.len();
-        region.begin(&log, &meaning(&world.mapping, 0), 7, usize::MAX);
+        region.begin(&log, &meaning(&world.mapping, 0), (7, Store::Lost), usize::MAX);
         prop_assert_eq!(region.topic.len(), before);
     }
 
@@ -179,6 +260,12 @@ proptest! {
         let rows: Vec<Step> =
             tables.0.into_iter().map(|((table, _), new)| (TABLES[table], Change::Insert { new })).collect();
         let mut fold = world.fold().of_generation(5, true);
+        fold.be_quiet();
+        region.topic.iter().for_each(|event| fold.remember(event));
+        fold.begin_walk();
+        while fold.walks() {
+            region.walk(&mut fold, usize::MAX);
+        }
         let mut outputs = Vec::new();
         fold.begin_snapshot("s", &names, world.between().0);
         for row in rows.clone() {
@@ -192,12 +279,12 @@ proptest! {
         let (position, offset) = world.between();
         fold.end_snapshot("s", &names, false, (position, offset), 2);
         events(fold.settle(usize::MAX)).for_each(|event| {
-            assert!(event.action == Action::Recorded && event.reread);
+            assert!(event.action == Action::Retracted || event.reread);
             region.send(event);
         });
-        let at = At { generation: 5, revision: 1, position, committed_at: 2 };
-        let gone = region.held(5).gone("stmarys", at, |patient, record| fold.stands(patient, record));
-        gone.into_iter().for_each(|event| region.send(event));
+        while fold.walks() {
+            region.walk(&mut fold, usize::MAX);
+        }
         prop_assert_eq!(region.views.shown(), naive(&[world.transaction(rows)], &world.mapping));
     }
 }
@@ -209,11 +296,14 @@ fn a_generation_does_not_pass_through_the_past() {
     let first = vec![crate::stories::person(&world), crate::stories::result(&world, 90, 1, "8.9", true)];
     let second = vec![crate::stories::result(&world, 90, 1, "4.8", true)];
     let (first, second) = (world.transaction(first), world.transaction(second));
-    let mut stretch = Stretch::default();
-    for outputs in [fold.step(&first), fold.step(&second)] {
-        events(outputs).for_each(|event| stretch.take(event));
+    fold.be_quiet();
+    assert!(events(fold.step(&first)).chain(events(fold.step(&second))).next().is_none());
+    fold.begin_walk();
+    let mut told = Vec::new();
+    while fold.walks() {
+        fold.walk(PAGE);
+        told.extend(events(fold.settle(usize::MAX)));
     }
-    let told = stretch.told(&Held::default());
     let lines: Vec<String> = told.into_iter().map(|event| shown(&Output::Event(Box::new(event)))).collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(
@@ -243,7 +333,17 @@ fn what_only_the_mapping_changes_is_marked_as_such() {
             let mended = vec![crate::stories::result(&world, 90, 1, "4.9", true)];
             log.push(world.transaction(mended));
         }
-        region.begin(&log, &Arc::new(without_units), 7, usize::MAX);
+        // The earlier generation told of the first transaction.
+        let mut fold = world.fold();
+        fold.step(&log[0]);
+        region.keep(&mut fold, 1);
+        let mut fold = region.renewed(&Arc::new(without_units), 7);
+        fold.told_so_far();
+        log[1..].iter().for_each(|entries| assert!(events(fold.step(entries)).next().is_none()));
+        fold.begin_walk();
+        while fold.walks() {
+            region.walk(&mut fold, usize::MAX);
+        }
         let told: Vec<bool> = region.topic[before..].iter().map(|event| event.reinterpreted).collect();
         assert_eq!(told, [marked]);
         assert!(region.topic[..before].iter().all(|event| !event.reinterpreted));

@@ -74,7 +74,8 @@ struct Run<'a> {
 impl Run<'_> {
     /// Opens what is on the disk. How many items it holds.
     fn open(&mut self) -> usize {
-        let wanted = Wanted { source: "stmarys", generation: 0, revision: 1, shapes: &self.shapes, log: (0, i64::MAX) };
+        let wanted =
+            Wanted { source: "stmarys", generation: 0, shapes: &self.shapes, log: (0, i64::MAX), begins: Some(1) };
         (self.fold, self.frozen) = (None, None);
         let opened = store::open(self.folder, &wanted).expect("a store");
         let stands = opened.stamp.as_ref().map_or(0, |stamp| usize::try_from(stamp.point.offset).expect("an offset"));
@@ -86,7 +87,7 @@ impl Run<'_> {
     fn freeze(&mut self, upto: usize) {
         let Some(fold) = self.fold.as_mut().filter(|_| self.frozen.is_none()) else { return };
         let point = LogPoint { offset: i64::try_from(upto).expect("an offset"), ..LogPoint::default() };
-        let stamp = Stamp::new("stmarys", (0, 1), point, &self.shapes);
+        let stamp = Stamp::new("stmarys", (0, 1), point);
         self.frozen = Some((upto, fold.rest().freeze(stamp)));
     }
 

@@ -22,7 +22,7 @@ impl Context {
     pub(super) async fn generation(&self) -> Result<(Generation, Progress, Stand), NormaliserError> {
         let (source, revision) = (&self.source.name, self.mapping.revision);
         let before = Generation { revision, ..Generation::default() };
-        let told = Progress::open(&self.kafka, source, &before)?.is_committed().await?;
+        let told = Progress::open(&self.kafka, source, &before)?.load().await?.offset > 0;
         let mut lost = false;
         loop {
             let log = LogNow::look(&self.kafka, source).await?;
@@ -37,6 +37,12 @@ impl Context {
             }
             tracing::warn!(source, told = stand.offset, high = log.high, "the log was lost: a new generation begins");
         }
+    }
+
+    /// How far the log was told in an earlier generation.
+    pub(super) async fn told_by(&self, number: u32, revision: u32) -> Result<i64, NormaliserError> {
+        let earlier = Generation { number, revision, ..Generation::default() };
+        Ok(Progress::open(&self.kafka, &self.source.name, &earlier)?.load().await?.offset)
     }
 
     /// Waits as long as a sink would not understand what this generation tells.

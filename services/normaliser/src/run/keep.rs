@@ -22,18 +22,19 @@ impl Session<'_> {
 
     /// What is quiet, or waits for what the log has lost, is known to this run alone: a start would have to begin anew.
     pub(super) const fn may_keep(&self) -> bool {
-        self.quiet.is_none() && self.missing.is_none()
+        !self.fold.is_quiet() && self.missing.is_none()
     }
 
     async fn checkpoint(&mut self, point: LogPoint) -> Result<(), NormaliserError> {
         if !self.may_keep() {
             return self.keeping.bound(self.fold.store_mut());
         }
-        let (Generation { number, revision, .. }, shapes) = (&self.generation, self.fold.store().shapes().to_vec());
-        let mut stamp = Stamp::new(&self.context.source.name, (*number, *revision), point, &shapes);
-        stamp.unread = self.unread.iter().map(|table| shapes[*table].table.clone()).collect();
+        let Generation { number, revision, .. } = self.generation;
+        let mut stamp = Stamp::new(&self.context.source.name, (number, revision), point);
+        stamp.log = self.begins;
+        stamp.known = self.known;
+        stamp.tails = self.publisher.tails.clone();
         stamp.left_out = self.left_out.behind();
-        stamp.aged = self.aged;
         self.publisher.mark(point.offset).await?;
         self.keeping.begin(&mut self.fold, stamp);
         Ok(())
@@ -45,7 +46,8 @@ impl Session<'_> {
             while !self.keeping.is_idle() {
                 self.go_down().await?;
             }
-            if let Some(point) = self.between.filter(|point| point.offset > self.keeping.kept()) {
+            let dirty = self.fold.store().bytes() > 0;
+            if let Some(point) = self.between.filter(|point| dirty || point.offset > self.keeping.kept()) {
                 self.checkpoint(point).await?;
             }
             while !self.keeping.is_idle() {

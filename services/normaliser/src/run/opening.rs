@@ -1,6 +1,6 @@
 //! Opens what a run of one source needs: its generation, its store, its log, and what was told by earlier runs.
 
-use super::{Context, Session};
+use super::{Context, Forgotten, Session};
 use crate::{
     commit::Commits,
     error::NormaliserError,
@@ -12,13 +12,13 @@ use crate::{
 };
 use change_log::{
     Kept, LogPoint, LogReader, TopicSpec,
-    signal::{self, Generation},
-    topics::{EVENTS, LINKS, QUARANTINE, changes_topic, ensure},
+    signal::{self, Generation, lives::LogNow},
+    topics::{EVENTS, LINKS, QUARANTINE, ensure},
 };
 use event::avro;
-use fold::{Fold, retell::Stretch, store::shapes};
-use std::{collections::BTreeSet, time::Duration};
-use store::Stamp;
+use fold::{Fold, store::shapes};
+use std::time::Duration;
+use store::Wanted;
 
 pub(super) struct Opened<'a> {
     pub session: Session<'a>,
@@ -49,63 +49,91 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
     let Context { source, kafka, registry, mapping, .. } = context;
     let schemas = schemas(context).await?;
     let (mut generation, progress, stand) = context.generation().await?;
-    let unread = NormaliserError::kafka("ask where the log ends");
-    let log = kafka.watermarks(&kafka.topic(&changes_topic(&source.name)), 0).await.map_err(unread)?;
-    let Generation { number, revision, upto, .. } = generation;
-    let wanted = Stamp::new(&source.name, (number, revision), LogPoint::default(), &shapes(mapping));
-    let (store, stamp) = keeping::open(context.settings.state.join(&source.name), wanted, log).await?;
-    let (start, end) = log;
+    let log = LogNow::look(kafka, &source.name).await?;
+    let (start, end) = (log.low, log.high);
+    let wanted = Wanted {
+        source: &source.name,
+        generation: generation.number,
+        shapes: &shapes(mapping),
+        log: (start, end),
+        begins: log.begins,
+    };
+    let (store, stamp) = keeping::open(context.settings.state.join(&source.name), &wanted).await?;
     let missing = match stamp {
         Some(_) => None,
         None => Missing::of(registry, &source.name, mapping, start, stand.offset).await?,
     };
     let point = stamp.as_ref().map_or(LogPoint { offset: start, ..LogPoint::default() }, |stamp| stamp.point);
+    let mut fold = Fold::with_store(mapping.clone(), &source.name, &source.organisation, store)
+        .of_generation(generation.number, generation.log_before);
+    if stamp.is_some() {
+        fold = fold.resume();
+    }
+    let lost = missing.is_some();
+    let renewed = stamp.as_ref().filter(|stamp| stamp.generation < generation.number);
+    let (mut told_earlier, mut kept) = (0, stamp.as_ref().map_or(0, |stamp| stamp.point.offset));
+    // Where the topics are known to have ended.
+    let mut tails = stand.tails;
+    let forgotten = match (&stamp, renewed) {
+        (_, Some(stamp)) => {
+            // What stands there is in another's words.
+            told_earlier = context.told_by(stamp.generation, stamp.revision).await?.max(stamp.point.offset);
+            kept = 0;
+            tails.clone_from(&stamp.tails);
+            Forgotten::After(stamp.tails.clone())
+        }
+        (Some(stamp), None) => {
+            // What a walk told is named by no offset.
+            if fold.walks() {
+                tails.clone_from(&stamp.tails);
+                Forgotten::After(stamp.tails.clone())
+            } else {
+                Forgotten::Nothing
+            }
+        }
+        (None, _) if lost || generation.number > 0 => Forgotten::All,
+        (None, _) => Forgotten::Nothing,
+    };
+    let already = progress.already(&tails).await?;
     // A stamp is written when all before it is acknowledged.
-    let kept = stamp.as_ref().map_or(0, |stamp| stamp.point.offset);
     let told_before = stand.offset.max(kept);
+    if matches!(forgotten, Forgotten::All) || renewed.is_some() {
+        if stamp.is_none() {
+            // What stood there is not known any more: what was told is compared with how things stand afterwards.
+            generation.upto = generation.upto.max(told_before);
+            told_earlier = told_before;
+        }
+        fold.be_quiet();
+    }
+    let known = renewed.is_some() || stamp.as_ref().is_some_and(|stamp| stamp.known);
     let mut reader = LogReader::resume(kafka, registry, &source.name, point)?;
     reader.tell(&context.part);
-    let from = point.offset;
+    let (from, upto) = (point.offset, generation.upto);
+    let Generation { number, revision, .. } = generation;
     tracing::info!(source = source.name, number, revision, upto, from, told_before, end, "folds the log");
-    let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already, &context.part)?;
+    let publisher = Publisher::new(kafka, &schemas, tails, already, &context.part)?;
     let aside = signal::aside::follow(kafka, &source.name).await?;
     let behind = stamp.as_ref().map_or(&[][..], |stamp| &stamp.left_out);
     let left_out = LeftOut::new(aside, mapping, behind);
-    let fold = Fold::with_store(mapping.clone(), &source.name, &source.organisation, store);
-    let fold = fold.of_generation(number, generation.log_before);
-    let fold = if stamp.is_some() { fold.resume() } else { fold };
     let telling = Telling::new(publisher.producer(), kafka, &source.name, &source.organisation);
-    let lost = missing.is_some();
-    if lost {
-        // What stood there is not known any more: what was told is compared with how things stand afterwards.
-        generation.upto = upto.max(told_before);
-    }
-    // An earlier run may be through with it.
-    let quiet = (lost || number > 0 && told_before < upto).then(Stretch::default);
-    let all = mapping.tables.iter().enumerate();
-    let unread: BTreeSet<usize> = match &stamp {
-        Some(stamp) => {
-            all.filter(|(_, table)| stamp.unread.contains(&table.id.to_string())).map(|(at, _)| at).collect()
-        }
-        None if lost || number > 0 => all.map(|(at, _)| at).collect(),
-        None => BTreeSet::new(),
-    };
+    let every = Duration::from_secs(context.settings.checkpoint_s.into());
     let session = Session {
         context,
         generation,
         progress,
         publisher,
         fold,
-        keeping: Keeping::new(&source.name, kept, Duration::from_secs(context.settings.checkpoint_s.into())),
-        between: None,
+        keeping: Keeping::new(&source.name, kept, every),
+        between: stamp.is_some().then_some(point),
         within: false,
         telling,
         told_before,
         unsettled: 0,
         commits: Commits::new(told_before),
-        quiet,
-        unread,
-        aged: lost || stamp.is_some_and(|stamp| stamp.aged),
+        begins: log.begins,
+        forgotten,
+        told_earlier,
+        known,
         missing,
         left_out,
         inherited: None,
