@@ -8,6 +8,7 @@ mod check;
 mod mapping;
 mod output;
 mod quarantine;
+mod replay;
 mod run;
 mod settings;
 mod source;
@@ -46,6 +47,8 @@ enum Verb {
     /// What could not be put into the record.
     #[command(subcommand)]
     Quarantine(quarantine::Verb),
+    /// Tell again what differs from what was told of a source, or count what would.
+    Replay(replay::Arguments),
     /// Set up, watch, pause and resume source databases, and read them again.
     #[command(subcommand)]
     Source(source::Verb),
@@ -87,6 +90,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Check(arguments) => check::run(arguments, format).await,
             Verb::Status(arguments) => status::run(arguments, format).await,
             Verb::Quarantine(verb) => quarantine::run(verb, format).await,
+            Verb::Replay(arguments) => replay::run(arguments, format).await,
             Verb::Source(verb) => source::run(verb, format).await,
             Verb::Mapping(verb) => mapping::run(verb, format),
             Verb::Views(verb) => views::run(verb, format).await,

@@ -1,6 +1,6 @@
 //! What operators want of a source: paused or not, snapshots to take, losses and schemas that they accept. And what was
-//! fixed of it once and for all: see [`lives`]; and what waits for them: see [`aside`]
-//! and [`waiting`].
+//! fixed of it once and for all: see [`lives`]; what waits for them: see [`aside`]
+//! and [`waiting`]; and what they want to be told again: see [`replay`].
 //!
 //! # Why
 //! The connector keeps nothing of its own, so what is wanted stands in a small compacted topic, one record for each
@@ -10,10 +10,11 @@
 pub mod aside;
 pub mod lives;
 mod register;
+pub mod replay;
 pub mod waiting;
 
 pub use aside::Aside;
-pub use lives::{Generation, Lives};
+pub use lives::{Generation, Lives, Meaning};
 
 use crate::{KafkaSettings, Kept, TopicError, TopicSpec};
 use rdkafka::error::KafkaError;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Key: the source, or what [`lives`], [`aside`] and [`waiting`] say; value: JSON.
+/// Key: the source, or what [`lives`], [`aside`], [`replay`] and [`waiting`] say; value: JSON.
 pub const TOPIC: &str = "source.signals";
 /// Snapshots that can be asked for and are not done yet.
 pub const SNAPSHOTS_MAX: usize = 32;

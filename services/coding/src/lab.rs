@@ -55,6 +55,11 @@ impl Analyte {
     }
 }
 
+/// Of the whole table.
+pub const fn text() -> &'static str {
+    TABLE
+}
+
 struct Lab {
     analytes: Vec<Analyte>,
     /// Where each code stands: analyte and member.

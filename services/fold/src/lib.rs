@@ -13,6 +13,7 @@
 
 mod body;
 mod copies;
+pub mod dry;
 mod layouts;
 mod memory;
 mod name;

@@ -203,7 +203,7 @@ fn taken_back<S>(fold: &Fold<S>, patient: &Key, name: &str, said: Option<Said>, 
     }
 }
 
-fn event<S>(
+pub fn event<S>(
     fold: &Fold<S>,
     patient: &Key,
     name: &str,

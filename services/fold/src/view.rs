@@ -166,6 +166,10 @@ impl Look for View<'_> {
 }
 
 impl View<'_> {
+    pub const fn stood(&self) -> Stood {
+        self.stands
+    }
+
     pub fn found(self) -> Found {
         let Self { root, joined, stands, latest, .. } = self;
         Found { root, joined, stands, latest }

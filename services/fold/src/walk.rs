@@ -18,7 +18,7 @@ use super::{
     store::{Key, Said, Store, Told, read, write},
 };
 use change::Position;
-use event::{Action, PatientEvent};
+use event::{Action, Kind, Micros, PatientEvent};
 use mapping::Mapping;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,7 +32,40 @@ pub struct Walk {
     number: u32,
     /// What was touched up to here was told before it began.
     since: Option<Position>,
+    only: Only,
     stage: Stage,
+}
+
+/// What a walk looks at; by default, everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Only {
+    /// Kinds of records, by their places in [`Kind::ALL`]; none: all.
+    kinds: Vec<u8>,
+    /// Records whose own row was told since. What is no more is not looked for then.
+    since: Option<Micros>,
+}
+
+impl Only {
+    pub fn of(kinds: &[Kind], since: Option<Micros>) -> Self {
+        Self { kinds: kinds.iter().map(|kind| *kind as u8).collect(), since }
+    }
+
+    pub fn nothing() -> Self {
+        Self { kinds: vec![u8::MAX], since: None }
+    }
+
+    pub(crate) fn has_kind(&self, kind: u8) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
+
+    pub(crate) fn has_row(&self, told: Micros) -> bool {
+        self.since.is_none_or(|since| told >= since)
+    }
+
+    /// Is what is no more looked for?
+    pub(crate) const fn has_gone(&self) -> bool {
+        self.since.is_none()
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,10 +156,10 @@ impl<S: Store> Fold<S> {
     }
 
     /// Ends the quiet, and begins to look at everything. Settle next.
-    pub fn begin_walk(&mut self) {
+    pub fn begin_walk(&mut self, only: Only) {
         self.quiet = false;
         let number = self.walk.number + 1;
-        self.walk = Walk { number, since: self.walk.since, stage: Stage::Rows { table: 0, after: None } };
+        self.walk = Walk { number, since: self.walk.since, only, stage: Stage::Rows { table: 0, after: None } };
         let mapping = self.mapping.clone();
         let is_mapped = |table: &str| mapping.tables.iter().any(|of| of.id.to_string() == table);
         self.noted.extend(self.open.unmapped(&mut self.store, is_mapped));
@@ -187,7 +220,8 @@ impl<S: Store> Fold<S> {
     fn walk_rows(&mut self, table: usize, after: Option<&str>, max: usize) {
         let (mapping, here) = (self.mapping.clone(), self.last);
         if table >= mapping.tables.len() {
-            self.walk.stage = Stage::Said { after: None, left: false };
+            let gone = self.walk.only.has_gone();
+            self.walk.stage = if gone { Stage::Said { after: None, left: false } } else { Stage::None };
             return;
         }
         let page = self.store.scan(table, after, max);
@@ -195,7 +229,10 @@ impl<S: Store> Fold<S> {
         for (key, row) in &page {
             let touch = Touch::of_row(row.stands, here);
             rows::look_at(self, table, key, &row.cells, &touch);
-            for record in &uses.roots {
+            let told = self.walk.only.has_row(row.stands.committed_at);
+            let kind = |record: &&usize| self.walk.only.has_kind(mapping.records[**record].kind as u8);
+            let records: Vec<usize> = uses.roots.iter().filter(|record| told && kind(record)).copied().collect();
+            for record in &records {
                 rows::touch_root(self, &mapping, *record, &row.cells, &touch);
             }
         }
@@ -210,7 +247,8 @@ impl<S: Store> Fold<S> {
         let page = self.store.all_said(after, max);
         let mut groups: BTreeMap<Key, Vec<Due>> = BTreeMap::new();
         for (name, said) in &page {
-            if self.is_settled(Some(said)) {
+            let looked_at = !matches!(said, Said::Told(told) if !self.walk.only.has_kind(told.kind));
+            if self.is_settled(Some(said)) || !looked_at {
                 continue;
             }
             match (table_of(&self.mapping, name), said) {
@@ -241,17 +279,18 @@ impl<S: Store> Fold<S> {
         };
     }
 
-    /// How far a walk is: a word for it, and the table whose rows it looks at.
+    /// How far a walk is, for people; none if there is none.
     pub fn walk_stands(&self) -> Option<String> {
-        match &self.walk.stage {
+        let at = match &self.walk.stage {
             Stage::Rows { table, .. } => {
-                let id = self.mapping.tables.get(*table).map(|table| table.id.to_string());
                 let of = self.mapping.tables.len();
-                Some(id.map_or_else(|| "rows".into(), |id| format!("rows of {id}, table {} of {of}", table + 1)))
+                let id = self.mapping.tables.get(*table).map_or_else(String::new, |table| table.id.to_string());
+                format!("at the rows of {id}, table {} of {of}", of.min(table + 1))
             }
-            Stage::Said { .. } => Some("what was told and is no more".into()),
-            Stage::None | Stage::Rests => None,
-        }
+            Stage::Said { .. } => "at what was told and is no more".into(),
+            Stage::None | Stage::Rests => return None,
+        };
+        Some(format!("looks at everything that is kept, for a new generation: {at}"))
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Mapping {
     pub system: String,
     /// Grows with each change of meaning: part of every event's id.
     pub revision: u32,
+    /// Of the whole text: a change that forgot to say so is seen.
+    pub digest: u64,
     pub zone: TimeZone,
     /// Days that mean "none" in every column of times, besides 9999-12-31, which always does.
     pub sentinels: Vec<Date>,

@@ -22,7 +22,8 @@ pub fn parse(file: &str, text: &str) -> Result<Mapping, Mistakes> {
     let mapping = mapping(&report, &root);
     let warnings = report.finish()?;
     // Without mistakes there is a mapping.
-    mapping.map(|mapping| Mapping { warnings, ..mapping }).ok_or_else(|| Mistakes(Vec::new()))
+    let digest = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+    mapping.map(|mapping| Mapping { warnings, digest, ..mapping }).ok_or_else(|| Mistakes(Vec::new()))
 }
 
 fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
@@ -61,7 +62,16 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
         section.tell(section.line, "record", format!("more than {RECORDS_MAX} records or {TABLES_MAX} tables"));
     }
     let warnings = Vec::new();
-    Some(Mapping { system: system?, revision: revision?, zone: zone?, sentinels, tables: tables.0, records, warnings })
+    Some(Mapping {
+        system: system?,
+        revision: revision?,
+        digest: 0,
+        zone: zone?,
+        sentinels,
+        tables: tables.0,
+        records,
+        warnings,
+    })
 }
 
 fn revision(section: &Section<'_>) -> Option<u32> {

@@ -23,6 +23,8 @@ pub enum NormaliserError {
     Undelivered,
     #[error("the log is not the one that was told: it was lost and began anew")]
     LogBegunAnew,
+    #[error("an operator asked for a replay: a new generation begins")]
+    Replayed,
     #[error("cannot fix the generation of what is told")]
     Signal(#[from] SignalError),
     #[error("cannot look at where the log begins")]
@@ -49,7 +51,8 @@ impl NormaliserError {
             Self::Read(error) => error.worth_retrying(),
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
-            Self::Kafka { .. } | Self::Signal(_) | Self::Tail(_) | Self::LogBegunAnew => true,
+            Self::Kafka { .. } | Self::Signal(_) | Self::Tail(_) => true,
+            Self::LogBegunAnew | Self::Replayed => true,
             Self::Store(_) | Self::Kept(_) | Self::Stalled(_) | Self::Undelivered | Self::Background => true,
         }
     }

@@ -12,6 +12,7 @@ mod left_out;
 mod missing;
 mod progress;
 mod publish;
+mod replays;
 pub mod run;
 pub mod settings;
 mod tell;

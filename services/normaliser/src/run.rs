@@ -14,6 +14,7 @@ use crate::{
     missing::Missing,
     progress::Progress,
     publish::Publisher,
+    replays::Counting,
     settings::{Settings, SourceSettings},
     tell,
     telling::Telling,
@@ -129,6 +130,7 @@ struct Session<'a> {
     /// What the log has lost, and what of that has not been read again.
     missing: Option<Missing>,
     left_out: LeftOut,
+    counting: Counting,
     /// What stands in quarantine, while a walk looks at what does.
     inherited: Option<Inherited>,
 }
@@ -157,6 +159,7 @@ impl Session<'_> {
                 tracing::info!(source = name, rows = self.fold.rows(), "has folded the log and follows it");
                 self.say_ready();
             }
+            let counts = self.counting.is_due() && caught_up;
             tokio::select! {
                 biased;
                 () = self.context.stop.cancelled() => return self.end().await,
@@ -172,6 +175,10 @@ impl Session<'_> {
                     if caught_up {
                         self.ask_for_what_is_missing().await;
                     }
+                    if self.counting.is_replayed(self.generation.replay) {
+                        self.end().await?;
+                        return Err(NormaliserError::Replayed);
+                    }
                 }
                 batch = reader.read() => match batch {
                     Ok(batch) => {
@@ -183,6 +190,7 @@ impl Session<'_> {
                         }
                         self.end_quiet(reader.point().offset).await?;
                         self.walk(reader.point().offset).await?;
+                        self.count().await;
                         self.between = (self.unsettled == 0 && !self.within).then(|| reader.point());
                         self.keep().await?;
                         // After the items: a snapshot's end among them may have been what was missing.
@@ -205,7 +213,13 @@ impl Session<'_> {
                     }
                 },
                 // Nothing comes just now.
-                () = tokio::time::sleep(WALK_AFTER), if self.can_walk() => self.walk(reader.point().offset).await?,
+                () = tokio::time::sleep(WALK_AFTER), if self.can_walk() || counts => {
+                    self.walk(reader.point().offset).await?;
+                    self.count().await;
+                    if caught_up {
+                        self.say_ready();
+                    }
+                }
             }
         }
     }
@@ -226,7 +240,7 @@ impl Session<'_> {
 
     /// Unless an operator has to see to the log first.
     fn say_ready(&mut self) {
-        match (&self.missing, self.left_out.why()) {
+        match (&self.missing, self.left_out.why().or_else(|| self.fold.walk_stands())) {
             (None, None) => self.context.part.ready(),
             (None, Some(why)) => self.context.part.ready_but(why),
             (Some(missing), _) => self.context.part.not_ready(missing.what_to_do(&self.context.source.name)),

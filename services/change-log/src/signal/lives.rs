@@ -38,6 +38,20 @@ pub struct Generation {
     pub upto: i64,
     /// The source had another log before: what a snapshot shows now need not be new.
     pub log_before: bool,
+    /// Of what the mapping says, whatever revision it calls itself. 0: nobody looked.
+    pub digest: u64,
+    /// The replay that an operator asked for.
+    pub replay: u32,
+    /// That replay is all that is new about it: it may be limited.
+    pub replayed: bool,
+}
+
+/// What a generation means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meaning {
+    pub revision: u32,
+    pub digest: u64,
+    pub replay: u32,
 }
 
 /// What a source's log is like now.
@@ -64,23 +78,36 @@ pub fn next(last: u32, now: SystemTime) -> u32 {
 }
 
 impl Generation {
-    /// Whether it goes on with this log under this revision; with what it did not know of the log yet.
-    fn goes_on(self, revision: u32, log: LogNow) -> Option<Self> {
-        // A log that has aged does not show where it began.
-        let same = log.low > 0 || self.log.is_none() || self.log == log.begins;
-        (same && self.revision == revision).then(|| Self { log: self.log.or(log.begins), ..self })
+    const fn means(&self, meaning: Meaning) -> bool {
+        let Meaning { revision, digest, .. } = meaning;
+        self.revision == revision && (self.digest == 0 || self.digest == digest)
+    }
+
+    /// Whether it goes on with this log under this meaning; with what it did not know of the log yet.
+    fn goes_on(self, meaning: Meaning, log: LogNow) -> Option<Self> {
+        let goes_on = self.is_of(log) && self.means(meaning) && self.replay == meaning.replay;
+        goes_on.then(|| Self { log: self.log.or(log.begins), digest: meaning.digest, ..self })
+    }
+
+    /// A log that has aged does not show where it began.
+    fn is_of(&self, log: LogNow) -> bool {
+        log.low > 0 || self.log.is_none() || self.log == log.begins
     }
 
     /// The one that follows.
-    fn after(before: Option<Self>, revision: u32, log: LogNow, now: SystemTime) -> Self {
+    fn after(before: Option<Self>, meaning: Meaning, log: LogNow, now: SystemTime) -> Self {
         let another =
             |known: &Self| known.log_before || (known.log.is_some() && known.log != log.begins && log.low == 0);
+        let Meaning { revision, digest, replay } = meaning;
         Self {
             number: next(before.map_or(0, |known| known.number), now),
             revision,
             log: log.begins,
             upto: log.high,
             log_before: before.as_ref().is_some_and(another),
+            digest,
+            replay,
+            replayed: before.is_some_and(|known| known.is_of(log) && known.means(meaning)),
         }
     }
 }
@@ -99,20 +126,20 @@ pub async fn next_epoch(kafka: &KafkaSettings, source: &str, beyond: u32) -> Res
     register::change(kafka, &key(source), fix).await.map(|lives| lives.epoch)
 }
 
-/// The source's generation: the one that was fixed, if it is of this revision and of this log; else the next, fixed now.
+/// The source's generation: the one that was fixed, if it has this meaning and is of this log; else the next, fixed now.
 ///
 /// `told`: before generations were, this revision told of this source: it goes on in generation 0. `lost`: whatever the
 /// log says, it is not the one that was told of.
 pub async fn generation(
     kafka: &KafkaSettings,
     source: &str,
-    revision: u32,
+    meaning: Meaning,
     log: LogNow,
     told: bool,
     lost: bool,
 ) -> Result<Generation, SignalError> {
     let fix = |lives: &mut Lives| {
-        lives.generation = Some(decided(lives.generation, revision, log, (told, lost), SystemTime::now()));
+        lives.generation = Some(decided(lives.generation, meaning, log, (told, lost), SystemTime::now()));
         Ok(())
     };
     let lives = register::change(kafka, &key(source), fix).await?;
@@ -121,18 +148,19 @@ pub async fn generation(
 
 fn decided(
     known: Option<Generation>,
-    revision: u32,
+    meaning: Meaning,
     log: LogNow,
     (told, lost): (bool, bool),
     now: SystemTime,
 ) -> Generation {
     if known.is_none() && told && !lost {
-        return Generation { revision, log: log.begins, ..Generation::default() };
+        let Meaning { revision, digest, replay } = meaning;
+        return Generation { revision, digest, replay, log: log.begins, ..Generation::default() };
     }
-    let on = known.filter(|_| !lost).and_then(|known| known.goes_on(revision, log));
+    let on = known.filter(|_| !lost).and_then(|known| known.goes_on(meaning, log));
     let next = || {
-        let next = Generation::after(known, revision, log, now);
-        Generation { log_before: next.log_before || lost, ..next }
+        let next = Generation::after(known, meaning, log, now);
+        Generation { log_before: next.log_before || lost, replayed: next.replayed && !lost, ..next }
     };
     on.unwrap_or_else(next)
 }
@@ -153,6 +181,10 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds.into())
     }
 
+    fn means(revision: u32) -> Meaning {
+        Meaning { revision, ..Meaning::default() }
+    }
+
     fn log(begins: Option<u32>, high: i64) -> LogNow {
         LogNow { begins, low: 0, high }
     }
@@ -167,12 +199,30 @@ mod tests {
 
     #[test]
     fn what_was_told_before_generations_goes_on_in_generation_0() {
-        let zero = decided(None, 1, log(Some(1), 90), (true, false), at(NOW));
+        let zero = decided(None, means(1), log(Some(1), 90), (true, false), at(NOW));
         assert_eq!(zero, Generation { revision: 1, log: Some(1), ..Generation::default() });
-        let again = decided(Some(zero), 1, log(Some(1), 95), (true, false), at(NOW + 9));
+        let again = decided(Some(zero), means(1), log(Some(1), 95), (true, false), at(NOW + 9));
         assert_eq!(again, zero);
-        let new = decided(None, 1, log(Some(1), 90), (false, false), at(NOW));
+        let new = decided(None, means(1), log(Some(1), 90), (false, false), at(NOW));
         assert_eq!((new.number, new.upto, new.log_before), (NOW, 90, false));
+    }
+
+    #[test]
+    fn whatever_is_meant_otherwise_is_a_generation() {
+        let said = |digest, replay| Meaning { revision: 1, digest, replay };
+        let decide = |known, meaning| decided(known, meaning, log(Some(7), 10), (false, false), at(NOW));
+        let first = decide(None, said(0, 0));
+        let known = decide(Some(first), said(5, 0));
+        assert_eq!(known, Generation { digest: 5, ..first }, "from before anybody looked");
+        let mended = decide(Some(known), said(6, 0));
+        assert_eq!((mended.number, mended.replayed), (NOW + 1, false), "a mapping that does not say so");
+        let again = decide(Some(mended), said(6, 1));
+        assert_eq!((again.number, again.replayed), (NOW + 2, true));
+        assert_eq!(decide(Some(again), said(6, 1)), again);
+        let both = decide(Some(again), said(7, 2));
+        assert!(!both.replayed, "all of it is looked at");
+        let lost = decided(Some(again), said(6, 2), log(Some(7), 10), (false, true), at(NOW));
+        assert!(!lost.replayed);
     }
 
     #[test]
@@ -181,20 +231,20 @@ mod tests {
         let mut told = Vec::new();
         // A, B, and A again, within one second.
         for revision in [1, 2, 1, 1] {
-            let next = decided(known, revision, log(Some(7), 10), (false, false), at(NOW));
+            let next = decided(known, means(revision), log(Some(7), 10), (false, false), at(NOW));
             told.push(next.number);
             known = Some(next);
         }
         assert_eq!(told, [NOW, NOW + 1, NOW + 2, NOW + 2]);
-        let anew = decided(known, 1, log(Some(8), 3), (false, false), at(NOW));
+        let anew = decided(known, means(1), log(Some(8), 3), (false, false), at(NOW));
         assert_eq!((anew.number, anew.log, anew.upto, anew.log_before), (NOW + 3, Some(8), 3, true));
-        let empty = decided(Some(anew), 1, log(None, 0), (false, false), at(NOW));
+        let empty = decided(Some(anew), means(1), log(None, 0), (false, false), at(NOW));
         assert_eq!((empty.number, empty.log), (NOW + 4, None), "lost, and not begun anew yet");
-        let begun = decided(Some(empty), 1, log(Some(9), 40), (false, false), at(NOW));
+        let begun = decided(Some(empty), means(1), log(Some(9), 40), (false, false), at(NOW));
         assert_eq!(begun, Generation { log: Some(9), ..empty }, "it covers the log that began after it");
-        let shorter = decided(Some(begun), 1, log(Some(9), 2), (false, true), at(NOW));
+        let shorter = decided(Some(begun), means(1), log(Some(9), 2), (false, true), at(NOW));
         assert_eq!((shorter.number, shorter.log_before), (NOW + 5, true), "less than was told of it");
         let aged = LogNow { begins: Some(12), low: 5, high: 50 };
-        assert_eq!(decided(Some(begun), 1, aged, (false, false), at(NOW)), begun, "its beginning has aged away");
+        assert_eq!(decided(Some(begun), means(1), aged, (false, false), at(NOW)), begun, "its beginning has aged away");
     }
 }

@@ -6,10 +6,12 @@ use crate::{
     support::*,
 };
 use change::{Change, Entry};
-use event::{Action, Body, PatientEvent, Place};
+use event::{Action, Body, Kind, PatientEvent, Place};
 use fold::{
     Fold, Output,
+    dry::Dry,
     store::{MemoryStore, shapes},
+    walk::Only,
 };
 use mapping::{BodyRule, Mapping};
 use proptest::{collection::vec, prelude::*};
@@ -124,7 +126,7 @@ impl Region {
         assert!(events(log[rows..].iter().flat_map(|entries| fold.step(entries)).collect()).next().is_none());
         fold.told_so_far();
         self.topic[told..].iter().for_each(|event| fold.remember(event));
-        fold.begin_walk();
+        fold.begin_walk(Only::default());
         fold
     }
 
@@ -146,6 +148,8 @@ impl Region {
         mut killed: usize,
     ) -> Fold {
         let mut fold = self.quiet(log, mapping, generation, store);
+        let (counted, before) = (counted(&fold), self.topic.len());
+        let whole = killed == usize::MAX;
         let first: Vec<PatientEvent> = events(fold.settle(usize::MAX)).collect();
         for event in first {
             if killed > 0 {
@@ -156,8 +160,20 @@ impl Region {
         while fold.walks() {
             killed = killed.saturating_sub(self.walk(&mut fold, killed));
         }
+        if whole && fold.settled() {
+            assert_eq!(self.topic.len() - before, counted, "as was counted before");
+        }
         fold
     }
+}
+
+/// How many events a walk would tell.
+fn counted(fold: &Fold) -> usize {
+    let mut dry = Dry::of(Only::default());
+    while !dry.is_over() {
+        fold.count(&mut dry, PAGE);
+    }
+    dry.events.values().map(|count| usize::try_from(*count).expect("a count")).sum()
 }
 
 /// All tables have been read, and were empty.
@@ -262,7 +278,7 @@ proptest! {
         let mut fold = world.fold().of_generation(5, true);
         fold.be_quiet();
         region.topic.iter().for_each(|event| fold.remember(event));
-        fold.begin_walk();
+        fold.begin_walk(Only::default());
         while fold.walks() {
             region.walk(&mut fold, usize::MAX);
         }
@@ -289,6 +305,42 @@ proptest! {
     }
 }
 
+/// Of the kinds and of the rows that are asked for, and of nothing else.
+#[test]
+fn a_walk_may_be_limited() {
+    let mut world = World::new("stmarys.toml", "stmarys");
+    let mut rows = crate::stories::hospital_rows(&world);
+    rows.extend([crate::stories::person(&world), crate::stories::result(&world, 90, 1, "8.9", true)]);
+    let log = vec![world.transaction(rows)];
+    let mut region = Region::default();
+    let mut fold = world.fold();
+    region.keep(&mut fold, 0);
+    let at = log[0][0].committed_at;
+    for (kinds, since, want) in [
+        (&[][..], None, 2),
+        (&[Kind::Observation], None, 1),
+        (&[Kind::Encounter], None, 0),
+        (&[][..], Some(at), 2),
+        (&[][..], Some(at + 1), 0),
+    ] {
+        let only = Only::of(kinds, since);
+        let mut fold = region.renewed(&world.mapping, 7);
+        fold.step(&log[0]);
+        let mut dry = Dry::of(only.clone());
+        while !dry.is_over() {
+            fold.count(&mut dry, PAGE);
+        }
+        assert_eq!(dry.events.values().sum::<u64>(), want, "{only:?}");
+        fold.begin_walk(only);
+        let mut told = 0;
+        while fold.walks() {
+            fold.walk(PAGE);
+            told += events(fold.settle(usize::MAX)).count();
+        }
+        assert_eq!(told, usize::try_from(want).expect("a count"));
+    }
+}
+
 /// An old potassium of 8.9 that was corrected to 4.8 is not told again.
 #[test]
 fn a_generation_does_not_pass_through_the_past() {
@@ -298,7 +350,7 @@ fn a_generation_does_not_pass_through_the_past() {
     let (first, second) = (world.transaction(first), world.transaction(second));
     fold.be_quiet();
     assert!(events(fold.step(&first)).chain(events(fold.step(&second))).next().is_none());
-    fold.begin_walk();
+    fold.begin_walk(Only::default());
     let mut told = Vec::new();
     while fold.walks() {
         fold.walk(PAGE);
@@ -340,7 +392,7 @@ fn what_only_the_mapping_changes_is_marked_as_such() {
         let mut fold = region.renewed(&Arc::new(without_units), 7);
         fold.told_so_far();
         log[1..].iter().for_each(|entries| assert!(events(fold.step(entries)).next().is_none()));
-        fold.begin_walk();
+        fold.begin_walk(Only::default());
         while fold.walks() {
             region.walk(&mut fold, usize::MAX);
         }

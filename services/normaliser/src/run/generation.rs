@@ -8,8 +8,9 @@ use crate::{
 use change_log::{
     members,
     signal::{
-        Generation,
+        Generation, Meaning,
         lives::{self, LogNow},
+        replay,
     },
 };
 use std::time::Duration;
@@ -21,12 +22,14 @@ impl Context {
     /// The generation that this run tells, and how far it is told.
     pub(super) async fn generation(&self) -> Result<(Generation, Progress, Stand), NormaliserError> {
         let (source, revision) = (&self.source.name, self.mapping.revision);
+        let replay = replay::read(&self.kafka, source).await?.number;
+        let meaning = Meaning { revision, digest: self.digest(), replay };
         let before = Generation { revision, ..Generation::default() };
         let told = Progress::open(&self.kafka, source, &before)?.load().await?.offset > 0;
         let mut lost = false;
         loop {
             let log = LogNow::look(&self.kafka, source).await?;
-            let generation = lives::generation(&self.kafka, source, revision, log, told, lost).await?;
+            let generation = lives::generation(&self.kafka, source, meaning, log, told, lost).await?;
             let progress = Progress::open(&self.kafka, source, &generation)?;
             let stand = progress.load().await?;
             // More was told of it than it holds: it is another.
@@ -37,6 +40,12 @@ impl Context {
             }
             tracing::warn!(source, told = stand.offset, high = log.high, "the log was lost: a new generation begins");
         }
+    }
+
+    /// Of the mapping, and of the tables that it is read with. Never 0.
+    fn digest(&self) -> u64 {
+        let lab = xxhash_rust::xxh3::xxh3_64(coding::lab::text().as_bytes());
+        self.mapping.digest.rotate_left(1).wrapping_add(lab).max(1)
     }
 
     /// How far the log was told in an earlier generation.

@@ -8,6 +8,7 @@ use crate::{
     left_out::LeftOut,
     missing::Missing,
     publish::{Publisher, Schemas},
+    replays::Counting,
     telling::Telling,
 };
 use change_log::{
@@ -136,6 +137,7 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
         known,
         missing,
         left_out,
+        counting: Counting::follow(kafka, &source.name).await?,
         inherited: None,
     };
     Ok(Opened { session, reader, end })

@@ -2,7 +2,7 @@
 
 use super::{Forgotten, Session};
 use crate::{error::NormaliserError, inherited::Inherited, keeping::Keeping};
-use fold::Output;
+use fold::{Output, walk::Only};
 use std::collections::BTreeSet;
 
 /// Rows looked at between two batches of the log: what comes does not wait for more.
@@ -26,7 +26,8 @@ impl Session<'_> {
         self.inherit().await?;
         let source = &self.context.source.name;
         tracing::info!(source, rows = self.fold.rows(), "looks at everything, and tells what differs from before");
-        self.fold.begin_walk();
+        let only = if self.generation.replayed { self.counting.only() } else { Only::default() };
+        self.fold.begin_walk(only);
         self.tell_all().await?;
         self.mark(before).await
     }
@@ -63,6 +64,14 @@ impl Session<'_> {
     /// Between two transactions.
     pub(super) fn can_walk(&self) -> bool {
         self.fold.walks() && !self.fold.is_quiet() && self.unsettled == 0 && !self.within
+    }
+
+    /// A page of what a replay would tell, counted.
+    pub(super) async fn count(&mut self) {
+        let context = self.context;
+        if self.unsettled == 0 && !self.within && !self.fold.is_quiet() && self.counting.is_due() {
+            self.counting.count(&self.fold, &context.kafka, &context.source.name).await;
+        }
     }
 
     /// A page of the walk. `before`: all in front of this offset is settled.
