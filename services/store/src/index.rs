@@ -7,6 +7,7 @@ use crate::{
     rows::{DiskStore, locked, named, rest},
 };
 use fold::store::{Kept, Key, Store, indexed};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Of a value that rows are found by: [`ONLY`] and the key of the only one, or nothing, and then each has an entry.
 const VALUE: u8 = b'v';
@@ -58,6 +59,12 @@ impl DiskStore {
     /// One row more has this value. Most values are of one row: a scan is for those of several.
     fn list(&mut self, table: u16, index: u16, value: &str, key: &str) {
         let of_value = index_prefix(VALUE, table, index, value);
+        let digest = xxh3_64(&of_value);
+        let slot = usize::try_from(digest % self.shared.len() as u64).unwrap_or(0);
+        if self.shared[slot] == digest {
+            self.set(&index_key(table, index, value, key), Some(Vec::new()));
+            return;
+        }
         match self.value(&of_value) {
             None => self.set(&of_value, Some(named(ONLY, key))),
             Some(only) => {
@@ -66,6 +73,7 @@ impl DiskStore {
                     self.set(&of_value, Some(Vec::new()));
                 }
                 self.set(&index_key(table, index, value, key), Some(Vec::new()));
+                self.shared[slot] = digest;
             }
         }
         if self.found_by.insert((table, index)) {

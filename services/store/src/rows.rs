@@ -26,9 +26,11 @@ const SAID: u8 = b's';
 const NOTE: u8 = b'n';
 
 /// Rows held as they are used.
-const CACHE_ROWS: usize = 8_192;
+const CACHE_ROWS: usize = 32_768;
 /// A row with more cells or larger ones is read again each time.
-const CACHED_ROW_BYTES_MAX: usize = 4 * 1024;
+const CACHED_ROW_BYTES_MAX: usize = 1_024;
+/// Values of which it is remembered that several rows have them.
+const SHARED_VALUES: usize = 65_536;
 
 pub struct DiskStore {
     folder: PathBuf,
@@ -40,7 +42,10 @@ pub struct DiskStore {
     /// Tables and indexes by number.
     pub(crate) found_by: BTreeSet<(u16, u16)>,
     rows: u64,
-    cache: Mutex<Vec<Option<(usize, Key, Kept)>>>,
+    /// And what is known not to be there.
+    cache: Mutex<Vec<Option<(usize, Key, Option<Kept>)>>>,
+    /// Digests of values that several rows have.
+    pub(crate) shared: Vec<u64>,
     pub(crate) failure: Mutex<Option<EngineError>>,
     /// The disk holds more than its stamp says: it went down before it could be told.
     spilt: bool,
@@ -121,6 +126,7 @@ impl DiskStore {
             found_by: BTreeSet::new(),
             rows,
             cache: Mutex::new(vec![None; CACHE_ROWS]),
+            shared: vec![0; SHARED_VALUES],
             failure: Mutex::new(None),
             spilt: false,
             gone: Arc::default(),
@@ -268,14 +274,15 @@ impl DiskStore {
         self.now.set(key, value);
     }
 
-    fn cached(&self, table: usize, key: &str) -> Option<Kept> {
+    /// Some: it is known, or known not to be there.
+    fn cached(&self, table: usize, key: &str) -> Option<Option<Kept>> {
         let cache = locked(&self.cache);
         let known = cache[slot(table, key)].as_ref().filter(|(of, known, _)| *of == table && **known == *key)?;
         Some(known.2.clone())
     }
 
-    fn cache(&self, table: usize, key: &Key, row: &Kept, size: usize) {
-        let row = (size <= CACHED_ROW_BYTES_MAX).then(|| (table, key.clone(), row.clone()));
+    fn cache(&self, table: usize, key: &Key, row: Option<&Kept>, size: usize) {
+        let row = (size <= CACHED_ROW_BYTES_MAX).then(|| (table, key.clone(), row.cloned()));
         locked(&self.cache)[slot(table, key)] = row;
     }
 }
@@ -322,12 +329,15 @@ impl Store for DiskStore {
     }
 
     fn get(&self, table: usize, key: &str) -> Option<Kept> {
-        if let Some(row) = self.cached(table, key) {
-            return Some(row);
+        if let Some(known) = self.cached(table, key) {
+            return known;
         }
-        let value = self.raw(table, key)?;
+        let Some(value) = self.raw(table, key) else {
+            self.cache(table, &key.into(), None, 0);
+            return None;
+        };
         let row: Kept = self.understood(self.catalogue.read(&value))?;
-        self.cache(table, &key.into(), &row, value.len());
+        self.cache(table, &key.into(), Some(&row), value.len());
         Some(row)
     }
 
@@ -341,7 +351,7 @@ impl Store for DiskStore {
         self.rows += u64::from(before.is_none());
         self.reindex(table, &key, before.as_ref(), Some(&row));
         let Some(value) = self.understood(self.catalogue.write(table, &row, others)) else { return };
-        self.cache(table, &key, &row, value.len());
+        self.cache(table, &key, Some(&row), value.len());
         self.set(&row_key(self.number(table), &key), Some(value));
     }
 
@@ -352,7 +362,7 @@ impl Store for DiskStore {
             return;
         };
         let row = Kept { stands: Stood { readings, ..row.stands }, ..row };
-        self.cache(table, &key.into(), &row, value.len());
+        self.cache(table, &key.into(), Some(&row), value.len());
         self.set(&row_key(self.number(table), key), Some(value));
     }
 
@@ -360,7 +370,7 @@ impl Store for DiskStore {
         let before = self.get(table, key)?;
         self.rows = self.rows.saturating_sub(1);
         self.reindex(table, key, Some(&before), None);
-        locked(&self.cache)[slot(table, key)] = None;
+        self.cache(table, &key.into(), None, 0);
         self.set(&row_key(self.number(table), key), None);
         Some(before)
     }
