@@ -22,6 +22,7 @@ pub mod retell;
 mod rows;
 mod settle;
 pub mod store;
+mod table;
 mod view;
 mod waiting;
 
@@ -29,6 +30,7 @@ pub use body::DATED_LATER;
 pub use open::closed;
 pub use reading::WAIT_MAX;
 pub use settle::digest;
+pub use table::made_by;
 
 use change::{Change, Entry, Position};
 use event::{Micros, PatientEvent, Quarantined};

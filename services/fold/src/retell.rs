@@ -17,7 +17,7 @@
 
 use crate::{PARTS_MAX, Stands, digest};
 use change::Position;
-use event::{Action, Body, Kind, Micros, Part, PatientEvent, Place, Quarantined, SourcePatient};
+use event::{Action, Body, Kind, MadeBy, Micros, Part, PatientEvent, Place, Quarantined, SourcePatient};
 use std::collections::BTreeMap;
 
 /// Patient and record.
@@ -44,13 +44,14 @@ struct Last {
     retracted: bool,
 }
 
-/// Where what is gone is taken back.
-#[derive(Clone, Copy, Debug)]
+/// Where what is gone is taken back, and by what.
+#[derive(Clone, Debug)]
 pub struct At {
     pub generation: u32,
     pub revision: u32,
     pub position: Position,
     pub committed_at: Micros,
+    pub made_by: MadeBy,
 }
 
 fn key(event: &PatientEvent) -> Key {
@@ -118,7 +119,7 @@ impl Held {
     }
 
     /// Takes back what is no more.
-    pub fn gone(&self, source: &str, at: At, stands: impl Fn(&str, &str) -> Stands) -> Vec<PatientEvent> {
+    pub fn gone(&self, source: &str, at: &At, stands: impl Fn(&str, &str) -> Stands) -> Vec<PatientEvent> {
         let live = self.0.iter().filter(|(_, last)| !last.retracted);
         let gone = live.filter(|((patient, record), _)| stands(patient, record) == Stands::Gone);
         let retraction = |((patient, record), last): (&Key, &Last)| PatientEvent {
@@ -141,6 +142,9 @@ impl Held {
             incomplete: None,
             effective_precision: None,
             reinterpreted: false,
+            participants: Vec::new(),
+            location: None,
+            made_by: Some(at.made_by.clone()),
         };
         in_parts(gone.map(retraction).collect())
     }

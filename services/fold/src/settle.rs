@@ -6,6 +6,7 @@ use super::{
     name,
     open::{self, About},
     store::{Key, RecordId, Said, Store},
+    table::made_by,
     view::{self, Doubt, View},
 };
 use event::{Action, Body, Part, PatientEvent, Quarantined, SourcePatient};
@@ -186,6 +187,9 @@ fn event<S>(
         incomplete: lacks.map(|table| format!("join incomplete: {table}")),
         effective_precision: draft.effective_precision,
         reinterpreted: false,
+        participants: draft.participants,
+        location: draft.location,
+        made_by: Some(made_by(&fold.mapping)),
     };
     let digest = digest(&event);
     place(&mut event, touch);
@@ -215,6 +219,8 @@ fn retraction<S>(fold: &Fold<S>, patient: &Key, organisation: &Key, id: &RecordI
         effective_at: None,
         effective_precision: None,
         confidential: false,
+        participants: Vec::new(),
+        location: None,
         body: Body::Retracted(kind),
     };
     let (event, _) = event(fold, patient, id, touch, draft, None);

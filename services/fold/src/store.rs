@@ -111,4 +111,4 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 }
 
 /// Counts the forms of what is kept, and of what a digest is made of. A store of another form is filled anew.
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;

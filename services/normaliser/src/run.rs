@@ -342,8 +342,9 @@ impl Session<'_> {
         let Generation { number, revision, .. } = self.generation;
         let held = self.held().await?;
         let (position, committed_at) = self.fold.reached();
-        let at = At { generation: number, revision, position, committed_at };
-        let gone = held.gone(source, at, |patient, record| self.fold.stands(patient, record));
+        let made_by = fold::made_by(&self.context.mapping);
+        let at = At { generation: number, revision, position, committed_at, made_by };
+        let gone = held.gone(source, &at, |patient, record| self.fold.stands(patient, record));
         if !gone.is_empty() {
             tracing::info!(source, events = gone.len(), "takes back what earlier generations told and is no more");
         }

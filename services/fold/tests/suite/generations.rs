@@ -97,9 +97,10 @@ impl Region {
         stretch.told(&held).into_iter().take(killed).for_each(|event| self.send(event));
         if let Some(last) = log.last().and_then(|transaction| transaction.last()) {
             let (position, committed_at) = (last.position, last.committed_at);
-            let at = At { generation, revision: mapping.revision, position, committed_at };
+            let made_by = fold::made_by(mapping);
+            let at = At { generation, revision: mapping.revision, position, committed_at, made_by };
             // These histories are told from their first row on: all is known.
-            let gone = held.gone("stmarys", at, |patient, record| match fold.stands(patient, record) {
+            let gone = held.gone("stmarys", &at, |patient, record| match fold.stands(patient, record) {
                 fold::Stands::Unread => fold::Stands::Gone,
                 stands => stands,
             });
@@ -195,8 +196,9 @@ proptest! {
             assert!(event.action == Action::Recorded && event.reread);
             region.send(event);
         });
-        let at = At { generation: 5, revision: 1, position, committed_at: 2 };
-        let gone = region.held(5).gone("stmarys", at, |patient, record| fold.stands(patient, record));
+        let made_by = fold::made_by(&world.mapping);
+        let at = At { generation: 5, revision: 1, position, committed_at: 2, made_by };
+        let gone = region.held(5).gone("stmarys", &at, |patient, record| fold.stands(patient, record));
         gone.into_iter().for_each(|event| region.send(event));
         prop_assert_eq!(region.views.shown(), naive(&[world.transaction(rows)], &world.mapping));
     }

@@ -12,7 +12,7 @@ pub async fn are_waited_for(kafka: &KafkaSettings, registry: &Registry) -> anyho
     let old: BaseConsumer = kafka.client().set("group.id", kafka.topic(members::SINKS)).create()?;
     old.subscribe(&[&kafka.topic("patient.events")])?;
     let deadline = Instant::now() + PATIENCE;
-    while members::behind(kafka).await? != 1 {
+    while members::behind(kafka, members::GENERATIONS).await? != 1 {
         ensure!(Instant::now() < deadline, "the old sink does not join");
         tokio::task::block_in_place(|| drop(old.poll(Duration::from_millis(100))));
     }
@@ -20,7 +20,7 @@ pub async fn are_waited_for(kafka: &KafkaSettings, registry: &Registry) -> anyho
     let health = Health::new();
     let running = normaliser.start_seen(&mapping_file(), health.clone());
     let says = |text: &str| health.parts().values().flatten().filter(|why| why.contains(text)).count();
-    while says("does not read generations") < 2 {
+    while says("does not read ") < 2 {
         ensure!(Instant::now() < deadline, "not waited for: {:?}", health.parts());
         tokio::task::block_in_place(|| drop(old.poll(Duration::from_millis(100))));
     }
