@@ -131,6 +131,31 @@ fn every_dependency_is_used() {
     assert_none(offences);
 }
 
+/// Kinds that need nothing but their table, by words that stand for nothing else.
+const TABLE_KINDS: [&str; 4] = ["Immunisation", "CareTeam", "FamilyHistory", "SpecimenReport"];
+/// Schema, mapping body, view.
+const PLACES_MAX: usize = 3;
+
+/// docs/kinds.md promises it: schema, mapping body, view.
+#[test]
+fn a_kind_is_named_in_three_places_at_most() {
+    let files = sources(&["rs", "avsc", "sql", "html"]);
+    let of_services = |file: &&File| {
+        let tests = file.path.contains("/tests/") || file.path.ends_with("tests.rs");
+        (file.path.starts_with("services/") || file.path.starts_with("schemas/")) && !tests
+    };
+    let shipped: Vec<&File> = files.iter().filter(of_services).collect();
+    for kind in TABLE_KINDS {
+        let snake: String =
+            kind.chars().flat_map(|c| c.is_uppercase().then_some('_').into_iter().chain(c.to_lowercase())).collect();
+        let snake = snake.trim_start_matches('_');
+        let names = |file: &&&File| file.text.contains(kind) || file.text.contains(snake);
+        let places: Vec<&str> = shipped.iter().filter(names).map(|file| file.path.as_str()).collect();
+        assert!(places.iter().any(|path| path.ends_with("kinds.rs")), "{kind} is no kind: {places:?}");
+        assert!(places.len() <= PLACES_MAX, "{kind} is named in {places:?}");
+    }
+}
+
 #[test]
 fn every_schema_is_avro_and_documented() {
     let files = sources(&["avsc"]);

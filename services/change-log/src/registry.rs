@@ -41,6 +41,8 @@ pub enum RegistryError {
     Refused { what: String, status: u16 },
     #[error("the schema registry does not know schema id {id}")]
     UnknownId { id: u32 },
+    #[error("a message of schema id {id} tells {what} that this version does not know: it waits, upgrade this process")]
+    Newer { id: u32, what: &'static str },
     #[error("cannot build a client for the schema registry")]
     Client(#[source] reqwest::Error),
 }
@@ -49,7 +51,7 @@ impl RegistryError {
     /// An incompatible schema is worth retrying too: an operator can accept it.
     pub const fn worth_retrying(&self) -> bool {
         match self {
-            Self::Away { .. } | Self::Failing { .. } | Self::Incompatible { .. } => true,
+            Self::Away { .. } | Self::Failing { .. } | Self::Incompatible { .. } | Self::Newer { .. } => true,
             // Who may not ask now (401, 403), or not so often (429), may later: only a schema that is no schema stays so.
             Self::Refused { status, .. } => *status != UNPROCESSABLE,
             Self::UnknownId { .. } | Self::Client(_) => false,
@@ -207,10 +209,13 @@ impl Registry {
             subject,
             "registering a schema that is not compatible with the one before; an operator accepted it"
         );
+        // Whatever ends this here, the subject is set to BACKWARD before it is used again.
+        locked(&self.inner.backward).remove(subject);
         self.set(subject, "NONE").await?;
         let path = format!("subjects/{}/versions", escaped(subject));
         let posted = self.send(|client, url| client.post(format!("{url}/{path}")).json(&body)).await;
         self.set_backward(subject).await?;
+        keep(&self.inner.backward, subject.to_owned(), ());
         let posted = posted?;
         match posted.status().as_u16() {
             200 => {

@@ -1,7 +1,7 @@
 //! What versions of one of our schemas say, read as ours.
 
 use crate::{frame, registry::Registry, registry::RegistryError};
-use change::avro::Resolution;
+use change::avro::{DecodeError, Resolution};
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 /// Schema ids that are known. Topics have few; more are somebody's mistake.
@@ -26,8 +26,8 @@ impl Versions {
         Self { registry, reader, known: HashMap::new() }
     }
 
-    /// The datum as our schema has it, or why there is none. `Err` is the registry's trouble, not the message's: the
-    /// message waits, and is asked for again.
+    /// The datum as our schema has it, or why there is none. `Err` is not the message's fault: the registry does not
+    /// answer, or a later version than ours wrote what ours does not know. The message waits, and is asked for again.
     pub async fn datum<'a>(&mut self, payload: &'a [u8]) -> Result<Result<Cow<'a, [u8]>, &'static str>, RegistryError> {
         let Ok((id, datum)) = frame::unwrap(payload) else { return Ok(Err(FOREIGN_MESSAGE)) };
         let resolution = match self.known.get(&id) {
@@ -40,7 +40,10 @@ impl Versions {
             },
         };
         let Some(resolution) = resolution else { return Ok(Err(FOREIGN_SCHEMA)) };
-        Ok(resolution.datum(datum).map_err(|_| MALFORMED))
+        match resolution.datum(datum) {
+            Err(DecodeError::Newer(what)) => Err(RegistryError::Newer { id, what }),
+            read => Ok(read.map_err(|_| MALFORMED)),
+        }
     }
 
     fn learn(&mut self, id: u32, writer: &str) -> Option<Arc<Resolution>> {

@@ -2,7 +2,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 use apache_avro::{Schema, reader::datum::GenericDatumReader, types::Value, writer::datum::GenericDatumWriter};
-use change::avro::Resolution;
+use change::avro::{DecodeError, Resolution};
 use proptest::prelude::*;
 
 /// As `causeway.PatientEvent` was and is, in small: a medicine has all the fields that a condition has.
@@ -121,11 +121,29 @@ fn what_cannot_be_known_is_refused_before_any_datum() {
         of(&format!(r#"{{"name": "a", "type": {{"type": "enum", "name": "E", "symbols": [{symbols}]}}}}"#))
     };
     let resolution = Resolution::new(&symbols(r#""x", "y""#), &symbols(r#""y""#)).expect("it resolves");
-    assert!(resolution.datum(&[0]).is_err());
+    assert_eq!(resolution.datum(&[0]), Err(DecodeError::Newer("a symbol")));
+    assert_eq!(resolution.datum(&[4]), Err(DecodeError::Malformed("symbol")), "no symbol of its writer either");
     assert_eq!(resolution.datum(&[2]).as_deref(), Ok(&[0_u8][..]));
     // So is a branch that is not known here.
     let resolution = Resolution::new(&of(optional), &of(a)).expect("it resolves");
-    assert!(resolution.datum(&[0]).is_err());
+    assert_eq!(resolution.datum(&[0]), Err(DecodeError::Malformed("union")));
+}
+
+#[test]
+fn what_a_later_version_has_more_is_known_as_such() {
+    let of = |names: &[&str]| {
+        let record =
+            |name| format!(r#"{{"type": "record", "name": "{name}", "fields": [{{"name": "a", "type": "long"}}]}}"#);
+        let records: Vec<String> = names.iter().map(record).collect();
+        format!(
+            r#"{{"type": "record", "name": "R", "fields": [{{"name": "body", "type": [{}]}}]}}"#,
+            records.join(", ")
+        )
+    };
+    let resolution = Resolution::new(&of(&["New", "Known"]), &of(&["Known", "Old"])).expect("it resolves");
+    assert_eq!(resolution.datum(&[2, 8]).as_deref(), Ok(&[0, 8][..]), "its place in the union is nothing");
+    assert_eq!(resolution.datum(&[0, 8]), Err(DecodeError::Newer("a kind of record")));
+    assert_eq!(resolution.datum(&[4, 8]), Err(DecodeError::Malformed("union")));
 }
 
 proptest! {

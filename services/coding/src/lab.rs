@@ -83,6 +83,13 @@ static LAB: LazyLock<Lab> = LazyLock::new(|| {
     Lab { analytes, codes }
 });
 
+/// How codings and events call this table: its name and what is in it.
+pub fn release() -> &'static str {
+    static RELEASE: LazyLock<String> =
+        LazyLock::new(|| format!("analytes.csv {:08x}", xxhash_rust::xxh3::xxh3_64(TABLE.as_bytes()) >> 32));
+    &RELEASE
+}
+
 pub fn analytes() -> &'static [Analyte] {
     &LAB.analytes
 }

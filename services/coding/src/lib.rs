@@ -10,7 +10,7 @@ pub mod read;
 pub mod units;
 pub mod value;
 
-use event::Code;
+use event::{Code, Coding, Origin, datum::Aside};
 use lab::Analyte;
 
 /// The systems a mapping can name.
@@ -53,6 +53,9 @@ impl System {
 /// Read v2 from memory, to be held against the TRUD maps by the terminology loader.
 const CONDITIONS: [(&str, &str); 2] = [("C1541", ADDISONS_DISEASE), ("C154.", "111563005")];
 
+/// How codings call that table.
+const CONDITIONS_BY: &str = "conditions, built in";
+
 pub const ADDISONS_DISEASE: &str = "363732003";
 
 /// A code with what it was found to mean.
@@ -61,39 +64,91 @@ pub struct Coded {
     pub analyte: Option<&'static Analyte>,
 }
 
+/// A code as a source gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    pub system: System,
+    pub code: String,
+    /// Of the system, where the source tells it.
+    pub version: Option<String>,
+    /// What the system calls it, where the source tells it.
+    pub display: Option<String>,
+}
+
 /// Codes the thing that a source describes by these codes, the first being the original.
-pub fn code(source: &str, text: Option<String>, codes: &[(System, String)]) -> Coded {
+pub fn code(source: &str, text: Option<String>, codes: &[Given]) -> Coded {
     let first = codes.first();
-    let given = |wanted: System| codes.iter().find(|(system, _)| *system == wanted).map(|(_, code)| code.clone());
-    let found = codes.iter().find_map(|(system, code)| lab::find(*system, code));
+    let given = |wanted: System| codes.iter().find(|given| given.system == wanted).map(|given| given.code.clone());
+    let found = codes.iter().find_map(|given| lab::find(given.system, &given.code));
     let member = found.map(|(_, member)| member);
     let read = given(System::ReadV2).map(|code| read::normal(&code));
     let condition = || {
         let known = CONDITIONS.iter().find(|(code, _)| Some(*code) == read.as_deref());
         known.map(|(_, snomed)| (*snomed).to_owned())
     };
+    let mut codings: Vec<Coding> = codes.iter().map(|given| written(given, source)).collect();
+    let mut mapped = |system: System, code: String, display: Option<&str>, by: &str| {
+        codings.push(Coding {
+            system: system.uri(source),
+            version: None,
+            code: code.clone(),
+            display: display.map(str::to_owned),
+            origin: Origin::Mapped,
+            by: Aside(Some(by.to_owned())),
+        });
+        code
+    };
+    let of_member = |codes: &[&str]| codes.first().map(|&code| code.to_owned());
+    let snomed = given(System::Snomed).or_else(|| given(System::Dmd)).or_else(|| {
+        let (code, name) = member.and_then(|member| Some((of_member(&member.snomed)?, member.text))).unzip();
+        let by_table = code.map(|code| mapped(System::Snomed, code, name, lab::release()));
+        by_table.or_else(|| condition().map(|code| mapped(System::Snomed, code, None, CONDITIONS_BY)))
+    });
+    let loinc = given(System::Loinc).or_else(|| {
+        let (code, name) = member.and_then(|member| Some((of_member(&member.loinc)?, member.text))).unzip();
+        code.map(|code| mapped(System::Loinc, code, name, lab::release()))
+    });
     let code = Code {
         // Words must be there: without any, the code itself is what the source shows.
-        text: text.or_else(|| first.map(|(_, code)| code.clone())).unwrap_or_default(),
-        original_system: first.map(|(system, _)| system.uri(source)),
-        original_code: first.map(|(_, code)| code.clone()),
-        snomed: given(System::Snomed)
-            .or_else(|| given(System::Dmd))
-            .or_else(|| member.and_then(|member| member.snomed.first().map(|&c| c.into())))
-            .or_else(condition),
-        loinc: given(System::Loinc).or_else(|| member.and_then(|member| member.loinc.first().map(|&c| c.into()))),
+        text: text.or_else(|| first.map(|given| given.code.clone())).unwrap_or_default(),
+        original_system: first.map(|given| given.system.uri(source)),
+        original_code: first.map(|given| given.code.clone()),
+        snomed,
+        loinc,
+        codings,
     };
     Coded { code, analyte: found.map(|(analyte, _)| analyte) }
+}
+
+fn written(given: &Given, source: &str) -> Coding {
+    let Given { system, code, version, display } = given;
+    Coding {
+        system: system.uri(source),
+        version: version.clone(),
+        code: code.clone(),
+        display: display.clone(),
+        origin: Origin::Written,
+        by: Aside(None),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn given(codes: &[(System, &str)]) -> Vec<Given> {
+        let one = |(system, code): &(System, &str)| Given {
+            system: *system,
+            code: (*code).to_owned(),
+            version: None,
+            display: None,
+        };
+        codes.iter().map(one).collect()
+    }
+
     #[track_caller]
     fn check(codes: &[(System, &str)], want: &str) {
-        let codes: Vec<(System, String)> = codes.iter().map(|(system, code)| (*system, (*code).to_owned())).collect();
-        let coded = code("riverside", None, &codes);
+        let coded = code("riverside", None, &given(codes));
         let field = |text: Option<&str>| text.unwrap_or("-").to_owned();
         let got = [
             field(coded.analyte.map(|analyte| analyte.key)),
@@ -135,8 +190,32 @@ mod tests {
 
     #[test]
     fn words_fall_back_to_the_code() {
-        let coded = code("stmarys", None, &[(System::Local, "ZZ9".into())]);
+        let coded = code("stmarys", None, &given(&[(System::Local, "ZZ9")]));
         assert_eq!(coded.code.text, "ZZ9");
         assert_eq!(coded.code.original_system.as_deref(), Some("urn:causeway:local:stmarys"));
+    }
+
+    #[test]
+    fn every_code_tells_how_it_came_to_be_there() {
+        let check = |codes: &[(System, &str)], want: &str| {
+            let told = code("riverside", None, &given(codes)).code.codings;
+            let one = |coding: &Coding| {
+                let by = coding.by.0.as_deref().map(|by| format!(" by {}", by.split(' ').next().unwrap_or_default()));
+                format!("{} {}{}", coding.origin.as_str(), coding.code, by.unwrap_or_default())
+            };
+            assert_eq!(told.iter().map(one).collect::<Vec<_>>().join(", "), want);
+        };
+        check(
+            &[(System::ReadV2, "44I4."), (System::Local, "7")],
+            "written 44I4., written 7, mapped 1000651000000109 by analytes.csv, mapped 2823-3 by analytes.csv",
+        );
+        check(
+            &[(System::Snomed, "1107761000000109"), (System::Loinc, "2823-3")],
+            "written 1107761000000109, written 2823-3",
+        );
+        check(&[(System::ReadV2, "C1541")], "written C1541, mapped 363732003 by conditions");
+        check(&[(System::Dmd, "322236009")], "written 322236009");
+        check(&[], "");
+        assert!(lab::release().starts_with("analytes.csv ") && lab::release().len() == 21, "{}", lab::release());
     }
 }

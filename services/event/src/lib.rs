@@ -2,8 +2,8 @@
 //! NHS numbers and identity links.
 //!
 //! # Why
-//! `patient.events` is the one contract between the normaliser, the sinks and the gateway.
-//! Bodies are a closed enum: a new kind of record breaks every `match` until it is handled.
+//! `patient.events` is the one contract between the normaliser, the sinks and the gateway. Each kind of record is one table
+//! of fields, from which codec, schema, canonical form, mapping keys and views follow (`kinds`).
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod alert;
@@ -11,6 +11,8 @@ pub mod avro;
 pub mod body;
 pub mod canonical;
 pub mod cloud_events;
+pub mod datum;
+mod kinds;
 pub mod link;
 pub mod nhs_number;
 pub mod place;
@@ -20,6 +22,8 @@ pub mod teams;
 
 pub use alert::{AlertChange, PatientAlert};
 pub use body::*;
+pub use datum::{Fields, Shape, Told};
+pub use kinds::*;
 pub use link::{Link, LinkStatus};
 pub use nhs_number::NhsNumber;
 pub use place::Place;
@@ -115,6 +119,12 @@ pub struct PatientEvent {
     pub effective_precision: Option<Precision>,
     /// Its source has not touched the record since it was last told: what differs is how it is understood.
     pub reinterpreted: bool,
+    /// Who had a part in it: recorded it, performed it, asked for it.
+    pub participants: Vec<Participant>,
+    /// Where, as its source calls it.
+    pub location: Option<String>,
+    /// None of what was made before events said so.
+    pub made_by: Option<MadeBy>,
 }
 
 impl PatientEvent {

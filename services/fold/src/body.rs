@@ -1,17 +1,18 @@
 //! From a record's rows to what the event says of it.
 
 use super::view::{self, View};
+use crate::table::{self, more};
 use coding::{
     self, Coded, units,
     value::{self, Beside},
 };
 use event::{
     Allergy, Body, Comparator, Condition, Demographics, Encounter, Measurement, Medication, Micros, NOT_WATCHED,
-    NhsNumber, Observation, Precision, ResultStatus,
+    NhsNumber, Observation, Participant, Precision, ResultStatus,
 };
 use mapping::{
-    AllergyRule, BodyRule, CodeRule, ConditionRule, DemographicsRule, EncounterRule, MedicationRule, ObservationRule,
-    State, UNKNOWN, shown,
+    AllergyRule, BodyRule, ConditionRule, DemographicsRule, EncounterRule, MedicationRule, ObservationRule, State,
+    UNKNOWN, shown,
 };
 
 /// Two cells tell two numbers, or two comparators.
@@ -30,6 +31,8 @@ pub struct Draft {
     pub effective_at: Option<Micros>,
     pub effective_precision: Option<Precision>,
     pub confidential: bool,
+    pub participants: Vec<Participant>,
+    pub location: Option<String>,
     pub body: Body,
 }
 
@@ -55,11 +58,14 @@ pub fn draft(view: &View<'_>, organisation: &str) -> Draft {
         BodyRule::Allergy(rule) => Body::Allergy(allergy(view, rule)),
         BodyRule::Condition(rule) => Body::Condition(condition(view, rule)),
         BodyRule::Encounter(rule) => Body::Encounter(encounter(view, rule)),
+        BodyRule::Table(kind, rules) => kind.of(table::told(view, kind.fields(), rules)),
     };
     let organisation = view.text(record.organisation.as_ref()).unwrap_or_else(|| organisation.to_owned());
     let confidential = view.any(&record.confidential_when);
     let effective_precision = effective.and_then(|moment| moment.precision);
-    Draft { organisation, entered_at, effective_at, effective_precision, confidential, body }
+    let participants = table::participants(view, &record.participants);
+    let location = view.text(record.location.as_ref());
+    Draft { organisation, entered_at, effective_at, effective_precision, confidential, participants, location, body }
 }
 
 fn demographics(view: &View<'_>, rule: &DemographicsRule) -> Demographics {
@@ -81,17 +87,12 @@ fn demographics(view: &View<'_>, rule: &DemographicsRule) -> Demographics {
         objection: view.any(&rule.objection_when),
         birth_partial,
         death_partial,
+        ..more(view, &rule.more)
     }
 }
 
-fn code(view: &View<'_>, rule: &CodeRule) -> Coded {
-    let codes: Vec<_> =
-        rule.codes.iter().filter_map(|(system, field)| Some((*system, view.text(Some(field))?))).collect();
-    coding::code(view.source, view.text(rule.text.as_ref()), &codes)
-}
-
 fn observation(view: &View<'_>, rule: &ObservationRule) -> Observation {
-    let Coded { code, analyte } = code(view, &rule.code);
+    let Coded { code, analyte } = table::code(view, &rule.code);
     let mut unchecked = None;
     let mut value = measurement(view, rule, &mut unchecked);
     if let Some(analyte) = analyte {
@@ -130,6 +131,7 @@ fn observation(view: &View<'_>, rule: &ObservationRule) -> Observation {
         unchecked: unchecked.map(str::to_owned),
         comment: view.text(rule.comment.as_ref()),
         status_text,
+        ..more(view, &rule.more)
     }
 }
 
@@ -211,7 +213,7 @@ fn medication(view: &View<'_>, rule: &MedicationRule) -> Medication {
     // Of a status that nobody understands, nobody knows that the medicine is over.
     let active = current && (status.as_deref() == Some(UNKNOWN) || view.all(&rule.active_when));
     Medication {
-        code: code(view, &rule.code).code,
+        code: table::code(view, &rule.code).code,
         dosage: view.text(rule.dosage.as_ref()),
         quantity: view.text(rule.quantity.as_ref()),
         course: view.text(rule.course.as_ref()),
@@ -221,6 +223,7 @@ fn medication(view: &View<'_>, rule: &MedicationRule) -> Medication {
         last_issued_at: view.time(rule.last_issued_at.as_ref()),
         status,
         status_reason: status_text.or_else(|| view.text(rule.status_reason.as_ref())),
+        ..more(view, &rule.more)
     }
 }
 
@@ -241,20 +244,22 @@ fn medication_status(view: &View<'_>, rule: &MedicationRule) -> (Option<String>,
 
 fn allergy(view: &View<'_>, rule: &AllergyRule) -> Allergy {
     Allergy {
-        code: code(view, &rule.code).code,
+        code: table::code(view, &rule.code).code,
         reaction: view.text(rule.reaction.as_ref()),
         severity: view.text(rule.severity.as_ref()),
         none_known: view.asserted(&rule.none_known_when),
         active: view.all(&rule.active_when),
+        ..more(view, &rule.more)
     }
 }
 
 fn condition(view: &View<'_>, rule: &ConditionRule) -> Condition {
     Condition {
-        code: code(view, &rule.code).code,
+        code: table::code(view, &rule.code).code,
         active: view.all(&rule.active_when),
         significance: view.text(rule.significance.as_ref()),
         ended_at: view.time(rule.ended_at.as_ref()),
+        ..more(view, &rule.more)
     }
 }
 
@@ -266,5 +271,6 @@ fn encounter(view: &View<'_>, rule: &EncounterRule) -> Encounter {
         started_at: view.time(rule.started_at.as_ref()),
         ended_at: view.time(rule.ended_at.as_ref()),
         referral: rule.referral,
+        ..more(view, &rule.more)
     }
 }

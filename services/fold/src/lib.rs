@@ -24,6 +24,7 @@ mod reading;
 mod rows;
 mod settle;
 pub mod store;
+mod table;
 mod view;
 mod waiting;
 pub mod walk;
@@ -32,9 +33,10 @@ pub use body::DATED_LATER;
 pub use open::closed;
 pub use reading::WAIT_MAX;
 pub use settle::digest;
+pub use table::made_by;
 
 use change::{Change, Entry, Position};
-use event::{Micros, PatientEvent, Quarantined};
+use event::{MadeBy, Micros, PatientEvent, Quarantined};
 use mapping::Mapping;
 use open::Open;
 use reading::Reading;
@@ -160,6 +162,7 @@ struct Standing {
 
 pub struct Fold<S = MemoryStore> {
     mapping: Arc<Mapping>,
+    made_by: MadeBy,
     source: String,
     organisation: String,
     generation: u32,
@@ -204,6 +207,7 @@ impl<S: Store> Fold<S> {
         let layouts = layouts::Layouts::new(&mapping);
         let tables = mapping.tables.iter().map(|table| table.id.to_string()).collect();
         Self {
+            made_by: made_by(&mapping),
             mapping,
             source: source.to_owned(),
             organisation: organisation.to_owned(),

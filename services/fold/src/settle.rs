@@ -231,6 +231,9 @@ pub fn event<S>(
         incomplete: lacks.map(|table| format!("join incomplete: {table}")),
         effective_precision: draft.effective_precision,
         reinterpreted: false,
+        participants: draft.participants,
+        location: draft.location,
+        made_by: Some(fold.made_by.clone()),
     }
 }
 
@@ -256,6 +259,8 @@ fn retraction<S>(
         effective_at: None,
         effective_precision: None,
         confidential: false,
+        participants: Vec::new(),
+        location: None,
         body: Body::Retracted(kind),
     };
     PatientEvent { action: Action::Retracted, ..event(fold, patient, name, touch, draft, None) }

@@ -1,13 +1,42 @@
 //! The fields of each kind of record.
 
 use super::{
-    AllergyRule, BodyRule, CodeRule, Condition, ConditionRule, DemographicsRule, EncounterRule, Field,
-    MEDICATION_STATUSES, MedicationRule, ObservationRule, RESULT_STATUSES, Rest, TAKEN_BACK, Take, UNKNOWN,
+    AllergyRule, BodyRule, CodeOf, CodeRule, Condition, ConditionRule, DemographicsRule, EncounterRule, Field,
+    MEDICATION_STATUSES, MedicationRule, ObservationRule, RESULT_STATUSES, Rest, Rule, TAKEN_BACK, Take, UNKNOWN,
     document::Section,
     parse::{self, Scope},
 };
 use coding::System;
-use event::{Kind, Precision};
+use event::{Fields, Kind, Precision, Shape};
+
+/// Fields that have rules of their own, or follow from others.
+const OWN_DEMOGRAPHICS: [&str; 9] = [
+    "nhs_number_text",
+    "family",
+    "given",
+    "birth_date",
+    "death_date",
+    "gender",
+    "postcode",
+    "registered_practice",
+    "nhs_number",
+];
+const OWN_OBSERVATION: [&str; 12] = [
+    "code",
+    "analyte",
+    "value",
+    "authorised_at",
+    "range_low",
+    "range_high",
+    "flag",
+    "specimen",
+    "requester",
+    "unchecked",
+    "comment",
+    "status_text",
+];
+const OWN_MEDICATION: [&str; 9] =
+    ["code", "dosage", "quantity", "course", "started_at", "ended_at", "last_issued_at", "status", "status_reason"];
 
 pub fn body(kind: Kind, s: &Section<'_>, scope: &mut Scope<'_>) -> BodyRule {
     match kind {
@@ -20,12 +49,14 @@ pub fn body(kind: Kind, s: &Section<'_>, scope: &mut Scope<'_>) -> BodyRule {
             severity: scope.field(s, "severity"),
             none_known_when: scope.conditions(s, "none_known_when"),
             active_when: scope.conditions(s, "active_when"),
+            more: more(kind, s, scope, &["code", "reaction", "severity"]),
         })),
         Kind::Condition => BodyRule::Condition(Box::new(ConditionRule {
             code: code(s, scope),
             active_when: scope.conditions(s, "active_when"),
             significance: scope.field(s, "significance"),
             ended_at: scope.field(s, "ended_at"),
+            more: more(kind, s, scope, &["code", "significance", "ended_at"]),
         })),
         Kind::Encounter => BodyRule::Encounter(Box::new(EncounterRule {
             class: scope.field(s, "class"),
@@ -34,8 +65,56 @@ pub fn body(kind: Kind, s: &Section<'_>, scope: &mut Scope<'_>) -> BodyRule {
             started_at: scope.field(s, "started_at"),
             ended_at: scope.field(s, "ended_at"),
             referral: s.yes("referral"),
+            more: more(kind, s, scope, &["class", "text", "team", "started_at", "ended_at"]),
         })),
+        _ => BodyRule::Table(kind, more(kind, s, scope, &[])),
     }
+}
+
+/// What follows from the kind's table alone: of every field but these, which have rules of their own.
+fn more(kind: Kind, s: &Section<'_>, scope: &mut Scope<'_>, own: &[&str]) -> Vec<Rule> {
+    let rules = rules(s, scope, kind.fields(), own);
+    if rules.iter().all(|rule| matches!(rule, Rule::Nothing)) { Vec::new() } else { rules }
+}
+
+fn rules(s: &Section<'_>, scope: &mut Scope<'_>, fields: Fields, own: &[&str]) -> Vec<Rule> {
+    let rule = |(name, shape): &(&'static str, Shape)| {
+        if own.contains(name) { Rule::Nothing } else { self::rule(s, scope, name, *shape) }
+    };
+    fields.iter().map(rule).collect()
+}
+
+fn rule(s: &Section<'_>, scope: &mut Scope<'_>, name: &'static str, shape: Shape) -> Rule {
+    match shape {
+        Shape::Text | Shape::Time | Shape::Day | Shape::Number => {
+            scope.field(s, name).map_or(Rule::Nothing, |field| Rule::Cell(Box::new(field)))
+        }
+        Shape::Code => Rule::Code(Box::new(code(s, scope))),
+        Shape::One(fields) => {
+            let inner = s.take(name).and_then(|node| Section::of(s.report, &s.key(name), node));
+            inner.map_or(Rule::Nothing, |inner| {
+                let rules = rules(&inner, scope, fields, &[]);
+                inner.finish();
+                Rule::One(rules)
+            })
+        }
+        Shape::Many(fields) => {
+            let entries = many(s, scope, name, fields);
+            if entries.is_empty() { Rule::Nothing } else { Rule::Many(entries) }
+        }
+        Shape::Derived => Rule::Nothing,
+    }
+}
+
+/// A list of tables, each with these fields.
+pub fn many(s: &Section<'_>, scope: &mut Scope<'_>, name: &'static str, fields: Fields) -> Vec<Vec<Rule>> {
+    let mut entries = Vec::new();
+    for node in s.list(name) {
+        let Some(inner) = Section::of(s.report, &s.key(name), node) else { continue };
+        entries.push(rules(&inner, scope, fields, &[]));
+        inner.finish();
+    }
+    entries
 }
 
 fn demographics(s: &Section<'_>, scope: &mut Scope<'_>) -> DemographicsRule {
@@ -50,6 +129,7 @@ fn demographics(s: &Section<'_>, scope: &mut Scope<'_>) -> DemographicsRule {
         postcode: scope.field(s, "postcode"),
         registered_practice: scope.field(s, "registered_practice"),
         objection_when: scope.conditions(s, "objection_when"),
+        more: more(Kind::Demographics, s, scope, &OWN_DEMOGRAPHICS),
     }
 }
 
@@ -91,6 +171,7 @@ fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
         specimen: scope.field(s, "specimen"),
         requester: scope.field(s, "requester"),
         comment: scope.field(s, "comment"),
+        more: more(Kind::Observation, s, scope, &OWN_OBSERVATION),
     }
 }
 
@@ -156,6 +237,7 @@ fn medication(s: &Section<'_>, scope: &mut Scope<'_>) -> MedicationRule {
         status: status(s, scope, &MEDICATION_STATUSES),
         status_reason: scope.field(s, "status_reason"),
         status_when: status_when(s, scope),
+        more: more(Kind::Medication, s, scope, &OWN_MEDICATION),
     }
 }
 
@@ -176,8 +258,9 @@ fn code(s: &Section<'_>, scope: &mut Scope<'_>) -> CodeRule {
             system
         });
         let field = entry.need("code").and_then(|node| scope.field_of(&entry, "code", node));
+        let (version, display) = (scope.field(&entry, "version"), scope.field(&entry, "display"));
         entry.finish();
-        rule.codes.extend(system.zip(field));
+        rule.codes.extend(system.zip(field).map(|(system, code)| CodeOf { system, code, version, display }));
     }
     inner.finish();
     rule

@@ -52,6 +52,8 @@ pub struct Mapping {
     pub zone: TimeZone,
     /// Days that mean "none" in every column of times, besides 9999-12-31, which always does.
     pub sentinels: Vec<Date>,
+    /// How numbers are written in columns of text, unless a value says otherwise.
+    pub numbers: Marks,
     pub tables: Vec<Table>,
     pub records: Vec<Record>,
     /// What `mapping check` says of a mapping that is good.
@@ -115,17 +117,46 @@ pub struct Record {
     pub effective_at: Option<Field>,
     /// How exactly `effective_at` is known, where another column tells.
     pub effective_precision: Option<Field>,
+    /// Each of those who had a part in it, field by field.
+    pub participants: Vec<Vec<Rule>>,
+    pub location: Option<Field>,
     pub body: BodyRule,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct CodeRule {
     pub text: Option<Field>,
-    pub codes: Vec<(System, Field)>,
+    pub codes: Vec<CodeOf>,
 }
 
+/// One code of a thing.
+#[derive(Clone, Debug)]
+pub struct CodeOf {
+    pub system: System,
+    pub code: Field,
+    /// Of the system.
+    pub version: Option<Field>,
+    /// What the system calls the code.
+    pub display: Option<Field>,
+}
+
+/// What a mapping says for one field of a kind's table (`event::Kind::fields`).
+#[derive(Clone, Debug, Default)]
+pub enum Rule {
+    #[default]
+    Nothing,
+    Cell(Box<Field>),
+    Code(Box<CodeRule>),
+    One(Vec<Self>),
+    Many(Vec<Vec<Self>>),
+}
+
+/// The rules of old kinds end with `more`: what follows from the kind's table alone, in its order; empty where a mapping
+/// names nothing of it.
 #[derive(Clone, Debug)]
 pub enum BodyRule {
+    /// A kind that needs nothing but its table.
+    Table(Kind, Vec<Rule>),
     Demographics(Box<DemographicsRule>),
     Observation(Box<ObservationRule>),
     Medication(Box<MedicationRule>),
@@ -146,6 +177,7 @@ pub struct DemographicsRule {
     pub postcode: Option<Field>,
     pub registered_practice: Option<Field>,
     pub objection_when: Vec<Condition>,
+    pub more: Vec<Rule>,
 }
 
 #[derive(Clone, Debug)]
@@ -171,6 +203,7 @@ pub struct ObservationRule {
     pub specimen: Option<Field>,
     pub requester: Option<Field>,
     pub comment: Option<Field>,
+    pub more: Vec<Rule>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -189,6 +222,7 @@ pub struct MedicationRule {
     /// A status and the conditions that must all hold for it, in the order of `MEDICATION_STATUSES`. The first that
     /// holds counts before `status`.
     pub status_when: Vec<(&'static str, Vec<Condition>)>,
+    pub more: Vec<Rule>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -198,6 +232,7 @@ pub struct AllergyRule {
     pub severity: Option<Field>,
     pub none_known_when: Vec<Condition>,
     pub active_when: Vec<Condition>,
+    pub more: Vec<Rule>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -206,6 +241,7 @@ pub struct ConditionRule {
     pub active_when: Vec<Condition>,
     pub significance: Option<Field>,
     pub ended_at: Option<Field>,
+    pub more: Vec<Rule>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -216,6 +252,7 @@ pub struct EncounterRule {
     pub started_at: Option<Field>,
     pub ended_at: Option<Field>,
     pub referral: bool,
+    pub more: Vec<Rule>,
 }
 
 impl Mapping {

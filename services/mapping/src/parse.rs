@@ -8,7 +8,7 @@ use super::{
 };
 use change::TableId;
 use coding::value::Marks;
-use event::Kind;
+use event::{Kind, datum::Record as _};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::sync::Arc;
 
@@ -62,16 +62,8 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
         section.tell(section.line, "record", format!("more than {RECORDS_MAX} records or {TABLES_MAX} tables"));
     }
     let warnings = Vec::new();
-    Some(Mapping {
-        system: system?,
-        revision: revision?,
-        digest: 0,
-        zone: zone?,
-        sentinels,
-        tables: tables.0,
-        records,
-        warnings,
-    })
+    let (system, revision, zone) = (system?, revision?, zone?);
+    Some(Mapping { system, revision, digest: 0, zone, sentinels, numbers, tables: tables.0, records, warnings })
 }
 
 fn revision(section: &Section<'_>) -> Option<u32> {
@@ -412,6 +404,8 @@ fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, numbers
     let entered_at = scope.field(&section, "entered_at");
     let effective_at = scope.field(&section, "effective_at");
     let effective_precision = bodies::precision(&section, &mut scope);
+    let participants = bodies::many(&section, &mut scope, "participant", event::Participant::FIELDS);
+    let location = scope.field(&section, "location");
     let body = bodies::body(kind, &section, &mut scope);
     section.finish();
     let patient = patient?;
@@ -430,6 +424,8 @@ fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, numbers
         entered_at,
         effective_at,
         effective_precision,
+        participants,
+        location,
         body,
     })
 }

@@ -212,6 +212,9 @@ fn potassium(commit: u64, number: &str) -> PatientEvent {
         incomplete: None,
         effective_precision: None,
         reinterpreted: false,
+        participants: Vec::new(),
+        location: None,
+        made_by: None,
     }
 }
 

@@ -140,6 +140,9 @@ fn event(source: &str, commit: u64, record: &str, body: Body) -> PatientEvent {
         incomplete: None,
         effective_precision: None,
         reinterpreted: false,
+        participants: Vec::new(),
+        location: None,
+        made_by: None,
     }
 }
 

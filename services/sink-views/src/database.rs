@@ -87,7 +87,7 @@ pub async fn wipe(client: &mut Client, marks: &[Mark]) -> Result<(), ViewsError>
     transaction
         .batch_execute(
             "truncate record.patient, record.observation, record.medication, record.allergy, record.condition, \
-             record.encounter, record.link, record.quarantine, record.freshness, record.rebuild",
+             record.encounter, record.entry, record.link, record.quarantine, record.freshness, record.rebuild",
         )
         .await?;
     transaction

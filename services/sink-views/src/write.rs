@@ -68,6 +68,7 @@ struct Statements {
     allergy: String,
     condition: String,
     encounter: String,
+    entry: String,
 }
 
 static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| Statements {
@@ -78,6 +79,7 @@ static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| Statements {
     allergy: rows::ALLERGY.upsert(false),
     condition: rows::CONDITION.upsert(false),
     encounter: rows::ENCOUNTER.upsert(false),
+    entry: rows::ENTRY.upsert(false),
 });
 
 async fn records<'a>(transaction: &Transaction<'_>, plan: &'a Plan) -> Result<(Applied<'a>, Outcome), ViewsError> {
@@ -91,9 +93,11 @@ async fn records<'a>(transaction: &Transaction<'_>, plan: &'a Plan) -> Result<(A
         let keys = upsert(transaction, &rows::OBSERVATION, sql, cells, &mut count).await?;
         written.observations.extend(list.into_iter().filter(|row| keys.has(&row.event)));
     }
-    for (table, sql, list) in
-        [(&rows::MEDICATION, &sql.medication, &plan.medications), (&rows::ALLERGY, &sql.allergy, &plan.allergies)]
-    {
+    for (table, sql, list) in [
+        (&rows::MEDICATION, &sql.medication, &plan.medications),
+        (&rows::ALLERGY, &sql.allergy, &plan.allergies),
+        (&rows::ENTRY, &sql.entry, &plan.entries),
+    ] {
         upsert(transaction, table, sql, list.iter().map(rows::cells), &mut count).await?;
     }
     let list = plan.conditions.iter();

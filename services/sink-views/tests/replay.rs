@@ -96,6 +96,9 @@ fn events(steps: &[Step]) -> Vec<PatientEvent> {
             incomplete: None,
             effective_precision: None,
             reinterpreted: false,
+            participants: Vec::new(),
+            location: None,
+            made_by: None,
         });
     }
     events

@@ -6,7 +6,7 @@ use crate::{
     report::Check,
     running::{Running, http},
 };
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::{
     fmt::Write as _,
@@ -19,6 +19,9 @@ const OUTSIDER: &str = "amu.stmarys";
 const OUTSIDERS_TEAM: &str = "stmarys-amu";
 /// Whose patient the outsider has never met.
 const PRACTICE: &str = "R1V01";
+/// The record of a region that has just begun is filled by then.
+const FILLED_MAX: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(250);
 /// Words by which the page says that the glass is broken.
 const BANNER: &str = "You broke the glass";
 
@@ -99,8 +102,15 @@ pub async fn stranger(causeway: &Client, practice: &str, team: &str) -> anyhow::
           and exists (select from record.observation o where o.source = p.source and o.patient = p.patient and not o.retracted
               and not o.confidential)
         order by 1 limit 1";
-    let row = causeway.query_opt(sql, &[&practice, &team]).await?.context("nobody is a stranger to the team")?;
-    Ok(row.get::<_, &str>(0).parse()?)
+    // Results are told once everything that they are joined to has been read.
+    let deadline = Instant::now() + FILLED_MAX;
+    loop {
+        if let Some(row) = causeway.query_opt(sql, &[&practice, &team]).await? {
+            return Ok(row.get::<_, &str>(0).parse()?);
+        }
+        ensure!(Instant::now() < deadline, "nobody is a stranger to the team");
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// Every door and its audit as one check, with a reader of the acute medical unit and a patient of the practice.

@@ -39,14 +39,22 @@ enum Step {
         fields: Vec<Step>,
         order: Vec<Part>,
     },
-    /// The writer's branches: which of the reader's each is. None: no branch fits.
-    Union(Vec<Option<Branch>>),
+    /// The writer's branches: which of the reader's each is.
+    Union(Vec<Result<Branch, Missing>>),
     /// The writer has no union, the reader has.
     Into(i64, Box<Step>),
     Array(Box<Step>),
     Map(Box<Step>),
     /// To be read by the writer's schema and left out.
     Skip(Box<Step>),
+}
+
+/// Why the reader has no branch for one of the writer's.
+#[derive(Clone, Copy, Debug)]
+enum Missing {
+    /// It has no type of that name: the writer's version has more than ours.
+    Newer,
+    Unfit,
 }
 
 #[derive(Clone, Debug)]
@@ -160,9 +168,13 @@ impl Names {
         }
         let (writer, reader) = (Self::resolved(&self.writer, writer), Self::resolved(&self.reader, reader));
         if let Value::Array(branches) = writer {
-            let branch = |branch| self.branch(branch, reader, depth + 1, at);
-            let branches: Vec<Option<Branch>> = branches.iter().map(branch).collect();
-            if branches.iter().all(Option::is_none) {
+            let branch = |branch| {
+                let named = named(Self::resolved(&self.writer, branch)).is_some() && matches!(reader, Value::Array(_));
+                let missing = if named { Missing::Newer } else { Missing::Unfit };
+                self.branch(branch, reader, depth + 1, at).ok_or(missing)
+            };
+            let branches: Vec<Result<Branch, Missing>> = branches.iter().map(branch).collect();
+            if branches.iter().all(Result::is_err) {
                 return Err(Unresolvable(format!("no branch of {at} is known")));
             }
             return Ok(Step::Union(branches));
@@ -316,13 +328,18 @@ fn run(step: &Step, r: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), DecodeE
         Step::Bytes => wire::bytes(out, r.bytes()?),
         Step::Fixed(size) => out.extend_from_slice(r.take(*size)?),
         Step::Enum(symbols) => {
-            let known = usize::try_from(r.long()?).ok().and_then(|index| symbols.get(index).copied().flatten());
-            wire::long(out, known.ok_or(DecodeError::Malformed("symbol"))?);
+            let told = usize::try_from(r.long()?).ok().and_then(|index| symbols.get(index).copied());
+            let known = told.ok_or(DecodeError::Malformed("symbol"))?;
+            wire::long(out, known.ok_or(DecodeError::Newer("a symbol"))?);
         }
         Step::Record { fields, order } => record(fields, order, r, out)?,
         Step::Union(branches) => {
-            let branch = usize::try_from(r.long()?).ok().and_then(|index| branches.get(index)?.as_ref());
-            let Branch { index, step } = branch.ok_or(DecodeError::Malformed("union"))?;
+            let branch = usize::try_from(r.long()?).ok().and_then(|index| branches.get(index));
+            let Branch { index, step } = match branch {
+                Some(Ok(branch)) => branch,
+                Some(Err(Missing::Newer)) => return Err(DecodeError::Newer("a kind of record")),
+                Some(Err(Missing::Unfit)) | None => return Err(DecodeError::Malformed("union")),
+            };
             index.iter().for_each(|index| wire::long(out, *index));
             run(step, r, out)?;
         }

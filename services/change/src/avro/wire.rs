@@ -9,6 +9,9 @@ pub enum DecodeError {
     Trailing,
     #[error("malformed {0}")]
     Malformed(&'static str),
+    /// Right as its writer's schema has it, and of a later version than ours: nothing is wrong with it.
+    #[error("{0} that this version does not know")]
+    Newer(&'static str),
 }
 
 /// The index of `T` in the union `["null", T]`.

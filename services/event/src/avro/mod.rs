@@ -1,13 +1,14 @@
-//! The Avro form of what travels between our services, written and read by hand against
-//! `schemas/*.avsc`: the wire and the model can move apart. A test holds both to apache-avro.
+//! The Avro form of what travels between our services, as `schemas/*.avsc` has it. Bodies of events are written and read
+//! by their tables ([`crate::kinds`]), the rest by hand. A test holds both to apache-avro.
 //!
 //! Each codec reads its own version of the schema; `change::avro::Resolution` turns data of other versions into it.
 
 mod alert;
-mod body;
 mod link;
 mod quarantined;
-mod wire;
+pub mod wire;
+#[cfg(test)]
+mod written;
 
 pub use alert::{SCHEMA as ALERT_SCHEMA, decode as decode_alert, encode as encode_alert};
 pub use link::{SCHEMA as LINK_SCHEMA, decode as decode_link, encode as encode_link};
@@ -16,7 +17,7 @@ pub use quarantined::{
     encode_within as encode_quarantined_within,
 };
 
-use crate::{Action, Part, PatientEvent, Precision, SourcePatient};
+use crate::{Action, Body, Part, PatientEvent, Precision, SourcePatient, datum::Datum};
 use wire::Reader;
 
 /// `causeway.PatientEvent`.
@@ -50,7 +51,7 @@ pub fn encode(event: &PatientEvent, out: &mut Vec<u8>) {
     wire::boolean(out, event.snapshot);
     wire::optional_long(out, event.entered_at);
     wire::optional_long(out, event.effective_at);
-    body::encode(&event.body, out);
+    event.body.write(out);
     wire::optional_string(out, event.traceparent.as_ref());
     wire::long(out, i64::from(event.generation));
     wire::boolean(out, event.confidential);
@@ -58,6 +59,9 @@ pub fn encode(event: &PatientEvent, out: &mut Vec<u8>) {
     wire::optional_string(out, event.incomplete.as_ref());
     wire::optional(out, event.effective_precision, |out, precision| wire::string(out, precision.as_str()));
     wire::boolean(out, event.reinterpreted);
+    event.participants.write(out);
+    event.location.write(out);
+    event.made_by.write(out);
 }
 
 pub fn decode(datum: &[u8]) -> Result<PatientEvent, DecodeError> {
@@ -74,7 +78,7 @@ pub fn decode(datum: &[u8]) -> Result<PatientEvent, DecodeError> {
         snapshot: r.boolean()?,
         entered_at: r.optional_long()?,
         effective_at: r.optional_long()?,
-        body: body::decode(&mut r)?,
+        body: Body::read(&mut r)?,
         traceparent: r.optional_string()?,
         generation: r.unsigned()?,
         confidential: r.boolean()?,
@@ -82,6 +86,9 @@ pub fn decode(datum: &[u8]) -> Result<PatientEvent, DecodeError> {
         incomplete: r.optional_string()?,
         effective_precision: r.optional(|r| r.parsed("effective_precision", Precision::parse))?,
         reinterpreted: r.boolean()?,
+        participants: Datum::read(&mut r)?,
+        location: Datum::read(&mut r)?,
+        made_by: Datum::read(&mut r)?,
     };
     r.finish()?;
     Ok(event)

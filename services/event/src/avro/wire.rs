@@ -1,7 +1,6 @@
 //! Avro's binary encoding: the few primitives that our schemas use.
 
 use super::DecodeError;
-use rust_decimal::Decimal;
 
 pub fn long(out: &mut Vec<u8>, value: i64) {
     let mut rest = (value << 1 ^ value >> 63).cast_unsigned();
@@ -46,10 +45,6 @@ pub fn optional_long(out: &mut Vec<u8>, value: Option<i64>) {
 
 pub fn optional_int(out: &mut Vec<u8>, value: Option<i32>) {
     optional(out, value, |out, value| long(out, i64::from(value)));
-}
-
-pub fn optional_decimal(out: &mut Vec<u8>, value: Option<Decimal>) {
-    optional(out, value, |out, number| string(out, &number.to_string()));
 }
 
 /// What is left of a datum. Lengths are checked against it before anything is allocated.
@@ -145,7 +140,27 @@ impl<'a> Reader<'a> {
         self.optional(Self::int)
     }
 
-    pub fn optional_decimal(&mut self) -> Result<Option<Decimal>, DecodeError> {
-        self.optional(|r| r.parsed("number", |text| text.parse().ok()))
+    /// The blocks of an array, entry by entry.
+    pub fn blocks(
+        &mut self,
+        max: usize,
+        mut entry: impl FnMut(&mut Self) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let mut left = max;
+        loop {
+            let count = self.long()?;
+            if count == 0 {
+                return Ok(());
+            }
+            if count < 0 {
+                // The block's size in bytes, which nothing here needs.
+                self.long()?;
+            }
+            let count = usize::try_from(count.unsigned_abs()).map_err(|_| DecodeError::Malformed("list"))?;
+            left = left.checked_sub(count).ok_or(DecodeError::Malformed("list"))?;
+            for _ in 0..count {
+                entry(self)?;
+            }
+        }
     }
 }

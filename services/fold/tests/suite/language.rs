@@ -105,7 +105,7 @@ fn said(outputs: &[Output]) -> String {
             words.extend(a.active.then(|| "current".to_owned()));
         }
         Body::Condition(c) => words.extend(c.active.then(|| "current".to_owned())),
-        Body::Encounter(_) | Body::Retracted(_) => {}
+        _ => {}
     }
     if words.is_empty() { "told".to_owned() } else { words.join(" ") }
 }

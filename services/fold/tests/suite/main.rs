@@ -11,3 +11,4 @@ mod record_states;
 mod restarts;
 mod stories;
 mod support;
+mod tables;

@@ -184,12 +184,17 @@ fn the_latest_issue_of_a_medicine_counts() {
         &[
             ("issue_record_id", t("is1")),
             ("drug_record_id", t("d1")),
+            ("patient_id", t("p1")),
+            ("code_id", i(5)),
             ("effective_datetime", at("2026-11-01T09:00:00Z")),
         ],
     );
     check(
         world.tell(&mut fold, vec![step]),
-        &["corrected medication/d1 of p1 1/1: Hydrocortisone 10mg tablets 10mg at 8am repeat active=true issued"],
+        &[
+            "corrected medication/d1 of p1 1/2: Hydrocortisone 10mg tablets 10mg at 8am repeat active=true issued",
+            "recorded issue/is1 of p1 2/2: Hydrocortisone 10mg tablets",
+        ],
     );
 }
 

@@ -6,12 +6,13 @@ use fold::{Fold, Output};
 use mapping::Mapping;
 use std::{path::Path, sync::Arc};
 
-const KEYS: [(&str, &str); 25] = [
+const KEYS: [(&str, &str); 26] = [
     // A table without a key.
     ("s.heap", ""),
     ("emis.sensitive_code", "code_id"),
     ("s.root", "id"),
     ("s.joined", "key"),
+    ("emis.user", "user_in_role_id"),
     ("emis.patient", "patient_id"),
     ("emis.organisation", "organisation_id"),
     ("emis.clinical_code", "code_id"),
@@ -228,5 +229,6 @@ pub fn body(event: &PatientEvent) -> String {
         Body::Condition(c) => format!("{} {} active={}", c.code.text, words(&c.code.snomed), c.active),
         Body::Encounter(e) => format!("{} {} referral={}", e.class, words(&e.team), e.referral),
         Body::Retracted(kind) => kind.to_string(),
+        other => other.code().map_or_else(String::new, |code| code.text.clone()),
     }
 }

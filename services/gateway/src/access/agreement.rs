@@ -158,11 +158,15 @@ mod tests {
                 .iter()
                 .map(ToString::to_string)
                 .collect();
+        let all: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let kinds = format!(
+            "bad.toml: line 6: agreement.kinds: `observations` is not a kind of record; there are {}",
+            all.join(", ")
+        );
         for want in [
             "bad.toml: line 3: agreement.title: must not be empty",
             "bad.toml: line 4: agreement.disclose: must name at least one",
-            "bad.toml: line 6: agreement.kinds: `observations` is not a kind of record; there are demographics, \
-             observation, medication, allergy, condition, encounter",
+            kinds.as_str(),
             "bad.toml: line 7: agreement.purpose: `research` is not a purpose that is served; there is `direct-care`",
             "bad.toml: line 8: agreement.from: `2026-13-01` is not a date like 2026-01-31",
             "again.toml: agreement.id: another file already has the agreement `a`",

@@ -1,6 +1,7 @@
 //! FHIR R4: `Patient` and `Observation`, read and search, under the same decisions and audit as the pages.
 
 mod capability;
+mod detail;
 mod interpreted;
 pub mod resources;
 pub mod search;

@@ -1,7 +1,7 @@
 //! The shapes of FHIR R4 resources, made from rows that may be shown.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use super::{NHS_NUMBER_SYSTEM, search::Refused};
+use super::{NHS_NUMBER_SYSTEM, detail, search::Refused};
 use crate::{
     access::Decision,
     app::Problem,
@@ -9,6 +9,7 @@ use crate::{
     record::{
         Person,
         clinical::{Coded, Observation},
+        more::More,
     },
 };
 use rust_decimal::{Decimal, prelude::ToPrimitive};
@@ -168,6 +169,7 @@ pub fn patient(person: &Person, decision: &Decision) -> Value {
         if let Some(postcode) = &identity.postcode {
             resource.insert("address".into(), json!([{"postalCode": postcode}]));
         }
+        detail::patient(&identity.more, &mut resource);
         if let Some(practice) = shown.iter().find_map(|identity| identity.registered_practice.as_ref()) {
             let identifier = json!({"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": practice});
             resource.insert("generalPractitioner".into(), json!([{"identifier": identifier}]));
@@ -203,7 +205,7 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
         "meta": meta(&from.source, &from.event_id, from.committed_at),
         "identifier": [{"system": source_uri(&from.source), "value": from.record}],
         "status": status,
-        "code": code(&row.code),
+        "code": code(&row.code, &from.more),
         "subject": {"reference": format!("Patient/{person}")},
         "performer": [{"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": from.organisation}}],
     });
@@ -226,17 +228,32 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
     }
     value(row, &mut resource);
     interpretation(row, &mut resource);
+    detail::observation(&from.more, &mut resource);
     let written = written(row).map(|words| json!({"text": words}));
     let comment = row.comment.as_ref().map(|comment| json!({"text": comment}));
     let said = judged(row).into_iter().map(|words| json!({"text": words}));
-    let notes: Vec<Value> = written.into_iter().chain(comment).chain(said).collect();
+    let beside = detail::notes(&from.more);
+    let notes: Vec<Value> = written.into_iter().chain(comment).chain(said).chain(beside).collect();
     if !notes.is_empty() {
         resource["note"] = notes.into();
     }
     resource
 }
 
-fn code(coded: &Coded) -> Value {
+fn code(coded: &Coded, more: &More) -> Value {
+    let codings = detail::codings(&more.codings()).unwrap_or_else(|| known_codings(coded));
+    let mut concept = Map::new();
+    if !codings.is_empty() {
+        concept.insert("coding".into(), codings.into());
+    }
+    if !coded.text.is_empty() {
+        concept.insert("text".into(), coded.text.clone().into());
+    }
+    Value::Object(concept)
+}
+
+/// Of a row from before codings were told one by one.
+fn known_codings(coded: &Coded) -> Vec<Value> {
     let mut codings = Vec::new();
     for (system, known) in [(SNOMED, &coded.snomed), (LOINC, &coded.loinc)] {
         if let Some(known) = known {
@@ -258,14 +275,7 @@ fn code(coded: &Coded) -> Value {
             }
         }
     }
-    let mut concept = Map::new();
-    if !codings.is_empty() {
-        concept.insert("coding".into(), codings.into());
-    }
-    if !coded.text.is_empty() {
-        concept.insert("text".into(), coded.text.clone().into());
-    }
-    Value::Object(concept)
+    codings
 }
 
 /// A number only where number and unit are understood; otherwise why not.

@@ -1,5 +1,6 @@
 //! One patient's record: the emergency summary, results with their trend, and where everything comes from.
 
+mod entries;
 mod medicines;
 mod view;
 

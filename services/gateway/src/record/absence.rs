@@ -114,7 +114,7 @@ impl Absence {
             Self::NoneShown => "None shown here. Not everything about this patient may be shown: ask.".into(),
             Self::NoPracticeRecord => format!(
                 "No GP record is linked: nobody looked at what the GP knows. The linked sources have no {} recorded.",
-                plural(kind)
+                kind.plural()
             ),
             Self::NotReached(behind) => {
                 let each: Vec<String> = behind
@@ -124,15 +124,15 @@ impl Absence {
                         None => format!("{} (nothing received yet)", name(organisation)),
                     })
                     .collect();
-                format!("No {} recorded so far, but not reached: {}.", plural(kind), each.join(", "))
+                format!("No {} recorded so far, but not reached: {}.", kind.plural(), each.join(", "))
             }
-            Self::AskedAndNone => format!("Asked, and recorded as none: no known {}.", plural(kind)),
+            Self::AskedAndNone => format!("Asked, and recorded as none: no known {}.", kind.plural()),
             Self::NotAsked => {
-                let what = plural(kind);
+                let what = kind.plural();
                 format!("No {what} recorded. Nobody has recorded any, nor that there are none: ask the patient.")
             }
             Self::NoneRecorded => {
-                format!("No {} recorded. This does not mean that there are none.", plural(kind))
+                format!("No {} recorded. This does not mean that there are none.", kind.plural())
             }
         }
     }
@@ -155,17 +155,6 @@ impl Absence {
             // A clinician's statement or an omission: the words say which is not known.
             Self::NoneRecorded => None,
         }
-    }
-}
-
-const fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Demographics => "identity details",
-        Kind::Observation => "results",
-        Kind::Medication => "current medicines",
-        Kind::Allergy => "allergies",
-        Kind::Condition => "active problems",
-        Kind::Encounter => "encounters",
     }
 }
 

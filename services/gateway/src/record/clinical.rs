@@ -1,6 +1,12 @@
 //! The clinical rows of a person, only those that may be shown, and no more than a page takes.
 
-use super::{Person, micros, released};
+use super::{
+    Person,
+    entries::{self, Entry},
+    micros,
+    more::More,
+    released,
+};
 use crate::{GatewayError, access::Decision};
 use deadpool_postgres::GenericClient;
 use event::{Kind, Micros, Precision};
@@ -28,6 +34,8 @@ pub struct Provenance {
     pub event_id: String,
     /// What it lacks because a table that it is joined to is still being read.
     pub incomplete: Option<String>,
+    /// What has no column of its own.
+    pub more: More,
 }
 
 impl Provenance {
@@ -167,6 +175,8 @@ pub struct Clinical {
     pub medications: Vec<Medication>,
     pub allergies: Vec<Allergy>,
     pub conditions: Vec<Condition>,
+    /// Of the kinds that need nothing but their table.
+    pub entries: Vec<Entry>,
     pub freshness: Vec<Freshness>,
     /// A limit of the page was reached: older rows are not here.
     pub cut: bool,
@@ -176,22 +186,24 @@ pub struct Clinical {
 pub(crate) const NEWEST: &str =
     "coalesce(t.effective_at, t.authorised_at) desc nulls last, t.committed_at desc, t.source, t.record";
 /// The same of records that no laboratory authorises.
-const NEWEST_OTHER: &str = "t.effective_at desc nulls last, t.committed_at desc, t.source, t.record";
+pub(super) const NEWEST_OTHER: &str = "t.effective_at desc nulls last, t.committed_at desc, t.source, t.record";
 
 const ORIGIN: usize = 11;
-const CODED: usize = ORIGIN + 5;
+const MORE: usize = ORIGIN + 5;
+/// The columns after the common ones.
+pub(super) const CODED: usize = MORE + 1;
 
-fn common() -> String {
+pub(super) fn common() -> String {
     format!(
         "t.source, t.patient, t.record, t.organisation, {}, {}, {}, t.corrected, t.event_id,
-         t.incomplete, t.effective_precision, t.code_text, t.code_system, t.code, t.snomed, t.loinc",
+         t.incomplete, t.effective_precision, t.code_text, t.code_system, t.code, t.snomed, t.loinc, t.more",
         micros("t.committed_at"),
         micros("t.entered_at"),
         micros("t.effective_at")
     )
 }
 
-fn from(row: &Row) -> Provenance {
+pub(super) fn from(row: &Row) -> Provenance {
     Provenance {
         source: row.get(0),
         patient: row.get(1),
@@ -204,10 +216,11 @@ fn from(row: &Row) -> Provenance {
         event_id: row.get(8),
         incomplete: row.get(9),
         effective_precision: row.get::<_, Option<&str>>(10).and_then(Precision::parse),
+        more: More::of(row.get(MORE)),
     }
 }
 
-fn coded(row: &Row) -> Coded {
+pub(super) fn coded(row: &Row) -> Coded {
     Coded {
         text: row.get::<_, Option<String>>(ORIGIN).unwrap_or_default(),
         system: row.get(ORIGIN + 1),
@@ -319,21 +332,24 @@ pub async fn read(client: &impl GenericClient, person: &Person, decision: &Decis
     let own = own(decision);
     let parameters = |organisations| -> [&(dyn ToSql + Sync); 4] { [&sources, &patients, organisations, &own] };
     let (po, pm, pa, pc) = (parameters(&o), parameters(&m), parameters(&a), parameters(&c));
-    let (observations, medications, allergies, conditions, freshness) = tokio::try_join!(
+    let (observations, medications, allergies, conditions, (entries, more_entries), freshness) = tokio::try_join!(
         async { Ok(client.query(&sql[0], &po).await?) },
         async { Ok(client.query(&sql[1], &pm).await?) },
         async { Ok(client.query(&sql[2], &pa).await?) },
         async { Ok(client.query(&sql[3], &pc).await?) },
+        entries::read(client, person, decision),
         freshness(client, person),
     )?;
     let full = |rows: &[Row], max: i64| rows.len() as i64 >= max;
     Ok(Clinical {
         cut: full(&observations, RESULTS_MAX)
+            || more_entries
             || [&medications, &allergies, &conditions].into_iter().any(|rows| full(rows, ROWS_PER_KIND_MAX)),
         observations: observations.iter().map(observation).collect(),
         medications: medications.iter().map(medication_of).collect(),
         allergies: allergies.iter().map(allergy_of).collect(),
         conditions: conditions.iter().map(condition_of).collect(),
+        entries,
         freshness,
     })
 }

@@ -2,9 +2,11 @@
 
 pub mod absence;
 pub mod clinical;
+pub mod entries;
 pub mod ingredients;
 pub mod judged;
 pub mod medicines;
+pub mod more;
 pub mod summary;
 
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
 use absence::Coverage;
 use deadpool_postgres::GenericClient;
 use event::{Kind, Micros, NhsNumber, teams::Teams};
+use more::More;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
@@ -45,6 +48,8 @@ pub struct Identity {
     pub event_id: String,
     /// Its source marks the whole patient as confidential.
     pub confidential: bool,
+    /// What has no column of its own: addresses, telephone, practitioners.
+    pub more: More,
 }
 
 impl Identity {
@@ -190,7 +195,7 @@ fn identity_sql() -> String {
         "select t.source, t.patient, t.organisation, t.nhs_number, coalesce(t.nhs_number_verified, false),
             t.nhs_number_text, t.family, t.given, coalesce(t.birth_date::text, t.birth_partial),
             coalesce(t.death_date::text, t.death_partial), t.gender, t.postcode,
-            t.registered_practice, coalesce(t.objection, false), {}, t.event_id, t.confidential
+            t.registered_practice, coalesce(t.objection, false), {}, t.event_id, t.confidential, t.more
          from record.patient t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
          where not t.retracted order by t.source, t.patient",
         micros("t.committed_at")
@@ -216,6 +221,7 @@ fn identity(row: &Row) -> Identity {
         committed_at: row.get(14),
         event_id: row.get(15),
         confidential: row.get(16),
+        more: More::of(row.get(17)),
     }
 }
 
@@ -245,7 +251,11 @@ fn holdings_sql() -> String {
              from record.{table} t join s using (source, patient) where not t.retracted"
         )
     });
-    let all = of_table.join(" union all ");
+    let entries = format!(
+        "select distinct t.source, t.patient, t.organisation, t.kind, {CONFIDENTIAL}
+         from record.entry t join s using (source, patient) where not t.retracted"
+    );
+    let all = of_table.into_iter().chain([entries]).collect::<Vec<_>>().join(" union all ");
     format!("with s as (select * from unnest($1::text[], $2::text[]) as s(source, patient)) {all}")
 }
 

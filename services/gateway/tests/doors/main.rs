@@ -3,6 +3,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 mod dates;
+mod entries;
 mod fhir;
 mod hapi;
 mod limits;
@@ -46,6 +47,7 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     objection_withholds_without_saying_what(&doors).await?;
     what_a_source_keeps_back_stays_there(&doors).await?;
     glass_opens_with_a_reason(&doors).await?;
+    entries::are_listed_and_withheld_unless_named(&doors).await?;
     fhir::pages_and_refuses(&doors).await?;
     hapi::finds_no_error(&doors).await?;
     dates::are_shown_as_they_are_known(&doors).await?;

@@ -59,15 +59,22 @@ impl Context {
         if generation.number == 0 {
             return Ok(());
         }
+        let old = self.mapping.records.iter().all(|record| record.kind.is_of_version_1());
+        let (order, what) = if old {
+            (members::GENERATIONS, "generations, and would ignore corrections")
+        } else {
+            (members::KINDS, "every kind of record that the mapping makes, and would put them into quarantine")
+        };
         let mut told = 0;
         loop {
-            let behind = members::behind(&self.kafka).await.map_err(NormaliserError::kafka("ask who reads events"))?;
+            let behind =
+                members::behind(&self.kafka, order).await.map_err(NormaliserError::kafka("ask who reads events"))?;
             if behind == 0 {
                 return Ok(());
             }
             let why = format!(
-                "waits: {behind} of the sinks' processes (consumer group `{}`) are of a version that does not read \
-                 generations, and would ignore corrections: stop or upgrade them",
+                "waits: {behind} of the sinks' processes (consumer group `{}`) are of a version that does not read {what}: \
+                 stop or upgrade them",
                 self.kafka.topic(members::SINKS)
             );
             if behind != told {

@@ -20,12 +20,14 @@ pub enum Type {
     /// Travels as days since 1970-01-01.
     Date,
     Bytes,
+    /// Travels as text.
+    Json,
 }
 
 impl Type {
     const fn array(self) -> &'static str {
         match self {
-            Self::Text | Self::Numeric => "text[]",
+            Self::Text | Self::Numeric | Self::Json => "text[]",
             Self::Bool => "bool[]",
             Self::Int | Self::Date => "int4[]",
             Self::Long => "int8[]",
@@ -43,7 +45,7 @@ pub struct Table {
     pub own: &'static [(&'static str, Type)],
 }
 
-pub const COMMON: [(&str, Type); 19] = [
+pub const COMMON: [(&str, Type); 20] = [
     ("source", Type::Text),
     ("patient", Type::Text),
     ("record", Type::Text),
@@ -63,6 +65,8 @@ pub const COMMON: [(&str, Type); 19] = [
     ("incomplete", Type::Text),
     ("effective_precision", Type::Text),
     ("reinterpreted", Type::Bool),
+    // What has no column of its own, by the names of the event's schema.
+    ("more", Type::Json),
 ];
 
 impl Table {
@@ -81,6 +85,7 @@ impl Table {
             arrays.push(format!("${}::{}", index + 1, kind.array()));
             values.push(match kind {
                 Type::Numeric => format!("u.{name}::numeric"),
+                Type::Json => format!("u.{name}::jsonb"),
                 Type::Date => format!("date '1970-01-01' + u.{name}"),
                 _ => format!("u.{name}"),
             });
@@ -177,7 +182,7 @@ pub enum Column<'a> {
 impl<'a> Column<'a> {
     fn new(kind: Type, rows: usize) -> Self {
         match kind {
-            Type::Text | Type::Numeric => Self::Text(Vec::with_capacity(rows)),
+            Type::Text | Type::Numeric | Type::Json => Self::Text(Vec::with_capacity(rows)),
             Type::Bool => Self::Bool(Vec::with_capacity(rows)),
             Type::Int | Type::Date => Self::Int(Vec::with_capacity(rows)),
             Type::Long => Self::Long(Vec::with_capacity(rows)),

@@ -6,6 +6,7 @@
 
 pub mod columns;
 pub mod digest;
+pub mod more;
 pub mod parts;
 pub mod rows;
 
@@ -78,6 +79,8 @@ pub struct Plan {
     pub allergies: Vec<PatientEvent>,
     pub conditions: Vec<PatientEvent>,
     pub encounters: Vec<PatientEvent>,
+    /// Of every kind that has no table of its own.
+    pub entries: Vec<PatientEvent>,
     pub links: Vec<Link>,
     pub quarantined: Vec<(Place, Quarantined)>,
     /// How far each source has come.
@@ -141,6 +144,7 @@ impl Plan {
             Kind::Allergy => self.allergies.push(row.event),
             Kind::Condition => self.conditions.push(row.event),
             Kind::Encounter => self.encounters.push(row.event),
+            _ => self.entries.push(row.event),
         }
     }
 }

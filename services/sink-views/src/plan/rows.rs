@@ -3,6 +3,7 @@
 use super::{
     ObservationRow,
     columns::{Cell, Table, Type, commit_time},
+    more::more,
 };
 use event::{Action, Body, Code, Link, PartialDate, PatientEvent};
 
@@ -125,9 +126,25 @@ pub const ENCOUNTER: Table = Table {
     ],
 };
 
+/// Records of every kind that has no table of its own. The kind comes first: a retraction has it too.
+pub const ENTRY: Table = Table {
+    name: "entry",
+    key: PATIENT_AND_RECORD,
+    own: &[
+        ("kind", Type::Text),
+        ("code_text", Type::Text),
+        ("code_system", Type::Text),
+        ("code", Type::Text),
+        ("snomed", Type::Text),
+        ("loinc", Type::Text),
+    ],
+};
+
 /// A record's row. Of a retraction: who, where and when; the clinical cells stay null.
 pub fn cells(event: &PatientEvent) -> Vec<Cell<'_>> {
     let mut row = common(event);
+    let kind = event.body.kind();
+    row.extend(kind.is_entry().then(|| Cell::text(kind.as_str())));
     own(&event.body, &mut row);
     row
 }
@@ -164,6 +181,7 @@ fn common(event: &PatientEvent) -> Vec<Cell<'_>> {
         Cell::maybe(event.incomplete.as_ref()),
         event.effective_precision.filter(|_| !retracted).map_or(Cell::Null, |precision| Cell::text(precision.as_str())),
         Cell::Bool(event.reinterpreted),
+        more(event).map_or(Cell::Null, |more| Cell::Text(more.into())),
     ]
 }
 
@@ -225,6 +243,7 @@ fn own<'a>(body: &'a Body, row: &mut Vec<Cell<'a>>) {
             Cell::Bool(it.referral),
         ]),
         Body::Retracted(_) => {}
+        entry => entry.code().into_iter().for_each(|it| code(it, row)),
     }
 }
 

@@ -25,9 +25,11 @@ const OBSERVATION: &str =
 const MEDICATION: &str = "code_text as code, dosage, active::text as active";
 const ALLERGY: &str = "code_text as code, reaction, none_known::text as none_known, active::text as active";
 const CONDITION: &str = "code_text as code, active::text as active";
+/// Of a kind that needs nothing but its table.
+const ENTRY: &str = "kind, code_text as code";
 const ENCOUNTER: &str = "class, team, (ended_at is null)::text as open, referral::text as referral";
 
-pub const GP: [Kind; 7] = [
+pub const GP: [Kind; 10] = [
     Kind {
         name: "patient",
         table: "emis.patient",
@@ -63,7 +65,7 @@ pub const GP: [Kind; 7] = [
             from emis.observation o
             left join emis.patient p on p.patient_id = o.patient_id
             left join emis.clinical_code c on c.code_id = o.code_id
-            where not o.is_deleted and o.observation_type is distinct from 'Allergy'
+            where not o.is_deleted and coalesce(o.observation_type, '') not in ('Allergy', 'Immunisation', 'Investigation')
               and coalesce(c.code_category, '') not in ('Allergy & Adverse Drug Reactions', 'No Known Allergy')
               and not exists (select from emis.problem q where q.observation_id = o.observation_id and not q.is_deleted)
               and not exists (select from emis.referral r where r.observation_id = o.observation_id and not r.is_deleted)",
@@ -126,11 +128,56 @@ pub const GP: [Kind; 7] = [
             where not c.is_deleted",
     },
     Kind {
-        name: "referral",
+        name: "immunisation",
+        table: "emis.observation",
+        record: "entry",
+        facts: ENTRY,
+        held: "select 'immunisation/' || o.observation_id, p.patient_id::text, 'immunisation',
+                case when c.is_deleted then '?' else coalesce(nullif(btrim(c.term), ''), nullif(btrim(c.read_term_id), ''),
+                    nullif(btrim(c.readv2_code), ''), o.snomed_concept_id::text, c.snomed_concept_id::text, o.code_id::text) end
+            from emis.observation o
+            left join emis.patient p on p.patient_id = o.patient_id
+            left join emis.clinical_code c on c.code_id = o.code_id
+            where not o.is_deleted and o.observation_type = 'Immunisation'
+              and coalesce(c.code_category, '') not in ('Allergy & Adverse Drug Reactions', 'No Known Allergy')
+              and not exists (select from emis.problem q where q.observation_id = o.observation_id and not q.is_deleted)
+              and not exists (select from emis.referral r where r.observation_id = o.observation_id and not r.is_deleted)",
+    },
+    Kind {
+        name: "report",
+        table: "emis.observation",
+        record: "entry",
+        facts: ENTRY,
+        held: "select 'report/' || o.observation_id, p.patient_id::text, 'specimen_report',
+                case when c.is_deleted then '?' else coalesce(nullif(btrim(c.term), ''), nullif(btrim(c.read_term_id), ''),
+                    nullif(btrim(c.readv2_code), ''), o.snomed_concept_id::text, c.snomed_concept_id::text, o.code_id::text) end
+            from emis.observation o
+            left join emis.patient p on p.patient_id = o.patient_id
+            left join emis.clinical_code c on c.code_id = o.code_id
+            where not o.is_deleted and o.observation_type = 'Investigation'
+              and coalesce(c.code_category, '') not in ('Allergy & Adverse Drug Reactions', 'No Known Allergy')
+              and not exists (select from emis.problem q where q.observation_id = o.observation_id and not q.is_deleted)
+              and not exists (select from emis.referral r where r.observation_id = o.observation_id and not r.is_deleted)",
+    },
+    Kind {
+        name: "issue",
+        table: "emis.medication_issue_record",
+        record: "entry",
+        facts: ENTRY,
+        held: "select 'issue/' || i.issue_record_id, p.patient_id::text, 'supply',
+                case when d.is_deleted then '?' else coalesce(nullif(btrim(d.term), ''), i.dmd_product_code_id::text,
+                    d.dmd_product_code_id::text, i.code_id::text, '') end
+            from emis.medication_issue_record i
+            left join emis.patient p on p.patient_id = i.patient_id
+            left join emis.drug_code d on d.code_id = i.code_id
+            where not i.is_deleted",
+    },
+    Kind {
+        name: "request",
         table: "emis.referral",
-        record: "encounter",
-        facts: ENCOUNTER,
-        held: "select 'referral/' || r.observation_id, p.patient_id::text, 'AMB', null, (r.ended_datetime is null)::text, 'true'
+        record: "entry",
+        facts: ENTRY,
+        held: "select 'request/' || r.observation_id, p.patient_id::text, 'referral', '?'
             from emis.referral r left join emis.patient p on p.patient_id = r.patient_id
             where not r.is_deleted",
     },

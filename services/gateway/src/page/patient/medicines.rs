@@ -9,9 +9,13 @@ use crate::{
         medicines::{self, Taking},
     },
 };
+use event::Kind;
 
 /// Stopped medicines that stand open on the page; older ones are with the past ones.
 const STOPPED_MAX: usize = 20;
+
+/// What the dosage and the quantity say in words.
+const IN_THE_WORDS: [&str; 6] = ["dose_amount", "dose_unit", "route", "frequency", "quantity_amount", "quantity_unit"];
 
 pub struct Medicines {
     pub lines: Vec<MedicineRow>,
@@ -63,6 +67,7 @@ fn item(facts: &Facts<'_>, medication: &Medication) -> Item {
         ("ended", medication.ended_at),
     ];
     detail.extend(dates.into_iter().filter_map(|(what, at)| at.map(|at| format!("{what} {}", format::day(at)))));
+    detail.extend(medication.from.more.words(Kind::Medication, &IN_THE_WORDS));
     let taking = medicines::taking(medication, facts.now);
     let state = match (taking.word(), &medication.status_reason, medicines::status_not_understood(medication)) {
         (Some(word), Some(reason), _) => Some(format!("{word}: {reason}")),

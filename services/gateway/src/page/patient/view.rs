@@ -1,7 +1,9 @@
 //! The record page's words, made from rows that may be shown.
 
 use super::{
-    REASON_CHARS_MAX, main_identity,
+    REASON_CHARS_MAX,
+    entries::{self, EntryList},
+    main_identity,
     medicines::{Medicines, Steroids},
 };
 use crate::{
@@ -66,6 +68,10 @@ pub struct RecordPage {
     tests: Vec<Test>,
     results: Vec<ResultRow>,
     entries: Vec<Item>,
+    /// Of each kind that needs nothing but its table and of which there is something.
+    lists: Vec<EntryList>,
+    /// Of these kinds nothing is shown.
+    unlisted: String,
     sources: Vec<SourceLine>,
 }
 
@@ -136,6 +142,8 @@ struct ResultRow {
     uncoded: bool,
     corrected: bool,
     comment: Option<String>,
+    /// What else is known of it: the panel, the material, who did it.
+    more: String,
 }
 
 struct SourceLine {
@@ -156,6 +164,7 @@ impl RecordPage {
         let coverage = facts.coverage();
         let (allergies, none_known) = facts.allergies();
         let trends = summary::trends(&clinical.observations);
+        let (lists, unlisted) = entries::lists(facts);
         let (problems, past_problems): (Vec<&Condition>, Vec<&Condition>) =
             clinical.conditions.iter().partition(|condition| condition.active);
         Self {
@@ -192,8 +201,17 @@ impl RecordPage {
             entries: summary::entries(&clinical.observations)
                 .into_iter()
                 .take(ENTRIES_MAX)
-                .map(|entry| facts.item(&entry.code, &entry.from, entry.comment.clone().unwrap_or_default()))
+                .map(|entry| {
+                    let more = entry.from.more.words(Kind::Observation, &[]);
+                    facts.item(
+                        &entry.code,
+                        &entry.from,
+                        entry.comment.iter().cloned().chain(more).collect::<Vec<_>>().join(", "),
+                    )
+                })
                 .collect(),
+            lists,
+            unlisted,
             sources: clinical.freshness.iter().filter_map(|freshness| facts.source(freshness)).collect(),
         }
     }
@@ -278,13 +296,15 @@ impl Facts<'_> {
     }
 
     fn allergy(&self, allergy: &Allergy) -> Item {
-        let detail = [allergy.reaction.as_deref(), allergy.severity.as_deref()];
-        self.item(&allergy.code, &allergy.from, detail.into_iter().flatten().collect::<Vec<_>>().join(", "))
+        let mut detail: Vec<String> = [&allergy.reaction, &allergy.severity].into_iter().flatten().cloned().collect();
+        detail.extend(allergy.from.more.words(Kind::Allergy, &[]));
+        self.item(&allergy.code, &allergy.from, detail.join(", "))
     }
 
     fn condition(&self, condition: &Condition) -> Item {
         let mut detail: Vec<String> = condition.significance.iter().cloned().collect();
         detail.extend(condition.ended_at.map(|at| format!("ended {}", format::day(at))));
+        detail.extend(condition.from.more.words(Kind::Condition, &[]));
         self.item(&condition.code, &condition.from, detail.join(", "))
     }
 
@@ -381,6 +401,7 @@ impl Facts<'_> {
             uncoded: row.code.uncoded(),
             corrected: result.told.iter().any(|row| row.from.corrected || row.status.as_deref() == Some("corrected")),
             comment: row.comment.clone(),
+            more: row.from.more.words(Kind::Observation, &[]).join(", "),
         }
     }
 
