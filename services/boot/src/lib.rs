@@ -12,10 +12,12 @@ pub mod failpoint;
 pub mod health;
 pub mod logs;
 pub mod ops;
+pub mod panics;
 pub mod restart;
 pub mod secret;
 pub mod settings;
 pub mod shown;
 pub mod stop;
+pub mod supervisor;
 
 pub use tokio_util::sync::CancellationToken as Stop;

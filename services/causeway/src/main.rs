@@ -11,6 +11,7 @@ mod quarantine;
 mod run;
 mod settings;
 mod source;
+mod sources;
 mod status;
 mod views;
 

@@ -122,7 +122,7 @@ async fn on_own_thread(session: Session, outlets: watch::Outlets) -> Result<(), 
 
 async fn until_stopped(session: &Session) -> Result<(), ConnectorError> {
     let attempt = || attempt(session.clone());
-    let ended = restart::until_stopped(&session.health, &session.stop, ConnectorError::worth_retrying, attempt).await;
+    let ended = restart::retried(&session.health, &session.stop, ConnectorError::worth_retrying, attempt).await;
     session.status.update(|view| view.phase = Phase::Stopped);
     ended
 }

@@ -115,7 +115,7 @@ impl Session {
         mut news: watch::Receiver<Arc<Desired>>,
     ) {
         let why = boot::restart::in_one_line(error);
-        self.health.not_ready(why.clone());
+        self.health.needs_operator(why.clone());
         self.status.update(|view| {
             view.phase = Phase::Refused;
             view.refused = Some(why.clone());

@@ -19,8 +19,9 @@ use crate::{
 };
 use boot::{
     Stop,
-    health::Health,
-    restart::{alone, in_one_line},
+    health::{Health, Part},
+    restart::in_one_line,
+    supervisor::supervise,
 };
 use change_log::{
     Control, ControlBody, Item, KafkaSettings, LogPoint, LogReader, ReadError, Registry, Rejected, signal::Generation,
@@ -34,7 +35,10 @@ use fold::{
 use mapping::Mapping;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use store::DiskStore;
+use tokio::sync::OnceCell;
 
+/// What it does for a source, as its part is called.
+pub const WORK: &str = "normaliser";
 /// Outputs made before they are sent.
 const OUTPUTS_MAX: usize = 2_000;
 /// How often the offset moves while there is traffic.
@@ -42,7 +46,7 @@ const COMMIT_EVERY: Duration = Duration::from_millis(200);
 const LAG_EVERY: Duration = Duration::from_secs(5);
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// Runs every source until the stop signal. An error that needs an operator stops its source alone.
+/// Runs every source until the stop signal. What ends one source ends that source alone.
 pub async fn run(
     settings: Settings,
     sources: Vec<SourceSettings>,
@@ -53,32 +57,40 @@ pub async fn run(
 ) -> Result<(), NormaliserError> {
     let mut tasks = tokio::task::JoinSet::new();
     for source in sources {
-        let part = health.part(&format!("normaliser-{}", source.name));
-        let mapping = match mapping::load(&source.mapping) {
-            Ok(mapping) => Arc::new(mapping),
-            Err(error) => {
-                tracing::error!(source = source.name, %error, "stopped: this needs an operator");
-                part.not_ready(error.to_string());
-                continue;
-            }
-        };
-        let context = Context {
-            settings: settings.clone(),
-            source,
-            mapping,
-            kafka: kafka.clone(),
-            registry: registry.clone(),
-            part: part.clone(),
-            stop: stop.clone(),
-        };
-        tasks.spawn(async move {
-            alone(&part, &context.stop, NormaliserError::worth_retrying, || attempt(&context)).await;
-        });
+        let part = health.part_of(&source.name, WORK);
+        tasks.spawn(run_source(settings.clone(), source, kafka.clone(), registry.clone(), part, stop.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|_| NormaliserError::Background)?;
     }
     Ok(())
+}
+
+/// Runs one source until the stop signal, whatever becomes of it; the part tells.
+pub async fn run_source(
+    settings: Settings,
+    source: SourceSettings,
+    kafka: KafkaSettings,
+    registry: Registry,
+    part: Part,
+    stop: Stop,
+) {
+    // The first that has no mistakes is used until the source is stopped: an attempt tells what the one before it told.
+    let mapping = OnceCell::new();
+    let attempt = || async {
+        let load = || async { Ok::<_, NormaliserError>(Arc::new(mapping::load(&source.mapping)?)) };
+        let context = Context {
+            settings: settings.clone(),
+            source: source.clone(),
+            mapping: Arc::clone(mapping.get_or_try_init(load).await?),
+            kafka: kafka.clone(),
+            registry: registry.clone(),
+            part: part.clone(),
+            stop: stop.clone(),
+        };
+        attempt(&context).await
+    };
+    supervise(&part, &stop, NormaliserError::worth_retrying, attempt).await;
 }
 
 struct Context {
@@ -87,7 +99,7 @@ struct Context {
     mapping: Arc<Mapping>,
     kafka: KafkaSettings,
     registry: Registry,
-    part: boot::health::Part,
+    part: Part,
     stop: Stop,
 }
 
