@@ -19,5 +19,6 @@ pub mod settings;
 pub mod shown;
 pub mod stop;
 pub mod supervisor;
+pub mod turns;
 
 pub use tokio_util::sync::CancellationToken as Stop;

@@ -116,7 +116,6 @@ impl Region {
         let world = World {
             kafka: self.settings.kafka.clone(),
             registry: self.registry.clone(),
-            registry_settings: self.settings.registry.clone(),
             normaliser: self.settings.normaliser.clone(),
             health: self.health.clone(),
             stop: self.stop.clone(),

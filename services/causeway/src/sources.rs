@@ -2,7 +2,7 @@
 
 use crate::settings::SourceSettings;
 use boot::{Stop, health::Health, shown::Shown, supervisor::supervise};
-use change_log::{KafkaSettings, Registry, RegistrySettings};
+use change_log::{KafkaSettings, Registry};
 use connector_postgres::ConnectorError;
 use serde_json::{Value, json};
 use sink_topics::TopicsError;
@@ -48,7 +48,6 @@ fn views<S, V: serde::Serialize>(statuses: &BTreeMap<String, Arc<S>>, view: impl
 pub struct World {
     pub kafka: KafkaSettings,
     pub registry: Registry,
-    pub registry_settings: RegistrySettings,
     pub normaliser: normaliser::Settings,
     pub health: Health,
     pub stop: Stop,
@@ -109,12 +108,12 @@ impl Sources {
         let part = self.world.health.part_of(&source.name, "connector");
         let status = Arc::<connector_postgres::Status>::default();
         self.shown.update(|shown| drop(shown.connectors.insert(source.name.clone(), Arc::clone(&status))));
-        let World { kafka, registry_settings, .. } = self.world.clone();
+        let World { kafka, registry, .. } = self.world.clone();
         let (settings, stop) = (source.connector(), stop.clone());
         tasks.spawn(async move {
             let attempt = || {
                 let (status, part, stop) = (Arc::clone(&status), part.clone(), stop.clone());
-                connector_postgres::run(settings.clone(), kafka.clone(), registry_settings.clone(), status, part, stop)
+                connector_postgres::run(settings.clone(), kafka.clone(), registry.clone(), status, part, stop)
             };
             supervise(&part, &stop, ConnectorError::worth_retrying, attempt).await;
         });

@@ -8,11 +8,13 @@
 //! however many write at once: see [`register`].
 
 pub mod aside;
+mod hub;
 pub mod lives;
 mod register;
 pub mod waiting;
 
 pub use aside::Aside;
+pub(crate) use hub::Hub;
 pub use lives::{Generation, Lives};
 
 use crate::{KafkaSettings, Kept, TopicError, TopicSpec};

@@ -311,10 +311,16 @@ impl Session {
             stop.cancel();
             tokio::time::sleep(DRAIN_MAX).await;
         };
+        let pumped = async {
+            let pumped: Result<_, ConnectorError> = pump(&mut stream, &mut encoder, &mut writer).await;
+            pumped?;
+            // What a snapshot read last confirms nothing of the stream, and is worth waiting for, too.
+            writer.delivered().await.map_err(ConnectorError::from)
+        };
         let ended = tokio::select! {
-            pumped = pump(&mut stream, &mut encoder, &mut writer) => pumped.map(drop),
+            pumped = pumped => pumped,
             () = drained => {
-                tracing::warn!(source = self.settings.name, in_flight = writer.in_flight(),
+                tracing::warn!(source = self.settings.name,
                     "stopped before all records were acknowledged; the next start goes on from the log");
                 Ok(())
             }

@@ -12,7 +12,7 @@ use crate::{
     left_out::LeftOut,
     missing::Missing,
     progress::Progress,
-    publish::Publisher,
+    publish::{Publisher, Settling},
     settings::{Settings, SourceSettings},
     tell,
     telling::Telling,
@@ -22,6 +22,7 @@ use boot::{
     health::{Health, Part},
     restart::in_one_line,
     supervisor::supervise,
+    turns::in_turn,
 };
 use change_log::{
     Control, ControlBody, Item, KafkaSettings, LogPoint, LogReader, ReadError, Registry, Rejected, signal::Generation,
@@ -33,7 +34,14 @@ use fold::{
     retell::{At, Held, Stretch},
 };
 use mapping::Mapping;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use store::DiskStore;
 use tokio::sync::OnceCell;
 
@@ -76,7 +84,7 @@ pub async fn run_source(
     stop: Stop,
 ) {
     // The first that has no mistakes is used until the source is stopped: an attempt tells what the one before it told.
-    let mapping = OnceCell::new();
+    let (mapping, settling, failed) = (OnceCell::new(), Settling::default(), AtomicBool::new(false));
     let attempt = || async {
         let load = || async { Ok::<_, NormaliserError>(Arc::new(mapping::load(&source.mapping)?)) };
         let context = Context {
@@ -87,8 +95,12 @@ pub async fn run_source(
             registry: registry.clone(),
             part: part.clone(),
             stop: stop.clone(),
+            settling: settling.clone(),
         };
-        attempt(&context).await
+        let again = failed.load(Ordering::Relaxed);
+        let ended = in_turn(&part, again, attempt(&context)).await;
+        failed.store(ended.is_err(), Ordering::Relaxed);
+        ended
     };
     supervise(&part, &stop, NormaliserError::worth_retrying, attempt).await;
 }
@@ -101,12 +113,17 @@ struct Context {
     registry: Registry,
     part: Part,
     stop: Stop,
+    settling: Settling,
 }
 
 /// One run of one source, from opening its log until something ends it.
 async fn attempt(context: &Context) -> Result<(), NormaliserError> {
+    let opening = async {
+        context.settling.settled().await;
+        opening::open(context).await
+    };
     let opened = tokio::select! {
-        opened = opening::open(context) => opened?,
+        opened = opening => opened?,
         () = context.stop.cancelled() => return Ok(()),
     };
     let (reader, end) = (opened.reader, opened.end);

@@ -67,7 +67,8 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
     reader.tell(&context.part);
     let from = point.offset;
     tracing::info!(source = source.name, number, revision, upto, from, told_before, end, "folds the log");
-    let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already, &context.part)?;
+    let told_by = (&context.part, &context.settling);
+    let publisher = Publisher::new(kafka, &schemas, stand.tails, stand.already, told_by)?;
     let aside = signal::aside::follow(kafka, &source.name).await?;
     let behind = stamp.as_ref().map_or(&[][..], |stamp| &stamp.left_out);
     let left_out = LeftOut::new(aside, mapping, behind);
