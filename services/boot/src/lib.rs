@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod health;
 pub mod logs;
 pub mod ops;
+pub mod organisations;
 pub mod panics;
 pub mod restart;
 pub mod secret;

@@ -6,7 +6,7 @@ use crate::{
     sources::{Sources, Statuses, Work, World},
 };
 use anyhow::Context;
-use boot::{Stop, failpoint, health::Health, ops, restart, shown::Shown};
+use boot::{Stop, failpoint, health::Health, ops, organisations::Organisations, restart, shown::Shown};
 use change_log::Registry;
 use clap::ValueEnum;
 use deadpool_postgres::Pool;
@@ -49,7 +49,7 @@ impl Service {
 type Services = JoinSet<anyhow::Result<()>>;
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let settings = Settings::load(&arguments.config)?;
+    let settings = Settings::load_to_run(&arguments.config)?;
     boot::logs::start(settings.logs.format)?;
     boot::panics::withhold_messages();
     arm_failpoints()?;
@@ -96,6 +96,7 @@ struct Region {
     settings: Settings,
     registry: Registry,
     pool: Pool,
+    organisations: Organisations,
     health: Health,
     stop: Stop,
 }
@@ -104,24 +105,28 @@ impl Region {
     fn new(settings: Settings, stop: Stop) -> anyhow::Result<Self> {
         let registry = Registry::new(&settings.registry)?;
         let pool = boot::database::pool(&settings.database, INGESTION_CONNECTIONS_MAX)?;
-        Ok(Self { settings, registry, pool, health: Health::new(), stop })
+        let organisations = settings.organisations();
+        Ok(Self { settings, registry, pool, organisations, health: Health::new(), stop })
     }
 
     /// What is done for sources, all of it in tasks: a source has no thread of its own.
     fn start_sources(&self, wanted: &BTreeSet<Service>, shown: Arc<Shown<Statuses>>, services: &mut Services) {
         let works: BTreeSet<Work> = wanted.iter().filter_map(|service| service.work()).collect();
-        if works.is_empty() {
+        let folder = self.settings.folder.clone();
+        if works.is_empty() && folder.is_none() {
             return;
         }
         let world = World {
             kafka: self.settings.kafka.clone(),
             registry: self.registry.clone(),
             normaliser: self.settings.normaliser.clone(),
+            organisations: self.organisations.clone(),
             health: self.health.clone(),
             stop: self.stop.clone(),
             works,
         };
-        let running = Sources::new(world, shown).run(self.settings.sources.clone());
+        let own = self.settings.sources.iter().take(self.settings.own).cloned().collect();
+        let running = Sources::new(world, shown).run(own, self.settings.bad.clone(), folder);
         services.spawn(async move {
             running.await;
             Ok(())
@@ -145,7 +150,7 @@ impl Region {
                     world: sink_views::World { kafka, registry, pool },
                     database: self.settings.database.clone(),
                     teams: self.settings.site.read_teams()?,
-                    organisations: self.settings.organisations(),
+                    organisations: self.organisations.clone(),
                     limits: self.settings.site.read_limits()?,
                 };
                 let (settings, views) = (self.settings.alerts.clone(), self.settings.views.clone());
@@ -186,7 +191,7 @@ impl Region {
         let site = &self.settings.site;
         Ok(gateway::Site {
             teams: site.read_teams()?,
-            organisations: self.settings.organisations(),
+            organisations: self.organisations.clone(),
             limits: site.read_limits()?,
             agreements: gateway::agreements(&site.agreements)?,
             ingredients: gateway::medicines(site.medicines.as_deref())?,

@@ -51,6 +51,11 @@ fn as_text(ready: &Value, status: &Value) -> String {
         let works = |(source, works)| entries(works).map(move |(work, standing)| row(source, work, standing));
         blocks.push(output::table(&["source", "work", "state", "since", "why"], entries(states).flat_map(works)));
     }
+    let problems = &status["problems"];
+    if entries(problems).next().is_some() {
+        let rows = entries(problems).map(|(file, what)| vec![file.clone(), plain(what)]);
+        blocks.push(output::table(&["file of sources", "is not taken up"], rows));
+    }
     let sources = &status["sources"];
     if entries(sources).next().is_some() {
         let mut headings = vec!["source"];
@@ -101,6 +106,7 @@ mod tests {
                 "connector": {"state": "running", "since": "2026-11-27T09:00:00Z", "why": null},
                 "normaliser": {"state": "waiting-for-operator", "since": "2026-11-27T09:01:00Z", "why": "no mapping"},
             }},
+            "problems": {"gp-17.toml": "names no [[source]]"},
             "topics": {"riverside": {"topics": 3, "records": 17, "in_flight": 0, "settled": 42, "committed_at": 1}},
         });
         let told = as_text(&ready, &status);
@@ -117,6 +123,9 @@ mod tests {
                 "source work state since why",
                 "riverside connector running 2026-11-27T09:00:00Z -",
                 "riverside normaliser waiting-for-operator 2026-11-27T09:01:00Z no mapping",
+                "",
+                "file of sources is not taken up",
+                "gp-17.toml names no [[source]]",
                 "",
                 "source phase lag behind snapshot WAL kept limit lost in waits for asks of the source",
                 "riverside streaming 0.2 s 2.0 kB - 1.0 kB - - - emis.note is not captured: `one`",
