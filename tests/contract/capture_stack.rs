@@ -71,7 +71,7 @@ impl Bench {
             topic_prefix: String::new(),
             replicas: 1,
             security: None,
-            ends: change_log::watch::Ends::default(),
+            clients: change_log::Clients::default(),
         }
     }
 
@@ -84,7 +84,7 @@ impl Bench {
         let running = connector_postgres::run(
             settings,
             self.kafka_settings(),
-            self.registry_settings(),
+            Registry::new(&self.registry_settings()).expect("a client"),
             Arc::clone(&status),
             health.part("capture"),
             stop.clone(),

@@ -2,6 +2,7 @@
 
 mod capture;
 mod faults;
+mod sources;
 
 use anyhow::{Context, ensure};
 use faults::{Fault, Target};

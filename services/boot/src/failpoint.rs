@@ -1,7 +1,7 @@
-//! Named places in the code where a test can end the process, as a kill -9 would, or halt it.
+//! Named places in the code where a test can end the process, as a kill -9 would, halt it, or let the task panic.
 //!
-//! `CAUSEWAY_FAILPOINT=log.produced:40` aborts at the fortieth time; `…:40:pause=2000` halts the thread for two seconds;
-//! several are separated by commas. Nothing reads the variable but `causeway run`, which warns when it is set.
+//! `CAUSEWAY_FAILPOINT=log.produced:40` aborts at the fortieth time; `…:40:pause=2000` halts the thread for two seconds,
+//! `…:40:panic` panics; several are separated by commas. Nothing reads the variable but `causeway run`, which warns when it is set.
 //!
 //! # Why
 //! Not the `fail` crate: it is off unless compiled in, and then what is tested is not what is shipped. Here the shipped
@@ -34,11 +34,12 @@ struct Plan {
 enum Action {
     Abort,
     Pause(Duration),
+    Panic,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FailpointError {
-    #[error("`{0}` is no failpoint: expected NAME:TIMES or NAME:TIMES:pause=MILLISECONDS")]
+    #[error("`{0}` is no failpoint: expected NAME:TIMES, NAME:TIMES:pause=MILLISECONDS or NAME:TIMES:panic")]
     Malformed(String),
     #[error("more than {PLANS_MAX} failpoints")]
     TooMany,
@@ -73,6 +74,7 @@ fn passed(name: &str) {
             eprintln!("failpoint {name}: pause");
             std::thread::sleep(duration);
         }
+        Some(Action::Panic) => panic!("failpoint {name}"),
         None => {}
     }
 }
@@ -100,6 +102,7 @@ fn one(text: &str) -> Option<(String, Plan)> {
     let (name, times) = (parts.next()?, parts.next()?);
     let action = match parts.next() {
         None => Action::Abort,
+        Some("panic") => Action::Panic,
         Some(action) => Action::Pause(Duration::from_millis(u64::from_str(action.strip_prefix("pause=")?).ok()?)),
     };
     let left = times.parse().ok().filter(|times| *times > 0)?;
@@ -115,6 +118,7 @@ mod tests {
     fn a_plan_names_a_place_how_often_and_what() {
         let check = |text: &str, left, action| assert_eq!(one(text), Some(("a.b".into(), Plan { left, action })));
         check("a.b:3", 3, Action::Abort);
+        check("a.b:2:panic", 2, Action::Panic);
         check("a.b:1:pause=250", 1, Action::Pause(Duration::from_millis(250)));
         for wrong in ["a.b", "a.b:0", "a.b:x", ":1", "a.b:1:stop", "a.b:1:pause=", "a.b:1:pause=1:2"] {
             assert_eq!(one(wrong), None, "{wrong}");

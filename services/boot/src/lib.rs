@@ -12,10 +12,14 @@ pub mod failpoint;
 pub mod health;
 pub mod logs;
 pub mod ops;
+pub mod organisations;
+pub mod panics;
 pub mod restart;
 pub mod secret;
 pub mod settings;
 pub mod shown;
 pub mod stop;
+pub mod supervisor;
+pub mod turns;
 
 pub use tokio_util::sync::CancellationToken as Stop;

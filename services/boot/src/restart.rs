@@ -5,13 +5,31 @@ use std::time::Duration;
 
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// What needed an operator is tried again after this time.
+/// What needed an operator is tried again after this time, later each time, …
 pub const OPERATOR_AGAIN: Duration = Duration::from_secs(30);
+/// … and at the latest after this.
+pub const OPERATOR_AGAIN_MAX: Duration = Duration::from_secs(300);
 /// A part that ran this long before it failed starts again with the first backoff.
-const STEADY_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const STEADY_AFTER: Duration = Duration::from_secs(30);
 
 /// Runs `attempt` until it ends well, the stop signal comes, or an error is not worth retrying.
 pub async fn until_stopped<E, F, Fut>(
+    part: &Part,
+    stop: &Stop,
+    worth_retrying: impl Fn(&E) -> bool,
+    attempt: F,
+) -> Result<(), E>
+where
+    E: std::error::Error,
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<(), E>>,
+{
+    let ended = retried(part, stop, worth_retrying, attempt).await;
+    ended.inspect_err(|error| tracing::error!(error = in_one_line(error), "stopped: this needs an operator"))
+}
+
+/// The same, for who says what an operator has to know.
+pub async fn retried<E, F, Fut>(
     part: &Part,
     stop: &Stop,
     worth_retrying: impl Fn(&E) -> bool,
@@ -28,15 +46,15 @@ where
         let Err(error) = attempt().await else {
             return Ok(());
         };
-        let told = in_one_line(&error);
-        part.not_ready(told.clone());
         if stop.is_cancelled() {
             return Ok(());
         }
+        let told = in_one_line(&error);
         if !worth_retrying(&error) {
-            tracing::error!(error = told, "stopped: this needs an operator");
+            part.needs_operator(told);
             return Err(error);
         }
+        part.not_ready(told.clone());
         if started.elapsed() > STEADY_AFTER {
             backoff = BACKOFF_FIRST;
         }
@@ -49,22 +67,6 @@ where
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF_MAX),
-        }
-    }
-}
-
-/// As [`until_stopped`], and what needs an operator is tried again now and then, because it may have been mended: the
-/// part stays not ready and says why, and whatever else runs in the process goes on.
-pub async fn alone<E, F, Fut>(part: &Part, stop: &Stop, worth_retrying: impl Fn(&E) -> bool, mut attempt: F)
-where
-    E: std::error::Error,
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<(), E>>,
-{
-    while until_stopped(part, stop, &worth_retrying, &mut attempt).await.is_err() {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(OPERATOR_AGAIN) => {}
         }
     }
 }

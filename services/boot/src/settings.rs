@@ -20,6 +20,19 @@ pub struct Mistake {
     /// `kafka.brokers`; empty for the file itself.
     pub key: String,
     pub what: String,
+    /// Of several sections with one name: which.
+    index: usize,
+}
+
+impl Mistake {
+    /// Found by whoever knows more of the file. Without a key it is of the file itself.
+    pub fn new(line: Option<usize>, key: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { line, key: key.into(), what: what.into(), index: 0 }
+    }
+
+    fn is_of(&self, section: &str) -> bool {
+        self.key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -34,7 +47,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{} mistake(s) in the settings:{}", .0.len(), .0.iter().map(|m| format!("\n  {m}")).collect::<String>())]
 pub struct Mistakes(pub Vec<Mistake>);
 
@@ -49,7 +62,7 @@ pub struct Document {
 impl Document {
     /// Parses the text and lays environment variables over it: `CAUSEWAY__KAFKA__BROKERS` is `kafka.brokers`.
     pub fn parse(text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Mistakes> {
-        let whole = |what: String, line| Mistakes(vec![Mistake { line, key: String::new(), what }]);
+        let whole = |what: String, line| Mistakes(vec![Mistake::new(line, "", what)]);
         if text.len() > SETTINGS_BYTES_MAX {
             return Err(whole(format!("the file is larger than {SETTINGS_BYTES_MAX} bytes"), None));
         }
@@ -77,40 +90,64 @@ impl Document {
 
     /// Every `[[name]]`.
     pub fn sections<T: DeserializeOwned>(&mut self, name: &str) -> Vec<T> {
+        self.every_section(name).into_iter().flatten().collect()
+    }
+
+    /// Every `[[name]]`, in its place; none of one that has mistakes, which are then noted.
+    pub fn every_section<T: DeserializeOwned>(&mut self, name: &str) -> Vec<Option<T>> {
         self.taken.insert(name.to_owned());
         match self.root.get(name).cloned() {
             None => Vec::new(),
             Some(Value::Array(values)) => {
-                values.into_iter().enumerate().filter_map(|(index, value)| self.read(value, name, index)).collect()
+                values.into_iter().enumerate().map(|(index, value)| self.read(value, name, index)).collect()
             }
             Some(_) => {
-                let line = line_of_key(&self.text, name, 0, "");
-                self.mistakes.push(Mistake {
-                    line,
-                    key: name.to_owned(),
-                    what: format!("must be written as [[{name}]]"),
-                });
+                self.mistake(name, 0, "", format!("must be written as [[{name}]]"));
                 Vec::new()
             }
         }
+    }
+
+    /// A text of the `index`-th `[[section]]`, whatever else is wrong with it.
+    pub fn text_in(&self, section: &str, index: usize, key: &str) -> Option<&str> {
+        self.root.get(section)?.as_array()?.get(index)?.get(key)?.as_str()
     }
 
     /// A mistake that only the caller can see.
     pub fn mistake(&mut self, section: &str, index: usize, key: &str, what: impl Into<String>) {
         let line = line_of_key(&self.text, section, index, key);
         let key = if key.is_empty() { section.to_owned() } else { format!("{section}.{key}") };
-        self.mistakes.push(Mistake { line, key, what: what.into() });
+        self.mistakes.push(Mistake { line, key, what: what.into(), index });
     }
 
     /// All mistakes, sections that nobody asked for among them.
-    pub fn finish(mut self) -> Result<(), Mistakes> {
+    pub fn finish(self) -> Result<(), Mistakes> {
+        let mistakes = self.all();
+        if mistakes.is_empty() { Ok(()) } else { Err(Mistakes(mistakes)) }
+    }
+
+    /// The same, but for those of each `[[section]]`: they are told by its place.
+    pub fn finish_apart(self, section: &str) -> (Result<(), Mistakes>, BTreeMap<usize, Mistakes>) {
+        let sections = self.root.get(section).and_then(Value::as_array).map_or(0, Vec::len);
+        let (mut apart, mut rest) = (BTreeMap::new(), Vec::new());
+        for mistake in self.all() {
+            if mistake.is_of(section) && mistake.index < sections {
+                apart.entry(mistake.index).or_insert_with(|| Mistakes(Vec::new())).0.push(mistake);
+            } else {
+                rest.push(mistake);
+            }
+        }
+        (if rest.is_empty() { Ok(()) } else { Err(Mistakes(rest)) }, apart)
+    }
+
+    fn all(mut self) -> Vec<Mistake> {
         let unknown: Vec<String> = self.root.keys().filter(|name| !self.taken.contains(*name)).cloned().collect();
         for name in unknown {
             self.mistake(&name, 0, "", "no such section");
         }
         self.mistakes.sort();
         self.mistakes.dedup();
-        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
+        self.mistakes
     }
 
     /// Reads a section again and again, each time with the key that was wrong mended, to find every mistake.
@@ -275,6 +312,19 @@ mod tests {
         let overlay = [("CAUSEWAY__KAFKA__BROKERS".to_owned(), "b:2".to_owned())];
         let mut document = Document::parse("[kafka]\nbrokers = 'a:1'\ngroup = 'g'", overlay.into_iter()).unwrap();
         assert_eq!(document.section::<Kafka>("kafka").unwrap().brokers, "b:2");
+    }
+
+    #[test]
+    fn one_sections_mistakes_can_be_told_apart() {
+        let text = "[[kafka]]\nbrokers = 'a:1'\ngroup = 'g'\n[[kafka]]\nbrokers = 7\ngroup = 'h'\n[other]\n";
+        let mut document = Document::parse(text, std::iter::empty()).unwrap();
+        let read: Vec<Option<Kafka>> = document.every_section("kafka");
+        assert_eq!(read.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(document.text_in("kafka", 1, "group"), Some("h"), "it has a name nonetheless");
+        let (rest, apart) = document.finish_apart("kafka");
+        assert_eq!(rest.err().map(|rest| rest.0.len()), Some(1), "what concerns no section of that name");
+        let told: Vec<(usize, String)> = apart.iter().map(|(at, mistakes)| (*at, mistakes.0[0].to_string())).collect();
+        assert_eq!(told, [(1, "line 5: kafka.brokers: invalid type: integer `7`, expected a string".to_owned())]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::{
     Config,
+    folder::Folder,
     output::{self, Format},
     settings::{Settings, SourceSettings},
 };
@@ -100,6 +101,8 @@ fn files(settings: &Settings) -> Vec<String> {
     if let Err(error) = site.read_limits() {
         mistakes.push(format!("{error:#}"));
     }
+    let problems = settings.folder.iter().flat_map(Folder::problems);
+    mistakes.extend(problems.map(|(file, what)| format!("{file}: {what}")));
     for source in &settings.sources {
         if let Err(error) = ::mapping::load(&source.mapping) {
             mistakes.push(format!("{}: {error}", source.mapping.display()));

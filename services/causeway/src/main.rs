@@ -5,6 +5,7 @@
 //! settings and a stop signal, and every verb that prints does so as text or as JSON.
 
 mod check;
+mod folder;
 mod mapping;
 mod output;
 mod quarantine;
@@ -12,6 +13,7 @@ mod replay;
 mod run;
 mod settings;
 mod source;
+mod sources;
 mod status;
 mod views;
 

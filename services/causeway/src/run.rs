@@ -2,20 +2,16 @@
 
 use crate::{
     Config,
-    settings::{Settings, SourceSettings},
+    settings::Settings,
+    sources::{Sources, Statuses, Work, World},
 };
 use anyhow::Context;
-use boot::{Stop, failpoint, health::Health, ops, restart};
+use boot::{Stop, failpoint, health::Health, ops, organisations::Organisations, restart, shown::Shown};
 use change_log::Registry;
 use clap::ValueEnum;
-use connector_postgres::ConnectorError;
 use deadpool_postgres::Pool;
 use gateway::GatewayError;
-use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::task::JoinSet;
 
 /// Connections to Causeway's own database of the linker and the sinks. The gateway has its own: `gateway::Pools`.
@@ -39,11 +35,23 @@ enum Service {
     Gateway,
 }
 
+impl Service {
+    /// What it does for each source.
+    const fn work(self) -> Option<Work> {
+        match self {
+            Self::Connector => Some(Work::Capture),
+            Self::Normaliser => Some(Work::Normalise),
+            Self::Linker | Self::Sinks | Self::Gateway => None,
+        }
+    }
+}
+
 type Services = JoinSet<anyhow::Result<()>>;
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let settings = Settings::load(&arguments.config)?;
+    let settings = Settings::load_to_run(&arguments.config)?;
     boot::logs::start(settings.logs.format)?;
+    boot::panics::withhold_messages();
     arm_failpoints()?;
     let metrics = ops::metrics()?;
     let stop = boot::stop::on_signal()?;
@@ -55,13 +63,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for service in &wanted {
         region.start(*service, &mut services)?;
     }
-    let (statuses, topics) = (region.connectors.clone(), region.topics.clone());
-    let status = Arc::new(move || {
-        json!({
-            "sources": views(&statuses, connector_postgres::Status::view),
-            "topics": views(&topics, sink_topics::Status::view),
-        })
-    });
+    let shown = Arc::<Shown<Statuses>>::default();
+    region.start_sources(&wanted, Arc::clone(&shown), &mut services);
+    let health = region.health.clone();
+    let status = Arc::new(move || shown.view_of(|shown| shown.told(&health)));
     let address = ops::serve(&region.settings.ops, region.health.clone(), metrics, status, stop.clone()).await?;
     tracing::info!(%address, services = ?wanted, "running");
     let mut outcome = Ok(());
@@ -91,37 +96,49 @@ struct Region {
     settings: Settings,
     registry: Registry,
     pool: Pool,
+    organisations: Organisations,
     health: Health,
     stop: Stop,
-    connectors: BTreeMap<String, Arc<connector_postgres::Status>>,
-    topics: BTreeMap<String, Arc<sink_topics::Status>>,
 }
 
 impl Region {
     fn new(settings: Settings, stop: Stop) -> anyhow::Result<Self> {
         let registry = Registry::new(&settings.registry)?;
         let pool = boot::database::pool(&settings.database, INGESTION_CONNECTIONS_MAX)?;
-        let connectors = settings.sources.iter().map(|source| (source.name.clone(), Arc::default())).collect();
-        let per_table = settings.sources.iter().filter_map(SourceSettings::topics);
-        let topics = per_table.map(|topics| (topics.source, Arc::default())).collect();
-        Ok(Self { settings, registry, pool, health: Health::new(), stop, connectors, topics })
+        let organisations = settings.organisations();
+        Ok(Self { settings, registry, pool, organisations, health: Health::new(), stop })
+    }
+
+    /// What is done for sources, all of it in tasks: a source has no thread of its own.
+    fn start_sources(&self, wanted: &BTreeSet<Service>, shown: Arc<Shown<Statuses>>, services: &mut Services) {
+        let works: BTreeSet<Work> = wanted.iter().filter_map(|service| service.work()).collect();
+        let folder = self.settings.folder.clone();
+        if works.is_empty() && folder.is_none() {
+            return;
+        }
+        let world = World {
+            kafka: self.settings.kafka.clone(),
+            registry: self.registry.clone(),
+            normaliser: self.settings.normaliser.clone(),
+            organisations: self.organisations.clone(),
+            health: self.health.clone(),
+            stop: self.stop.clone(),
+            works,
+        };
+        let own = self.settings.sources.iter().take(self.settings.own).cloned().collect();
+        let running = Sources::new(world, shown).run(own, self.settings.bad.clone(), folder);
+        services.spawn(async move {
+            running.await;
+            Ok(())
+        });
     }
 
     fn start(&self, service: Service, services: &mut Services) -> anyhow::Result<()> {
         let (kafka, registry, pool) = (self.settings.kafka.clone(), self.registry.clone(), self.pool.clone());
         let (health, stop) = (self.health.clone(), self.stop.clone());
         match service {
-            Service::Connector => {
-                self.start_connectors(services);
-                self.start_topics(services);
-            }
-            Service::Normaliser => {
-                let sources = self.settings.sources.iter().map(SourceSettings::normaliser).collect();
-                let settings = self.settings.normaliser.clone();
-                spawn(services, "the normaliser".to_owned(), move || {
-                    normaliser::run(settings, sources, kafka, registry, health, stop)
-                });
-            }
+            // Those of all sources: see above.
+            Service::Connector | Service::Normaliser => {}
             Service::Linker => {
                 let partitions = self.settings.normaliser.events_partitions;
                 spawn(services, "the linker".to_owned(), move || {
@@ -133,7 +150,7 @@ impl Region {
                     world: sink_views::World { kafka, registry, pool },
                     database: self.settings.database.clone(),
                     teams: self.settings.site.read_teams()?,
-                    organisations: self.settings.organisations(),
+                    organisations: self.organisations.clone(),
                     limits: self.settings.site.read_limits()?,
                 };
                 let (settings, views) = (self.settings.alerts.clone(), self.settings.views.clone());
@@ -170,42 +187,11 @@ impl Region {
         Ok(())
     }
 
-    /// A thread for each source: what is wrong with one source stops that source.
-    fn start_connectors(&self, services: &mut Services) {
-        for source in &self.settings.sources {
-            let part = self.health.part(&format!("connector-{}", source.name));
-            let status = Arc::clone(&self.connectors[&source.name]);
-            let (kafka, registry) = (self.settings.kafka.clone(), self.settings.registry.clone());
-            let (stop, settings) = (self.stop.clone(), source.connector());
-            spawn(services, format!("the connector of {}", source.name), async move || {
-                restart::alone(&part, &stop, ConnectorError::worth_retrying, || {
-                    let (status, part, stop) = (Arc::clone(&status), part.clone(), stop.clone());
-                    connector_postgres::run(settings.clone(), kafka.clone(), registry.clone(), status, part, stop)
-                })
-                .await;
-                Ok::<_, ConnectorError>(())
-            });
-        }
-    }
-
-    /// Debezium's topics, of the sources that have them.
-    fn start_topics(&self, services: &mut Services) {
-        for settings in self.settings.sources.iter().filter_map(SourceSettings::topics) {
-            let name = settings.source.clone();
-            let status = Arc::clone(&self.topics[&name]);
-            let (kafka, registry) = (self.settings.kafka.clone(), self.registry.clone());
-            let (part, stop) = (self.health.part(&format!("topics-{name}")), self.stop.clone());
-            spawn(services, format!("the topics of {name}"), move || {
-                sink_topics::run(settings, kafka, registry, status, part, stop)
-            });
-        }
-    }
-
     fn site(&self) -> anyhow::Result<gateway::Site> {
         let site = &self.settings.site;
         Ok(gateway::Site {
             teams: site.read_teams()?,
-            organisations: self.settings.organisations(),
+            organisations: self.organisations.clone(),
             limits: site.read_limits()?,
             agreements: gateway::agreements(&site.agreements)?,
             ingredients: gateway::medicines(site.medicines.as_deref())?,
@@ -221,10 +207,4 @@ where
 {
     let runtime = tokio::runtime::Handle::current();
     services.spawn_blocking(move || runtime.block_on(service()).with_context(|| name));
-}
-
-/// What `/status` tells of each source.
-fn views<S, V: serde::Serialize>(statuses: &BTreeMap<String, Arc<S>>, view: impl Fn(&S) -> V) -> Value {
-    let told = |status: &S| serde_json::to_value(view(status)).unwrap_or_default();
-    statuses.iter().map(|(name, status)| (name.clone(), told(status))).collect::<serde_json::Map<_, _>>().into()
 }

@@ -1,22 +1,24 @@
 //! The settings file of a region, whole: every section, and the files that it names.
 
-use crate::Config;
+pub mod source;
+
+use crate::{Config, folder::Folder};
 use anyhow::Context;
 use boot::{
     database::DatabaseSettings,
     logs::LogFormat,
     ops::OpsSettings,
+    organisations::Organisations,
     settings::{Document, Mistake, Mistakes},
 };
 use change_log::{KafkaSettings, RegistrySettings};
 use serde::Deserialize;
+use source::Bad;
+pub use source::SourceSettings;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
-
-/// A region has hundreds of sources; one process should not have more.
-pub const SOURCES_MAX: usize = 500;
 
 #[derive(Debug)]
 pub struct Settings {
@@ -30,7 +32,22 @@ pub struct Settings {
     pub normaliser: normaliser::settings::Settings,
     pub views: sink_views::Settings,
     pub alerts: sink_alerts::Settings,
+    /// Those of the file itself, and of the folder as it was when the file was read.
     pub sources: Vec<SourceSettings>,
+    /// How many of them are of the file itself: they come first.
+    pub own: usize,
+    /// Blocks with mistakes.
+    pub bad: Vec<Bad>,
+    /// Where further sources lie.
+    pub folder: Option<Folder>,
+}
+
+/// `[sources]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourcesSettings {
+    /// Files of `[[source]]` blocks, taken up, changed and removed while a process runs.
+    folder: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,105 +70,6 @@ pub struct SiteSettings {
     pub passwords_file: Option<PathBuf>,
     /// Facts about medicines and steroids; the file that is shipped unless said.
     pub medicines: Option<PathBuf>,
-}
-
-/// One captured database.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceSettings {
-    /// `changes.<name>` is its topic.
-    pub name: String,
-    /// ODS code of the organisation that holds the records.
-    pub organisation: String,
-    pub mapping: PathBuf,
-    /// `postgres://user@host:port/database`, without a password.
-    pub url: String,
-    pub password_file: Option<PathBuf>,
-    #[serde(default)]
-    pub tls: boot::database::Tls,
-    pub ca_file: Option<PathBuf>,
-    /// `schema.table`, with `*` for any name.
-    pub tables: Vec<String>,
-    pub publication: Option<String>,
-    pub slot: Option<String>,
-    /// `refuse` (default) or, said outright, `snapshot`: what to do when the slot no longer continues the log.
-    #[serde(default)]
-    pub when_lost: connector_postgres::WhenLost,
-    /// How much WAL the slot may keep, in bytes.
-    pub wal_budget: Option<u64>,
-    /// `warn` (default), `throttle` or `pause-tables`: what to do when it keeps more.
-    #[serde(default)]
-    pub when_over: connector_postgres::WhenOver,
-    /// What `pause-tables` may leave out for a while: `schema.table`, with `*` for any name.
-    #[serde(default)]
-    pub may_pause: Vec<String>,
-    /// How long a backlog's record waits for others to share its request; 20 unless said.
-    pub linger_ms: Option<u16>,
-    /// How tables are read.
-    #[serde(default)]
-    pub snapshot: connector_postgres::SnapshotSettings,
-    /// `log` (default): `changes.<name>` only. `per-table`: Debezium's own topics too.
-    #[serde(default)]
-    pub topics: Topics,
-    /// Whether the per-table topics tell truncations, as `t`. Debezium's do not unless told to.
-    #[serde(default)]
-    pub topics_truncations: bool,
-    /// `schema.table` of tables that have no per-table topic.
-    #[serde(default)]
-    pub topics_without: Vec<String>,
-}
-
-/// Which topics a source's changes are written to.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Topics {
-    #[default]
-    Log,
-    /// The log, and from it `<source>.<schema>.<table>`.
-    PerTable,
-}
-
-impl SourceSettings {
-    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        std::iter::once(&mut self.mapping).chain(&mut self.password_file).chain(&mut self.ca_file)
-    }
-
-    pub fn connector(&self) -> connector_postgres::Settings {
-        // Every field by its name: none is forgotten.
-        connector_postgres::Settings {
-            name: self.name.clone(),
-            url: self.url.clone(),
-            password_file: self.password_file.clone(),
-            tls: self.tls,
-            ca_file: self.ca_file.clone(),
-            tables: self.tables.clone(),
-            publication: self.publication.clone(),
-            slot: self.slot.clone(),
-            when_lost: self.when_lost,
-            wal_budget: self.wal_budget,
-            when_over: self.when_over,
-            may_pause: self.may_pause.clone(),
-            linger_ms: self.linger_ms.unwrap_or(connector_postgres::LINGER_MS),
-            snapshot: self.snapshot,
-        }
-    }
-
-    /// Its per-table topics, if it has them.
-    pub fn topics(&self) -> Option<sink_topics::Settings> {
-        (self.topics == Topics::PerTable).then(|| sink_topics::Settings {
-            source: self.name.clone(),
-            truncations: self.topics_truncations,
-            without: self.topics_without.clone(),
-        })
-    }
-
-    pub fn normaliser(&self) -> normaliser::settings::SourceSettings {
-        normaliser::settings::SourceSettings {
-            name: self.name.clone(),
-            mapping: self.mapping.clone(),
-            organisation: self.organisation.clone(),
-        }
-    }
 }
 
 impl SiteSettings {
@@ -205,16 +123,32 @@ fn unknown_analytes(limits: &sink_alerts::Limits) -> Vec<String> {
 
 impl Settings {
     /// The organisation whose database each source is.
-    pub fn organisations(&self) -> BTreeMap<String, String> {
+    pub fn organisations(&self) -> Organisations {
         self.sources.iter().map(|source| (source.name.clone(), source.organisation.clone())).collect()
     }
 
-    /// Reads the file and checks all that can be checked without connecting.
+    /// Reads the file and checks all that can be checked without connecting. A file of the folder that has mistakes is left
+    /// out: [`Folder::problems`] tells them.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
+        let settings = Self::load_to_run(config)?;
+        let mistakes: Vec<Mistake> = settings.bad.iter().flat_map(|bad| bad.mistakes.0.clone()).collect();
+        if mistakes.is_empty() {
+            return Ok(settings);
+        }
+        Err(Mistakes(mistakes)).with_context(|| config.config.display().to_string())
+    }
+
+    /// The same, and what is wrong with one source is told of that source alone.
+    pub fn load_to_run(config: &Config) -> anyhow::Result<Self> {
         let path = config.config.display();
         let text =
             std::fs::read_to_string(&config.config).with_context(|| format!("cannot read the settings file {path}"))?;
-        Self::parse(&text, &folder_of(&config.config), std::env::vars()).with_context(|| format!("{path}"))
+        let base = folder_of(&config.config);
+        let mut settings = Self::parse_apart(&text, &base, std::env::vars()).with_context(|| format!("{path}"))?;
+        if let Some(folder) = &mut settings.folder {
+            settings.sources.extend(folder.look().into_iter().flatten());
+        }
+        Ok(settings)
     }
 
     /// The sources alone, for what is printed and connects to nothing: secrets and certificates need not be here.
@@ -224,7 +158,8 @@ impl Settings {
         let text =
             std::fs::read_to_string(&config.config).with_context(|| format!("cannot read the settings file {path}"))?;
         let mut document = Document::parse(&text, std::env::vars())?;
-        let sources: Vec<SourceSettings> = document.sections("source");
+        let mut sources: Vec<SourceSettings> = document.sections("source");
+        let folder: Option<SourcesSettings> = document.optional("sources");
         for (index, source) in sources.iter().enumerate() {
             for (key, what) in source.connector().mistakes().into_iter().filter(|(key, _)| NAMES.contains(key)) {
                 document.mistake("source", index, key, what);
@@ -233,11 +168,14 @@ impl Settings {
         let Mistakes(mut mistakes) = document.finish().err().unwrap_or(Mistakes(Vec::new()));
         mistakes.retain(|mistake| mistake.key == "source" || mistake.key.starts_with("source."));
         anyhow::ensure!(mistakes.is_empty(), "{path}: {}", Mistakes(mistakes));
+        let base = folder_of(&config.config);
+        let folder = folder.map(|folder| base.join(folder.folder));
+        sources.extend(folder.iter().flat_map(|folder| crate::folder::to_print(folder)));
         Ok(sources)
     }
 
-    /// `folder`: where relative paths begin.
-    pub fn parse(
+    /// What is wrong with one source is told of that source alone. `folder`: where relative paths begin.
+    fn parse_apart(
         text: &str,
         folder: &Path,
         environment: impl Iterator<Item = (String, String)>,
@@ -253,7 +191,8 @@ impl Settings {
         let mut normaliser = document.optional::<normaliser::Settings>("normaliser").unwrap_or_default();
         let views = document.optional::<sink_views::Settings>("views");
         let alerts = document.optional("alerts").unwrap_or_default();
-        let mut sources: Vec<SourceSettings> = document.sections("source");
+        let apart: Option<SourcesSettings> = document.optional("sources");
+        let blocks = source::read(&mut document, folder);
         let paths = kafka.iter_mut().flat_map(kafka_paths).chain(database.iter_mut().flat_map(database_paths));
         let certificate = gateway.iter_mut().flat_map(|gateway| &mut gateway.tls);
         let certificate = certificate.flat_map(|tls| [&mut tls.certificate_file, &mut tls.key_file]);
@@ -261,7 +200,7 @@ impl Settings {
             .chain(certificate)
             .chain(site.iter_mut().flat_map(SiteSettings::paths))
             .chain([&mut normaliser.state]);
-        for path in paths.chain(sources.iter_mut().flat_map(SourceSettings::paths)) {
+        for path in paths {
             *path = folder.join(&*path);
         }
         for mistake in kafka.iter().flat_map(KafkaSettings::mistakes) {
@@ -270,18 +209,43 @@ impl Settings {
         if let Some(Err(error)) = views.as_ref().map(sink_views::Settings::check) {
             document.mistake("views", 0, "batch_rows", error.to_string());
         }
-        check_authorities(&mut document, database.as_ref(), &sources);
-        check_sources(&mut document, &sources);
-        document.finish()?;
+        if let Some(Err(error)) = database.as_ref().and_then(|it| it.ca_file.as_deref()).map(boot::authority::read) {
+            document.mistake("database", 0, "ca_file", boot::restart::in_one_line(&error));
+        }
+        let (sources, bad, rest) = source::finish(document, blocks);
+        if let Err(Mistakes(mut mistakes)) = rest {
+            // Whoever has to mend the file anyway learns all.
+            mistakes.extend(bad.into_iter().flat_map(|bad| bad.mistakes.0));
+            mistakes.sort();
+            return Err(Mistakes(mistakes));
+        }
         let (Some(kafka), Some(registry), Some(database), Some(gateway), Some(site)) =
             (kafka, registry, database, gateway, site)
         else {
             let what = "the settings could not be read".to_owned();
-            return Err(Mistakes(vec![Mistake { line: None, key: String::new(), what }]));
+            return Err(Mistakes(vec![Mistake::new(None, "", what)]));
         };
         let (ops, logs) = (ops.unwrap_or_default(), logs.unwrap_or_default());
         let views = views.unwrap_or_default();
-        Ok(Self { kafka, registry, database, ops, logs, gateway, site, normaliser, views, alerts, sources })
+        let names: BTreeSet<String> =
+            sources.iter().map(|source| &source.name).chain(bad.iter().map(|bad| &bad.name)).cloned().collect();
+        let apart = apart.map(|apart| Folder::new(folder.join(apart.folder), folder.to_owned(), names));
+        Ok(Self {
+            kafka,
+            registry,
+            database,
+            ops,
+            logs,
+            gateway,
+            site,
+            normaliser,
+            views,
+            alerts,
+            own: sources.len(),
+            sources,
+            bad,
+            folder: apart,
+        })
     }
 }
 
@@ -300,41 +264,6 @@ fn database_paths(database: &mut DatabaseSettings) -> impl Iterator<Item = &mut 
     database.password_file.iter_mut().chain(&mut database.ca_file)
 }
 
-/// Every certificate of a file counts, or none: the replication client would take what it can read.
-fn check_authorities(document: &mut Document, database: Option<&DatabaseSettings>, sources: &[SourceSettings]) {
-    let own = database.and_then(|database| database.ca_file.as_ref()).map(|file| ("database", 0, file));
-    let theirs = sources.iter().enumerate().filter_map(|(at, source)| Some(("source", at, source.ca_file.as_ref()?)));
-    for (section, index, file) in own.into_iter().chain(theirs) {
-        if let Err(error) = boot::authority::read(file) {
-            document.mistake(section, index, "ca_file", boot::restart::in_one_line(&error));
-        }
-    }
-}
-
-fn check_sources(document: &mut Document, sources: &[SourceSettings]) {
-    if sources.len() > SOURCES_MAX {
-        document.mistake("source", 0, "", format!("more than {SOURCES_MAX} sources in one process"));
-    }
-    let mut names = BTreeSet::new();
-    for (index, source) in sources.iter().enumerate() {
-        for (key, what) in source.connector().mistakes() {
-            document.mistake("source", index, key, what);
-        }
-        if !names.insert(&source.name) {
-            document.mistake("source", index, "name", format!("`{}` is used twice", source.name));
-        }
-        let said =
-            [("topics_truncations", source.topics_truncations), ("topics_without", !source.topics_without.is_empty())];
-        for (key, _) in said.into_iter().filter(|(_, said)| *said && source.topics == Topics::Log) {
-            let what = "says something of the per-table topics, and `topics` is not \"per-table\"";
-            document.mistake("source", index, key, what);
-        }
-        if source.tables.is_empty() {
-            document.mistake("source", index, "tables", "names no table, so nothing would be captured");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,8 +275,11 @@ mod tests {
         kept.map(|line| line.replace("gp-db", "127.0.0.1").replace("pas-db", "127.0.0.1") + "\n").collect()
     }
 
+    /// Every mistake is one.
     fn parse(text: &str) -> Result<Settings, Mistakes> {
-        Settings::parse(text, Path::new("/etc/causeway"), std::iter::empty())
+        let settings = Settings::parse_apart(text, Path::new("/etc/causeway"), std::iter::empty())?;
+        let mistakes: Vec<Mistake> = settings.bad.iter().flat_map(|bad| bad.mistakes.0.clone()).collect();
+        if mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(mistakes)) }
     }
 
     #[test]
@@ -393,6 +325,22 @@ mod tests {
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told[0], "limit: sodium is in mmol/L, never in `mg/dL`");
         assert!(told[1].starts_with("limit: no results are known as `pottasium`; there are "), "{told:?}");
+    }
+
+    #[test]
+    fn one_sources_mistakes_leave_the_others_alone() {
+        let text = documented()
+            .replace("tables = [\"emis.*\"]", "tables = []\nca_file = \"no/such/ca.pem\"")
+            .replace("organisation = \"RSM01\"", "organisation = 7");
+        let settings = Settings::parse_apart(&text, Path::new("/etc/causeway"), std::iter::empty()).unwrap();
+        assert!(settings.sources.is_empty());
+        let told: Vec<(&str, String)> = settings.bad.iter().map(|bad| (&*bad.name, bad.mistakes.to_string())).collect();
+        assert!(told[0].0 == "riverside" && told[0].1.contains("names no table"), "{told:?}");
+        assert!(told[0].1.contains("cannot read the certificate authority file"), "{told:?}");
+        assert!(told[1].0 == "stmarys" && told[1].1.contains("source.organisation: invalid type"), "{told:?}");
+        let text = documented().replace("name = \"stmarys\"", "name = \"riverside\"");
+        let settings = Settings::parse_apart(&text, Path::new("/etc/causeway"), std::iter::empty()).unwrap();
+        assert_eq!((settings.sources.len(), settings.bad.len()), (1, 1), "the first of a name goes on");
     }
 
     #[test]

@@ -36,11 +36,26 @@ pub async fn ask(base: &str, path: &str) -> anyhow::Result<Value> {
     Ok(answer.json().await?)
 }
 
-/// What people want to see first: the parts that are not ready, then each source, then each source's topics.
+/// What people want to see first: the parts that are not ready, then how each source's works stand, then each source, then
+/// each source's topics.
 fn as_text(ready: &Value, status: &Value) -> String {
     let mut parts: Vec<Vec<String>> = entries(ready).map(|(part, state)| vec![part.clone(), plain(state)]).collect();
     parts.sort_by_key(|row| row[1] == READY);
     let mut blocks = vec![output::table(&["part", "state"], parts.into_iter())];
+    let states = &status["states"];
+    if entries(states).next().is_some() {
+        let row = |source: &String, work: &String, standing: &Value| {
+            let told = ["state", "since", "why"].map(|key| standing[key].as_str().unwrap_or("-").to_owned());
+            [source.clone(), work.clone()].into_iter().chain(told).collect::<Vec<_>>()
+        };
+        let works = |(source, works)| entries(works).map(move |(work, standing)| row(source, work, standing));
+        blocks.push(output::table(&["source", "work", "state", "since", "why"], entries(states).flat_map(works)));
+    }
+    let problems = &status["problems"];
+    if entries(problems).next().is_some() {
+        let rows = entries(problems).map(|(file, what)| vec![file.clone(), plain(what)]);
+        blocks.push(output::table(&["file of sources", "is not taken up"], rows));
+    }
     let sources = &status["sources"];
     if entries(sources).next().is_some() {
         let mut headings = vec!["source"];
@@ -87,6 +102,11 @@ mod tests {
                 "advice": [{"about": "emis.note", "why": "is not captured", "sql": ["one"]}],
                 "slot": {"retained_bytes": 1024, "limit_bytes": null, "forecast_s": null, "over_budget": false},
             }},
+            "states": {"riverside": {
+                "connector": {"state": "running", "since": "2026-11-27T09:00:00Z", "why": null},
+                "normaliser": {"state": "waiting-for-operator", "since": "2026-11-27T09:01:00Z", "why": "no mapping"},
+            }},
+            "problems": {"gp-17.toml": "names no [[source]]"},
             "topics": {"riverside": {"topics": 3, "records": 17, "in_flight": 0, "settled": 42, "committed_at": 1}},
         });
         let told = as_text(&ready, &status);
@@ -99,6 +119,13 @@ mod tests {
                 "normaliser-riverside waits for Kafka",
                 "connector ready",
                 "sink-views ready",
+                "",
+                "source work state since why",
+                "riverside connector running 2026-11-27T09:00:00Z -",
+                "riverside normaliser waiting-for-operator 2026-11-27T09:01:00Z no mapping",
+                "",
+                "file of sources is not taken up",
+                "gp-17.toml names no [[source]]",
                 "",
                 "source phase lag behind snapshot WAL kept limit lost in waits for asks of the source",
                 "riverside streaming 0.2 s 2.0 kB - 1.0 kB - - - emis.note is not captured: `one`",

@@ -17,22 +17,13 @@ impl LogNow {
     /// Looks at the log's ends and at the first of its records that has a position.
     pub async fn look(kafka: &KafkaSettings, source: &str) -> Result<Self, TailError> {
         let topic = kafka.topic(&changes_topic(source));
-        let mut client = kafka.client();
-        client
-            .set("group.id", format!("causeway-beginning-{source}"))
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("queued.max.messages.kbytes", "1024")
-            .set("allow.auto.create.topics", "false");
-        let failed_topic = topic.clone();
-        let failed = move |source| TailError::Kafka { topic: failed_topic.clone(), source };
-        let looking = tokio::task::spawn_blocking(move || {
-            let silent = || TailError::Silent { topic: topic.clone() };
-            let failed = |source| TailError::Kafka { topic: topic.clone(), source };
-            let consumer: BaseConsumer = client.create().map_err(failed)?;
-            first(&consumer, &topic).map_err(failed)?.ok_or_else(silent)
-        });
-        looking.await.unwrap_or_else(|_| Err(failed(KafkaError::Canceled)))
+        let failing = topic.clone();
+        let failed = move |source| TailError::Kafka { topic: failing.clone(), source };
+        let unread = failed.clone();
+        let looking = move |consumer: &BaseConsumer| {
+            first(consumer, &topic).map_err(unread)?.ok_or_else(|| TailError::Silent { topic: topic.clone() })
+        };
+        kafka.look(failed, looking).await
     }
 }
 
@@ -48,7 +39,9 @@ fn first(consumer: &BaseConsumer, topic: &str) -> Result<Option<LogNow>, KafkaEr
     let mut heard = Instant::now();
     while heard.elapsed() <= SILENCE_MAX {
         // The client tries again by itself; what does not pass shows as silence.
-        let Some(Ok(message)) = consumer.poll(POLL) else { continue };
+        let Some(Ok(message)) = consumer.poll(POLL).filter(|it| it.as_ref().is_ok_and(|it| it.topic() == topic)) else {
+            continue;
+        };
         heard = Instant::now();
         log.begins = epoch(&message);
         if log.begins.is_some() || message.offset() >= high - 1 {

@@ -1,6 +1,6 @@
 //! How to reach the brokers: addresses, the region's topic prefix, TLS and SCRAM.
 
-use crate::{topics::TOPIC_RECORD_BYTES_MAX, watch::Ends};
+use crate::{clients::Clients, topics::TOPIC_RECORD_BYTES_MAX};
 use boot::{
     authority::{self, AuthorityError},
     secret::{self, ExposeSecret, SecretError},
@@ -27,9 +27,9 @@ pub struct KafkaSettings {
     #[serde(default = "one_replica")]
     pub replicas: u16,
     pub security: Option<SecuritySettings>,
-    /// Asks where topics end, for all that watch a client of these brokers.
+    /// What all clones share.
     #[serde(skip)]
-    pub ends: Ends,
+    pub clients: Clients,
 }
 
 const fn one_replica() -> u16 {

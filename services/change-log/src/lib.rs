@@ -8,12 +8,14 @@
 //! so a hole cannot pass unseen.
 
 mod beginning;
+mod clients;
 pub mod control;
 pub mod difference;
 mod ends;
 pub mod frame;
 pub mod header;
 pub mod kafka;
+mod logs;
 pub mod members;
 mod pace;
 pub mod reader;
@@ -28,6 +30,7 @@ pub mod watch;
 pub mod whole;
 pub mod writer;
 
+pub use clients::Clients;
 pub use ends::HearsEnds;
 pub use kafka::{KafkaSettings, SaslMechanism, SaslSettings, SecuritySettings};
 pub use reader::{Control, ControlBody, Item, LogPoint, LogReader, ReadError, Rejected};

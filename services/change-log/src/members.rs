@@ -33,14 +33,13 @@ pub fn client_id() -> String {
 
 /// How many members of the sinks' group do not read by this order.
 pub async fn behind(kafka: &KafkaSettings, order: u32) -> KafkaResult<usize> {
-    let (config, group) = (kafka.client(), kafka.topic(SINKS));
-    let asked = tokio::task::spawn_blocking(move || {
-        let client: BaseConsumer = config.create()?;
+    let group = kafka.topic(SINKS);
+    let asking = move |client: &BaseConsumer| {
         let groups = client.client().fetch_group_list(Some(&group), ASK_TIMEOUT)?;
         let members = groups.groups().iter().flat_map(|group| group.members());
         Ok(members.filter(|member| !reads(member.client_id(), order)).count())
-    });
-    asked.await.unwrap_or(Err(rdkafka::error::KafkaError::Canceled))
+    };
+    kafka.look(|error| error, asking).await
 }
 
 fn reads(client_id: &str, order: u32) -> bool {

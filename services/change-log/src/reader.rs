@@ -5,8 +5,9 @@ use crate::{
     frame,
     header::{Headers, Hole, Kind, SessionRule, Verdict},
     kafka::KafkaSettings,
+    logs::Log,
     registry::{Registry, RegistryError},
-    topics::{RECORD_BYTES_MAX, changes_topic},
+    topics::changes_topic,
     watch::{Place, Question, Stalled, Watch, let_go},
 };
 use boot::health::Part;
@@ -15,8 +16,7 @@ use change::{
     avro::{EnvelopePlan, Folded},
 };
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{Consumer, StreamConsumer},
+    Message,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Headers as _, OwnedMessage},
 };
@@ -33,8 +33,6 @@ pub const BATCH_ITEMS_MAX: usize = 4_096;
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Compiled schemas of one log; beyond it the cache starts afresh.
 pub const PLANS_MAX: usize = 1_024;
-/// What the client may fetch ahead.
-const PREFETCH_KBYTES: &str = "16384";
 
 /// One record of the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,8 +121,7 @@ impl ReadError {
 pub struct LogReader {
     topic: String,
     kafka: KafkaSettings,
-    source: String,
-    consumer: Arc<StreamConsumer>,
+    log: Log,
     watch: Watch,
     registry: Registry,
     plans: HashMap<u32, Result<Arc<EnvelopePlan>, String>>,
@@ -159,10 +156,9 @@ impl LogReader {
     ) -> Result<Self, ReadError> {
         let topic = kafka.topic(&changes_topic(source));
         Ok(Self {
-            consumer: Arc::new(open(kafka, source, &topic, point)?),
+            log: open(kafka, &topic, point)?,
             topic,
             kafka: kafka.clone(),
-            source: source.to_owned(),
             watch: Watch::new(kafka, None),
             registry: registry.clone(),
             plans: HashMap::new(),
@@ -234,14 +230,15 @@ impl LogReader {
 
     /// The next message, waited for. A client that hangs is replaced, and the error says so.
     async fn next(&mut self) -> Result<OwnedMessage, ReadError> {
-        let Self { topic, consumer, watch, point, .. } = self;
+        let Self { topic, log, watch, point, .. } = self;
         let place = || vec![Place::read(&**topic, 0, Some(point.offset))];
         let received = tokio::select! {
             biased;
-            received = consumer.recv() => received.map(|message| message.detach()),
-            stalled = watch.stalled(|| Question::reading(place(), consumer)) => {
-                let fresh = Arc::new(open(&self.kafka, &self.source, topic, *point)?);
-                let_go(std::mem::replace(consumer, fresh));
+            received = log.recv() => received.map(|message| message.detach()),
+            stalled = watch.stalled(|| Question::reading(place(), log.consumer())) => {
+                log.doubt();
+                let fresh = open(&self.kafka, topic, *point)?;
+                let_go(std::mem::replace(log, fresh));
                 return Err(stalled.into());
             }
         };
@@ -259,7 +256,7 @@ impl LogReader {
 
     /// A message that needs no waiting.
     fn received_already(&self) -> Option<Result<OwnedMessage, ReadError>> {
-        let received = pin!(self.consumer.recv());
+        let received = pin!(self.log.recv());
         match received.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(message)) => Some(Ok(message.detach())),
             Poll::Ready(Err(error)) => Some(Err(self.failure(error))),
@@ -368,27 +365,10 @@ impl LogReader {
     }
 }
 
-/// A client that reads on from the point.
-fn open(kafka: &KafkaSettings, source: &str, topic: &str, point: LogPoint) -> Result<StreamConsumer, ReadError> {
-    let failed = |source| ReadError::Kafka { topic: topic.to_owned(), source };
-    let consumer: StreamConsumer = kafka
-        .client()
-        .set("group.id", format!("causeway-log-{source}"))
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "error")
-        .set("fetch.wait.max.ms", "100")
-        .set("fetch.error.backoff.ms", "50")
-        .set("fetch.queue.backoff.ms", "20")
-        .set("queued.max.messages.kbytes", PREFETCH_KBYTES)
-        .set("fetch.message.max.bytes", RECORD_BYTES_MAX.to_string())
-        .set("fetch.max.bytes", (2 * RECORD_BYTES_MAX).to_string())
-        .set("allow.auto.create.topics", "false")
-        .create()
-        .map_err(failed)?;
-    let mut assignment = TopicPartitionList::with_capacity(1);
-    assignment.add_partition_offset(topic, 0, Offset::Offset(point.offset)).map_err(failed)?;
-    consumer.assign(&assignment).map_err(failed)?;
-    Ok(consumer)
+/// Reads on from the point.
+fn open(kafka: &KafkaSettings, topic: &str, point: LogPoint) -> Result<Log, ReadError> {
+    let opened = kafka.clients.logs().open(kafka, topic, point.offset);
+    opened.map_err(|source| ReadError::Kafka { topic: topic.to_owned(), source })
 }
 
 impl Source<Item, LogPoint> for LogReader {

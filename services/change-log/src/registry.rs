@@ -59,10 +59,12 @@ impl RegistryError {
     }
 }
 
-/// A client of the registry. Clones share the cache.
+/// A client of the registry. Clones share the connections, the cache, and what was let in.
 #[derive(Clone, Debug)]
 pub struct Registry {
     inner: Arc<Inner>,
+    /// Subjects whose schema after this one may be incompatible.
+    accepted: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 #[derive(Debug)]
@@ -71,8 +73,6 @@ struct Inner {
     url: String,
     ids: Mutex<HashMap<(String, String), u32>>,
     schemas: Mutex<HashMap<u32, Arc<str>>>,
-    /// Subjects whose schema after this one may be incompatible.
-    accepted: Mutex<HashMap<String, u32>>,
     /// Subjects that were seen to be BACKWARD: an earlier run may have been killed while it let a schema in.
     backward: Mutex<HashMap<String, ()>>,
 }
@@ -124,10 +124,15 @@ impl Registry {
                 url,
                 ids: Mutex::default(),
                 schemas: Mutex::default(),
-                accepted: Mutex::default(),
                 backward: Mutex::default(),
             }),
+            accepted: Arc::default(),
         })
+    }
+
+    /// One with the same connections and cache, for a source of its own: what is let in there is let in nowhere else.
+    pub fn apart(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), accepted: Arc::default() }
     }
 
     /// The id of the schema under the subject, registered if it is new. The subject is set to BACKWARD.
@@ -201,7 +206,7 @@ impl Registry {
         if compatible && !difference::changes_meaning(&before, schema_json) {
             return self.register(subject, schema_json).await;
         }
-        if locked(&self.inner.accepted).get(subject) != Some(&latest) {
+        if locked(&self.accepted).get(subject) != Some(&latest) {
             let differences = difference::between(&before, schema_json);
             return Err(RegistryError::Incompatible { subject: subject.to_owned(), differences });
         }
@@ -231,12 +236,12 @@ impl Registry {
 
     /// Lets the subject's next schema in, whatever it is: the one after the schema with this id.
     pub fn accept(&self, subject: &str, after: u32) {
-        keep(&self.inner.accepted, subject.to_owned(), after);
+        keep(&self.accepted, subject.to_owned(), after);
     }
 
     /// As [`Self::accept`], of these alone: what was let in before and is not among them is refused again.
     pub fn accept_only(&self, accepted: impl Iterator<Item = (String, u32)>) {
-        *locked(&self.inner.accepted) = accepted.take(SCHEMAS_CACHED_MAX).collect();
+        *locked(&self.accepted) = accepted.take(SCHEMAS_CACHED_MAX).collect();
     }
 
     /// Id and text of the subject's newest schema; none of a subject that is not known.

@@ -8,12 +8,14 @@
 //! however many write at once: see [`register`].
 
 pub mod aside;
+mod hub;
 pub mod lives;
 mod register;
 pub mod replay;
 pub mod waiting;
 
 pub use aside::Aside;
+pub(crate) use hub::Hub;
 pub use lives::{Generation, Lives, Meaning};
 
 use crate::{KafkaSettings, Kept, TopicError, TopicSpec};

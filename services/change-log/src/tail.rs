@@ -68,31 +68,18 @@ impl LogTail {
     /// Reads back from `until`, or from the log's end.
     pub async fn read(kafka: &KafkaSettings, source: &str, until: Option<i64>) -> Result<Self, TailError> {
         let topic = kafka.topic(&changes_topic(source));
-        let mut client = kafka.client();
-        client
-            .set("group.id", format!("causeway-tail-{source}"))
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("fetch.wait.max.ms", "50")
-            .set("queued.max.messages.kbytes", "4096")
-            .set("allow.auto.create.topics", "false");
-        let failed_topic = topic.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            let consumer = client.create();
-            let consumer = consumer.map_err(|source| TailError::Kafka { topic: topic.clone(), source })?;
-            Tail { consumer, topic }.read(until)
-        });
-        let canceled = TailError::Kafka { topic: failed_topic, source: KafkaError::Canceled };
-        reading.await.unwrap_or(Err(canceled))
+        let failing = topic.clone();
+        let failed = move |source| TailError::Kafka { topic: failing.clone(), source };
+        kafka.look(failed, move |consumer| Tail { consumer, topic }.read(until)).await
     }
 }
 
-struct Tail {
-    consumer: BaseConsumer,
+struct Tail<'a> {
+    consumer: &'a BaseConsumer,
     topic: String,
 }
 
-impl Tail {
+impl Tail<'_> {
     fn read(&self, until: Option<i64>) -> Result<LogTail, TailError> {
         let (low, high) = self.consumer.fetch_watermarks(&self.topic, 0, SILENCE_MAX).map_err(|e| self.failed(e))?;
         let until = until.unwrap_or(high);
@@ -125,25 +112,24 @@ impl Tail {
         assignment.add_partition_offset(&self.topic, 0, Offset::Offset(from)).map_err(|e| self.failed(e))?;
         self.consumer.assign(&assignment).map_err(|e| self.failed(e))?;
         let mut heard = Instant::now();
-        loop {
+        // The client has read for others before: what does not continue is not of this reading.
+        let mut next = from;
+        while next < until {
             match self.consumer.poll(POLL) {
-                Some(Ok(message)) => {
+                Some(Ok(message)) if message.topic() == self.topic && message.offset() == next => {
                     heard = Instant::now();
-                    if message.offset() >= from && message.offset() < until {
-                        take(&message);
-                    }
-                    if message.offset() >= until - 1 {
-                        return Ok(());
-                    }
+                    take(&message);
+                    next += 1;
                 }
                 // The client tries again by itself; what does not pass shows as silence.
                 Some(Err(error)) => tracing::debug!(%error, "reading back a log"),
-                None => {}
+                Some(Ok(_)) | None => {}
             }
             if heard.elapsed() > SILENCE_MAX {
                 return Err(TailError::Silent { topic: self.topic.clone() });
             }
         }
+        Ok(())
     }
 
     fn failed(&self, source: KafkaError) -> TailError {

@@ -2,8 +2,7 @@
 
 use crate::kafka::KafkaSettings;
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
+    admin::{AdminOptions, NewTopic, TopicReplication},
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::time::Duration;
@@ -85,7 +84,7 @@ impl TopicError {
 
 /// Creates the topics that do not exist yet.
 pub async fn ensure(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<(), TopicError> {
-    let admin: AdminClient<DefaultClientContext> = kafka.client().create()?;
+    let admin = kafka.admin()?;
     let record_bytes_max = TOPIC_RECORD_BYTES_MAX.to_string();
     let names: Vec<String> = specs.iter().map(|spec| kafka.topic(&spec.name)).collect();
     let kept: Vec<String> = specs.iter().map(|spec| spec.kept.retention_ms()).collect();
@@ -109,7 +108,8 @@ pub async fn ensure(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<(), To
         })
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
-    for outcome in admin.create_topics(&topics, &options).await? {
+    let made = admin.create_topics(&topics, &options).await;
+    for outcome in made.inspect_err(|_| kafka.let_go_of_admin(&admin))? {
         match outcome {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, code)) => return Err(TopicError::Refused { topic, code }),

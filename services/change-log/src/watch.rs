@@ -86,7 +86,7 @@ impl KafkaSettings {
 
     /// The same of several places: of all partitions where none is named.
     async fn ends(&self, places: Vec<Place>) -> KafkaResult<Vec<Watermarks>> {
-        let mut asker = Arc::clone(&self.ends.0).lock_owned().await;
+        let mut asker = Arc::clone(&self.clients.ends().0).lock_owned().await;
         if let Some((at, error)) = &asker.away
             && at.elapsed() < AWAY_KEPT
         {

@@ -1,51 +1,46 @@
 //! Writing `changes.<source>`: one session, idempotent producers, no gap.
 //!
 //! # Why
-//! The Kafka client has one request of an idempotent partition in flight, and asks in a loop whether the next may go as
-//! soon as a record has waited for its linger. A short linger makes that loop burn a core while a backlog drains; a long
-//! one delays what comes alone. Its linger cannot be changed while it runs, so there are two producers, and the pace of
-//! the records chooses.
+//! What a session has sent is acknowledged in order or the session ends: nothing behind a record that failed counts, and
+//! as little as can be of it gets into the log. Which producer takes the records: see `producers`.
+
+mod producers;
+
+pub(crate) use producers::Quiet;
 
 use crate::{
     control::{SESSION, Session},
     frame,
     header::{self, Kind},
     kafka::KafkaSettings,
-    pace::Pace,
+    pace::{Pace, Tempo},
     records::{RecordRef, Records},
     registry::{Registry, RegistryError},
     tail::{LogTail, TailError},
-    topics::{TOPIC_RECORD_BYTES_MAX, changes_topic},
-    watch::{Place, Question, Stalled, Watch},
+    topics::changes_topic,
+    watch::{Own, Place, Question, Stalled, Watch},
 };
 use boot::{failpoint, health::Part};
 use change::{Batch, Durable, Position, Sink, position::POSITION_TEXT_BYTES};
+use producers::{Deliveries, Failure, Producers, Record, size};
 use rdkafka::{
-    ClientContext, Message,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer},
 };
 use serde::Deserialize;
 use std::{
     collections::VecDeque,
     fmt::Write as _,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
 
 /// Records that Kafka has not acknowledged yet.
 pub const IN_FLIGHT_RECORDS_MAX: u64 = 12_288;
 /// Their bytes. A single larger record goes alone.
 pub const IN_FLIGHT_BYTES_MAX: u64 = 12 * 1024 * 1024;
-/// What the client adds to each record: its headers and its own bookkeeping.
-const RECORD_OVERHEAD_BYTES: u64 = 640;
-/// How long a record that comes alone waits for others.
-const LIVE_LINGER_MS: f32 = 0.5;
+/// While others fill the queue of the producer that is shared.
+const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 /// How long Kafka may take to acknowledge the session record.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -95,70 +90,14 @@ impl WriteError {
     }
 }
 
-/// What the delivery reports have told so far.
-#[derive(Debug, Default)]
-struct Deliveries {
-    count: AtomicU64,
-    bytes: AtomicU64,
-    offset: AtomicI64,
-    failure: OnceLock<Failure>,
-    changed: Notify,
-}
-
-#[derive(Clone, Debug)]
-enum Failure {
-    Refused(KafkaError),
-    OutOfOrder,
-}
-
-/// Receives the reports on the producer's own thread.
-struct Reports(Arc<Deliveries>);
-
-impl ClientContext for Reports {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka");
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
-        failpoint::reached("log.acknowledged");
-        let deliveries = &self.0;
-        if deliveries.failure.get().is_none() {
-            let count = deliveries.count.load(Ordering::Acquire);
-            match result {
-                Ok(message) if number as u64 == count => {
-                    let bytes = size(message.key().map_or(0, <[u8]>::len), message.payload().map_or(0, <[u8]>::len));
-                    deliveries.bytes.fetch_add(bytes, Ordering::AcqRel);
-                    deliveries.offset.store(message.offset(), Ordering::Release);
-                    deliveries.count.store(count + 1, Ordering::Release);
-                }
-                // Nothing after a gap counts, whatever is reported of it.
-                Ok(_) => drop(deliveries.failure.set(Failure::OutOfOrder)),
-                Err((error, _)) => drop(deliveries.failure.set(Failure::Refused(error.clone()))),
-            }
-        }
-        deliveries.changed.notify_one();
-    }
-}
-
-const fn size(key: usize, value: usize) -> u64 {
-    (key + value) as u64 + RECORD_OVERHEAD_BYTES
-}
-
 /// The writing end of a source's log, for one session.
 pub struct LogWriter<P> {
-    live: Arc<ThreadedProducer<Reports>>,
-    backlog: Arc<ThreadedProducer<Reports>>,
+    producers: Producers,
     watch: Watch,
-    /// Which of the two takes the records.
-    in_backlog: bool,
     opened: Instant,
     pace: Pace,
     deliveries: Arc<Deliveries>,
-    topic: String,
+    topic: Arc<str>,
     session: String,
     previous: [u8; POSITION_TEXT_BYTES],
     sent: u64,
@@ -182,29 +121,12 @@ impl<P: Copy + Send> LogWriter<P> {
         settings: WriterSettings,
         session: &Session,
     ) -> Result<(Self, LogTail), WriteError> {
-        let topic = kafka.topic(&changes_topic(&session.source));
+        let topic: Arc<str> = kafka.topic(&changes_topic(&session.source)).into();
         let id = registry.register(SESSION.name, SESSION.text).await?;
         let deliveries = Arc::new(Deliveries::default());
-        let producer = |linger_ms: f32| -> Result<Arc<ThreadedProducer<Reports>>, WriteError> {
-            let mut client = kafka.client();
-            client
-                .set("acks", "all")
-                .set("enable.idempotence", "true")
-                .set("message.timeout.ms", "0")
-                .set("compression.type", "lz4")
-                .set("linger.ms", linger_ms.to_string())
-                .set("queue.buffering.max.messages", "100000")
-                .set("queue.buffering.max.kbytes", "65536")
-                .set("message.max.bytes", TOPIC_RECORD_BYTES_MAX.to_string())
-                .set("allow.auto.create.topics", "false");
-            client.create_with_context(Reports(Arc::clone(&deliveries))).map(Arc::new).map_err(WriteError::Producer)
-        };
-        let (live, backlog) = (producer(LIVE_LINGER_MS)?, producer(f32::from(settings.linger_ms))?);
         let mut writer = Self {
-            live,
-            backlog,
+            producers: Producers::new(kafka, settings, &deliveries)?,
             watch: Watch::new(kafka, None),
-            in_backlog: false,
             opened: Instant::now(),
             pace: Pace::default(),
             deliveries,
@@ -241,17 +163,36 @@ impl<P: Copy + Send> LogWriter<P> {
             Ok(self.deliveries.offset.load(Ordering::Acquire))
         };
         let waited = tokio::time::timeout(SESSION_TIMEOUT, acknowledged).await;
-        waited.unwrap_or_else(|_| Err(WriteError::NoSession { topic: self.topic.clone() }))
+        waited.unwrap_or_else(|_| Err(WriteError::NoSession { topic: self.topic.to_string() }))
     }
 
-    /// Waits for a report of deliveries. Cancel-safe.
+    /// Waits for a report of deliveries, so long as the producers get on: there, and when something is under way. Cancel-safe.
     async fn changed(&mut self) -> Result<(), WriteError> {
-        let producers = [&self.live, &self.backlog];
-        reported(&mut self.watch, &self.deliveries, producers, &self.topic, self.sent).await
+        let Self { producers, watch, deliveries, topic, sent, .. } = self;
+        let question = || {
+            let waiting = *sent - deliveries.count.load(Ordering::Acquire);
+            // With nothing under way it is enough that Kafka is there: the next record shows whether they get on.
+            let probes = if waiting > 0 { producers.probes() } else { Vec::new() };
+            let own: Option<Own> = (!probes.is_empty()).then_some(Box::new(move |place: &Place, timeout| {
+                probes.iter().try_for_each(|probe| probe(&place.topic, timeout))
+            }));
+            Question::writing(vec![Place::read(&**topic, 0, None)], waiting, own)
+        };
+        tokio::select! {
+            biased;
+            () = deliveries.changed.notified() => {
+                watch.heard();
+                Ok(())
+            }
+            stalled = watch.stalled(question) => {
+                producers.doubt();
+                Err(stalled.into())
+            }
+        }
     }
 
     /// Waits until all that was sent is acknowledged.
-    async fn delivered(&mut self) -> Result<(), WriteError> {
+    pub async fn delivered(&mut self) -> Result<(), WriteError> {
         while self.in_flight() > 0 {
             self.failed()?;
             self.changed().await?;
@@ -259,13 +200,12 @@ impl<P: Copy + Send> LogWriter<P> {
         Ok(())
     }
 
-    /// Chooses the producer for so many records. The one takes over from the other only when nothing of it is in
-    /// flight: their requests do not keep each other's order.
+    /// Chooses the producer for so many records. The one takes over from the other only when nothing of it is in flight.
     async fn choose(&mut self, records: usize) -> Result<(), WriteError> {
-        let backlog = self.pace.is_backlog(self.opened.elapsed(), records);
-        if backlog != self.in_backlog {
+        let tempo = self.pace.tempo(self.opened.elapsed(), records);
+        if tempo != self.producers.tempo() {
             self.delivered().await?;
-            self.in_backlog = backlog;
+            self.producers.take_over(tempo)?;
         }
         Ok(())
     }
@@ -318,18 +258,15 @@ impl<P: Copy + Send> LogWriter<P> {
             self.failed()?;
             self.changed().await?;
         }
-        let number = usize::try_from(self.sent).unwrap_or(usize::MAX);
-        let mut record =
-            BaseRecord::with_opaque_to(&self.topic, number).partition(0).key(key).payload(value).headers(headers);
-        let producer = if self.in_backlog { &self.backlog } else { &self.live };
-        while let Err((error, back)) = producer.send(record) {
+        let topic = Arc::clone(&self.topic);
+        let mut record = Record { topic: &topic, number: self.sent, key, value, headers };
+        while let Err((error, back)) = self.producers.send(record) {
             self.failed()?;
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                return Err(WriteError::Refused { topic: self.topic.clone(), source: error });
+                return Err(WriteError::Refused { topic: topic.to_string(), source: error });
             }
             record = back;
-            let producers = [&self.live, &self.backlog];
-            reported(&mut self.watch, &self.deliveries, producers, &self.topic, self.sent).await?;
+            if self.in_flight() > 0 { self.changed().await? } else { tokio::time::sleep(QUEUE_FULL_WAIT).await }
         }
         self.sent += 1;
         self.sent_bytes += bytes;
@@ -339,6 +276,9 @@ impl<P: Copy + Send> LogWriter<P> {
 
     fn has_room_for(&self, bytes: u64) -> bool {
         let in_flight = self.in_flight();
+        if self.producers.tempo() == Tempo::Quiet {
+            return in_flight == 0;
+        }
         let bytes_in_flight = self.sent_bytes - self.deliveries.bytes.load(Ordering::Acquire);
         in_flight == 0 || (in_flight < IN_FLIGHT_RECORDS_MAX && bytes_in_flight + bytes <= IN_FLIGHT_BYTES_MAX)
     }
@@ -347,46 +287,9 @@ impl<P: Copy + Send> LogWriter<P> {
         match self.deliveries.failure.get() {
             None => Ok(()),
             Some(Failure::Refused(source)) => {
-                Err(WriteError::Refused { topic: self.topic.clone(), source: source.clone() })
+                Err(WriteError::Refused { topic: self.topic.to_string(), source: source.clone() })
             }
-            Some(Failure::OutOfOrder) => Err(WriteError::OutOfOrder { topic: self.topic.clone() }),
-        }
-    }
-}
-
-/// Waits for a report of deliveries, so long as the producers get on: there, and when nothing is under way.
-async fn reported(
-    watch: &mut Watch,
-    deliveries: &Deliveries,
-    producers: [&Arc<ThreadedProducer<Reports>>; 2],
-    topic: &str,
-    sent: u64,
-) -> Result<(), WriteError> {
-    let question = || {
-        let waiting = sent - deliveries.count.load(Ordering::Acquire);
-        let producers = producers.map(Arc::clone);
-        let own = move |place: &Place, timeout| {
-            let mut asked =
-                producers.iter().map(|producer| producer.client().fetch_watermarks(&place.topic, 0, timeout));
-            asked.try_for_each(|answer| answer.map(drop))
-        };
-        Question::writing(vec![Place::read(topic, 0, None)], waiting, Some(Box::new(own)))
-    };
-    tokio::select! {
-        biased;
-        () = deliveries.changed.notified() => {
-            watch.heard();
-            Ok(())
-        }
-        stalled = watch.stalled(question) => Err(stalled.into()),
-    }
-}
-
-impl<P> Drop for LogWriter<P> {
-    /// Nothing more is sent, even where somebody still looks at a producer.
-    fn drop(&mut self) {
-        for producer in [&self.live, &self.backlog] {
-            producer.purge(PurgeConfig::default().queue().inflight());
+            Some(Failure::OutOfOrder) => Err(WriteError::OutOfOrder { topic: self.topic.to_string() }),
         }
     }
 }

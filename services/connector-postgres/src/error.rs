@@ -1,6 +1,9 @@
 //! What can go wrong, by who must act: the connector itself tries again, or an operator decides.
 
-use boot::database::{DatabaseError, DatabaseFault, Refusal};
+use boot::{
+    database::{DatabaseError, DatabaseFault, Refusal},
+    panics::Panicked,
+};
 use change::{Lsn, TableId};
 use change_log::{
     RegistryError, Stalled, TailError, TopicError, WriteError,
@@ -99,10 +102,8 @@ pub enum ConnectorError {
     Signal(#[from] SignalError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    #[error("cannot start a thread for the connector")]
-    Thread(#[source] std::io::Error),
-    #[error("the connector's thread ended unexpectedly")]
-    ThreadDied,
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     #[error("a record could not be quarantined")]
     Quarantine(#[source] rdkafka::error::KafkaError),
 }
@@ -188,8 +189,7 @@ impl ConnectorError {
             Self::Tail(error) => !matches!(error, TailError::Forgotten { .. }),
             Self::Registry(error) => error.worth_retrying(),
             Self::Settings { .. }
-            | Self::Thread(_)
-            | Self::ThreadDied
+            | Self::Panicked(_)
             | Self::Connect(_)
             | Self::WalLevel { .. }
             | Self::Privilege { .. }

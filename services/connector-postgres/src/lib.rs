@@ -19,6 +19,7 @@ pub mod encode;
 mod encoder;
 mod error;
 mod lag;
+mod lanes;
 mod left_out;
 mod listed;
 mod load;
@@ -50,8 +51,8 @@ pub use snapshot::{finished_snapshots, was_given_up};
 pub use status::{LeftOutTable, Phase, SnapshotView, Status, View};
 pub use upkeep::Advice;
 
-use boot::{Stop, health::Part, restart};
-use change_log::{KafkaSettings, Registry, RegistrySettings};
+use boot::{Stop, health::Part, restart, turns::in_turn};
+use change_log::{KafkaSettings, Registry};
 use charset::Charset;
 use plan::Identity;
 use session::Session;
@@ -59,11 +60,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::OnceCell;
 
 /// Captures the source until the stop signal, across outages of the source, of Kafka and of the registry.
-/// Ends with an error only when an operator must decide.
+/// Ends with an error only when an operator must decide. The registry lets in what this source's operators let in.
 pub async fn run(
     settings: Settings,
     kafka: KafkaSettings,
-    registry: RegistrySettings,
+    registry: Registry,
     status: Arc<Status>,
     health: Part,
     stop: Stop,
@@ -71,12 +72,11 @@ pub async fn run(
     if let Some((key, what)) = settings.mistakes().into_iter().next() {
         return Err(ConnectorError::Settings { name: settings.name.clone(), what: format!("{key}: {what}") });
     }
-    let registry = Registry::new(&registry)?;
     let (outlets, signs) = watch::signs();
     let session = Session {
         settings: Arc::new(settings),
         kafka,
-        registry,
+        registry: registry.apart(),
         status,
         health,
         stop,
@@ -89,49 +89,30 @@ pub async fn run(
         doubted: false,
         unreadable: false,
     };
-    on_own_thread(session, outlets).await
-}
-
-/// Transport, decoding and encoding share one thread: frames pass from one to the next without waking another.
-async fn on_own_thread(session: Session, outlets: watch::Outlets) -> Result<(), ConnectorError> {
-    let (mut done, ended) = tokio::sync::oneshot::channel();
-    let name = session.settings.name.clone();
-    let body = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => return drop(done.send(Err(ConnectorError::Thread(error)))),
-        };
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                outcome = until_stopped(&session) => Some(outcome),
-                () = watch::run(Arc::clone(&session.settings), Arc::clone(&session.status), outlets) => None,
-                // Nobody waits any more.
-                () = done.closed() => None,
-            }
-        });
-        // Whatever still reads or writes ends with the runtime.
-        drop(runtime);
-        if let Some(outcome) = outcome {
-            let _ = done.send(outcome);
+    lanes::run(move || async move {
+        tokio::select! {
+            outcome = until_stopped(&session) => outcome,
+            // Looks until it is dropped.
+            () = watch::run(Arc::clone(&session.settings), Arc::clone(&session.status), outlets) => Ok(()),
         }
-    };
-    std::thread::Builder::new().name(format!("capture {name}")).spawn(body).map_err(ConnectorError::Thread)?;
-    ended.await.unwrap_or(Err(ConnectorError::ThreadDied))
+    })
+    .await?
 }
 
 async fn until_stopped(session: &Session) -> Result<(), ConnectorError> {
     let attempt = || attempt(session.clone());
-    let ended = restart::until_stopped(&session.health, &session.stop, ConnectorError::worth_retrying, attempt).await;
+    let ended = restart::retried(&session.health, &session.stop, ConnectorError::worth_retrying, attempt).await;
     session.status.update(|view| view.phase = Phase::Stopped);
     ended
 }
 
 async fn attempt(mut session: Session) -> Result<(), ConnectorError> {
     let (status, stop, name) = (Arc::clone(&session.status), session.stop.clone(), session.settings.name.clone());
+    let again = status.view_of(|view| view.phase == Phase::Waiting);
     status.update(|view| view.phase = Phase::Starting);
+    let health = session.health.clone();
     let outcome = tokio::select! {
-        outcome = session.run() => outcome,
+        outcome = in_turn(&health, again, session.run()) => outcome,
         // What waits for the source or for Kafka does not keep the process.
         () = long_after(&stop) => Ok(()),
     };

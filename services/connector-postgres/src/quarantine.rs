@@ -5,7 +5,7 @@ use boot::health::Part;
 use change::Position;
 use change_log::{KafkaSettings, Place, Question, Registry, Watch, frame};
 use event::Quarantined;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::FutureRecord;
 use std::time::Duration;
 
 pub(crate) const TOPIC: &str = "quarantine";
@@ -23,7 +23,6 @@ pub(crate) struct Oversized {
 }
 
 pub(crate) struct Quarantine {
-    producer: Option<FutureProducer>,
     watch: Watch,
     kafka: KafkaSettings,
     source: String,
@@ -31,7 +30,7 @@ pub(crate) struct Quarantine {
 
 impl Quarantine {
     pub(crate) fn new(kafka: &KafkaSettings, source: &str, part: &Part) -> Self {
-        Self { producer: None, watch: Watch::new(kafka, Some(part)), kafka: kafka.clone(), source: source.to_owned() }
+        Self { watch: Watch::new(kafka, Some(part)), kafka: kafka.clone(), source: source.to_owned() }
     }
 
     /// Returns once the item is durable: only then may the source forget the row.
@@ -53,25 +52,19 @@ impl Quarantine {
         frame::start(id, &mut value);
         event::avro::encode_quarantined(&item, &mut value);
         let key = row.position.to_string();
-        let producer = self.producer()?.clone();
+        let producer = self.kafka.shared_outbox().map_err(ConnectorError::Quarantine)?;
         self.watch.heard();
         let record = FutureRecord::to(&topic).partition(0).key(&key).payload(&value);
         let place = Place::written(&*topic);
         let sent = tokio::select! {
             biased;
             sent = producer.send(record, Duration::MAX) => sent,
-            stalled = self.watch.stalled(|| Question::writing(vec![place.clone()], 1, None)) => return Err(stalled.into()),
+            stalled = self.watch.stalled(|| Question::writing(vec![place.clone()], 1, None)) => {
+                self.kafka.let_go_of_outbox(&producer);
+                return Err(stalled.into());
+            }
         };
         boot::failpoint::reached("capture.quarantined");
         sent.map(drop).map_err(|(error, _)| ConnectorError::Quarantine(error))
-    }
-
-    fn producer(&mut self) -> Result<&FutureProducer, ConnectorError> {
-        if self.producer.is_none() {
-            let mut client = self.kafka.client();
-            client.set("acks", "all").set("enable.idempotence", "true").set("message.timeout.ms", "0");
-            self.producer = Some(client.create().map_err(ConnectorError::Quarantine)?);
-        }
-        self.producer.as_ref().ok_or(ConnectorError::Quarantine(rdkafka::error::KafkaError::Canceled))
     }
 }

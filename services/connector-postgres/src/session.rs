@@ -115,7 +115,7 @@ impl Session {
         mut news: watch::Receiver<Arc<Desired>>,
     ) {
         let why = boot::restart::in_one_line(error);
-        self.health.not_ready(why.clone());
+        self.health.needs_operator(why.clone());
         self.status.update(|view| {
             view.phase = Phase::Refused;
             view.refused = Some(why.clone());
@@ -311,10 +311,16 @@ impl Session {
             stop.cancel();
             tokio::time::sleep(DRAIN_MAX).await;
         };
+        let pumped = async {
+            let pumped: Result<_, ConnectorError> = pump(&mut stream, &mut encoder, &mut writer).await;
+            pumped?;
+            // What a snapshot read last confirms nothing of the stream, and is worth waiting for, too.
+            writer.delivered().await.map_err(ConnectorError::from)
+        };
         let ended = tokio::select! {
-            pumped = pump(&mut stream, &mut encoder, &mut writer) => pumped.map(drop),
+            pumped = pumped => pumped,
             () = drained => {
-                tracing::warn!(source = self.settings.name, in_flight = writer.in_flight(),
+                tracing::warn!(source = self.settings.name,
                     "stopped before all records were acknowledged; the next start goes on from the log");
                 Ok(())
             }

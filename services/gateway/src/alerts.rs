@@ -248,9 +248,9 @@ pub async fn sift(
 
 /// A result of an organisation that has no team here (a hub, a practice that closed) is answered for as it was routed.
 fn answer_for(app: &App, alert: &mut Alert) {
-    let source = app.site.organisations.get(&alert.source).map(String::as_str);
+    let source = app.site.organisations.of(&alert.source);
     for holding in &mut alert.context.holdings {
-        let answering = alert::routing::answers(&holding.organisation, source, &app.site.teams).0;
+        let answering = alert::routing::answers(&holding.organisation, source.as_deref(), &app.site.teams).0;
         holding.organisation = answering.unwrap_or(&holding.organisation).to_owned();
     }
 }

@@ -8,8 +8,9 @@ use crate::{
     },
     record::ingredients::Ingredients,
 };
+use boot::organisations::Organisations;
 use event::teams::Teams;
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 /// Agreement files of a site.
 pub const AGREEMENTS_MAX: usize = 1_000;
@@ -18,7 +19,7 @@ pub const AGREEMENTS_MAX: usize = 1_000;
 pub struct Site {
     pub teams: Teams,
     /// The organisation whose database each source is, by its ODS code.
-    pub organisations: BTreeMap<String, String>,
+    pub organisations: Organisations,
     /// What alerts, and how the record is judged.
     pub limits: alert::Limits,
     pub agreements: Vec<Agreement>,

@@ -11,10 +11,11 @@ use event::{avro, cloud_events};
 use fold::Output;
 use rdkafka::{
     message::{Header, OwnedHeaders},
-    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _, PurgeConfig},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _},
 };
 use std::{
     collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use store::Tails;
@@ -34,7 +35,10 @@ enum Waiting {
 }
 
 pub struct Publisher {
-    producer: FutureProducer,
+    kafka: KafkaSettings,
+    /// All sources have the same.
+    producer: Arc<FutureProducer>,
+    settling: Settling,
     watch: Watch,
     events_topic: String,
     quarantine_topic: String,
@@ -60,10 +64,12 @@ impl Publisher {
         schemas: &Schemas,
         tails: Tails,
         already: HashSet<u128>,
-        part: &Part,
+        (part, settling): (&Part, &Settling),
     ) -> Result<Self, NormaliserError> {
         Ok(Self {
-            producer: kafka.outbox(2 * IN_FLIGHT_MAX).create().map_err(NormaliserError::kafka("make a producer"))?,
+            kafka: kafka.clone(),
+            producer: kafka.shared_outbox().map_err(NormaliserError::kafka("make a producer"))?,
+            settling: settling.clone(),
             watch: Watch::new(kafka, Some(part)),
             events_topic: kafka.topic(EVENTS),
             quarantine_topic: kafka.topic(QUARANTINE),
@@ -77,8 +83,8 @@ impl Publisher {
         })
     }
 
-    pub fn producer(&self) -> FutureProducer {
-        self.producer.clone()
+    pub fn producer(&self) -> Arc<FutureProducer> {
+        Arc::clone(&self.producer)
     }
 
     /// Sends, unless an earlier run has. Waits while too many are in flight.
@@ -147,19 +153,21 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits for the oldest; for ever if there is none, so long as the producer gets on. Cancel-safe.
+    /// Waits for the oldest, so long as the producer gets on; for ever if there is none. Cancel-safe.
     pub async fn reap(&mut self) -> Result<(), NormaliserError> {
-        let Self { producer, watch, events_topic, quarantine_topic, in_flight, .. } = self;
+        let Self { kafka, producer, watch, events_topic, quarantine_topic, in_flight, .. } = self;
         let topics = [events_topic.as_str(), quarantine_topic.as_str()];
-        let stalled = stalled(watch, producer, topics, *in_flight);
         match self.waiting.front_mut() {
-            None => return Err(stalled.await.into()),
+            None => std::future::pending().await,
             Some(Waiting::Mark(offset)) => self.durable = Some(*offset),
             Some(Waiting::Delivery { topic, future }) => {
                 let delivered = tokio::select! {
                     biased;
                     delivered = future => delivered,
-                    stalled = stalled => return Err(stalled.into()),
+                    stalled = stalled(watch, producer, topics, *in_flight) => {
+                        kafka.let_go_of_outbox(producer);
+                        return Err(stalled.into());
+                    }
                 };
                 self.watch.heard();
                 let delivery = match delivered {
@@ -178,9 +186,9 @@ impl Publisher {
     }
 }
 
-async fn stalled(watch: &mut Watch, producer: &FutureProducer, topics: [&str; 2], in_flight: usize) -> Stalled {
+async fn stalled(watch: &mut Watch, producer: &Arc<FutureProducer>, topics: [&str; 2], in_flight: usize) -> Stalled {
     let question = || {
-        let producer = producer.clone();
+        let producer = Arc::clone(producer);
         let own = move |place: &Place, timeout| producer.client().fetch_watermarks(&place.topic, 0, timeout).map(drop);
         Question::writing(topics.map(Place::written).to_vec(), in_flight as u64, Some(Box::new(own)))
     };
@@ -188,9 +196,39 @@ async fn stalled(watch: &mut Watch, producer: &FutureProducer, topics: [&str; 2]
 }
 
 impl Drop for Publisher {
-    /// Nothing more is sent, even where somebody still looks at the producer.
+    /// The next run of the source begins when nothing of this one is on its way any more.
     fn drop(&mut self) {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        if self.producer.client().fatal_error().is_some() {
+            self.kafka.let_go_of_outbox(&self.producer);
+        }
+        let sent = std::mem::take(&mut self.waiting).into_iter().filter_map(|waiting| match waiting {
+            Waiting::Delivery { future, .. } => Some(future),
+            Waiting::Mark(_) => None,
+        });
+        self.settling.leave(sent.collect());
+    }
+}
+
+/// What a source's earlier runs have sent, and Kafka has neither taken nor refused: it stands in the producer that all
+/// sources share, and cannot be taken back.
+#[derive(Clone, Default)]
+pub struct Settling(Arc<Mutex<Vec<DeliveryFuture>>>);
+
+impl Settling {
+    fn leave(&self, sent: Vec<DeliveryFuture>) {
+        self.left().extend(sent);
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<DeliveryFuture>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing is under way. What was taken stands on the topics then, where the next run looks.
+    pub async fn settled(&self) {
+        let sent = std::mem::take(&mut *self.left());
+        for delivery in sent {
+            drop(delivery.await);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     left_out::LeftOut,
     missing::Missing,
     progress::Progress,
-    publish::Publisher,
+    publish::{Publisher, Settling},
     replays::Counting,
     settings::{Settings, SourceSettings},
     tell,
@@ -21,8 +21,10 @@ use crate::{
 };
 use boot::{
     Stop,
-    health::Health,
-    restart::{alone, in_one_line},
+    health::{Health, Part},
+    restart::in_one_line,
+    supervisor::supervise,
+    turns::in_turn,
 };
 use change_log::{
     Control, ControlBody, Item, KafkaSettings, LogPoint, LogReader, ReadError, Registry, Rejected, signal::Generation,
@@ -31,9 +33,18 @@ use change_log::{
 use event::Quarantined;
 use fold::{Fold, Output};
 use mapping::Mapping;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use store::{DiskStore, Tails};
+use tokio::sync::OnceCell;
 
+/// What it does for a source, as its part is called.
+pub const WORK: &str = "normaliser";
 /// Outputs made before they are sent.
 const OUTPUTS_MAX: usize = 2_000;
 /// How often the offset moves while there is traffic.
@@ -43,7 +54,7 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Between two pages of a walk, while the log tells nothing.
 const WALK_AFTER: Duration = Duration::from_millis(1);
 
-/// Runs every source until the stop signal. An error that needs an operator stops its source alone.
+/// Runs every source until the stop signal. What ends one source ends that source alone.
 pub async fn run(
     settings: Settings,
     sources: Vec<SourceSettings>,
@@ -54,32 +65,44 @@ pub async fn run(
 ) -> Result<(), NormaliserError> {
     let mut tasks = tokio::task::JoinSet::new();
     for source in sources {
-        let part = health.part(&format!("normaliser-{}", source.name));
-        let mapping = match mapping::load(&source.mapping) {
-            Ok(mapping) => Arc::new(mapping),
-            Err(error) => {
-                tracing::error!(source = source.name, %error, "stopped: this needs an operator");
-                part.not_ready(error.to_string());
-                continue;
-            }
-        };
-        let context = Context {
-            settings: settings.clone(),
-            source,
-            mapping,
-            kafka: kafka.clone(),
-            registry: registry.clone(),
-            part: part.clone(),
-            stop: stop.clone(),
-        };
-        tasks.spawn(async move {
-            alone(&part, &context.stop, NormaliserError::worth_retrying, || attempt(&context)).await;
-        });
+        let part = health.part_of(&source.name, WORK);
+        tasks.spawn(run_source(settings.clone(), source, kafka.clone(), registry.clone(), part, stop.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|_| NormaliserError::Background)?;
     }
     Ok(())
+}
+
+/// Runs one source until the stop signal, whatever becomes of it; the part tells.
+pub async fn run_source(
+    settings: Settings,
+    source: SourceSettings,
+    kafka: KafkaSettings,
+    registry: Registry,
+    part: Part,
+    stop: Stop,
+) {
+    // The first that has no mistakes is used until the source is stopped: an attempt tells what the one before it told.
+    let (mapping, settling, failed) = (OnceCell::new(), Settling::default(), AtomicBool::new(false));
+    let attempt = || async {
+        let load = || async { Ok::<_, NormaliserError>(Arc::new(mapping::load(&source.mapping)?)) };
+        let context = Context {
+            settings: settings.clone(),
+            source: source.clone(),
+            mapping: Arc::clone(mapping.get_or_try_init(load).await?),
+            kafka: kafka.clone(),
+            registry: registry.clone(),
+            part: part.clone(),
+            stop: stop.clone(),
+            settling: settling.clone(),
+        };
+        let again = failed.load(Ordering::Relaxed);
+        let ended = in_turn(&part, again, attempt(&context)).await;
+        failed.store(ended.is_err(), Ordering::Relaxed);
+        ended
+    };
+    supervise(&part, &stop, NormaliserError::worth_retrying, attempt).await;
 }
 
 struct Context {
@@ -88,14 +111,19 @@ struct Context {
     mapping: Arc<Mapping>,
     kafka: KafkaSettings,
     registry: Registry,
-    part: boot::health::Part,
+    part: Part,
     stop: Stop,
+    settling: Settling,
 }
 
 /// One run of one source, from opening its log until something ends it.
 async fn attempt(context: &Context) -> Result<(), NormaliserError> {
+    let opening = async {
+        context.settling.settled().await;
+        opening::open(context).await
+    };
     let opened = tokio::select! {
-        opened = opening::open(context) => opened?,
+        opened = opening => opened?,
         () = context.stop.cancelled() => return Ok(()),
     };
     let (reader, end) = (opened.reader, opened.end);

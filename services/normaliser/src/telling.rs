@@ -5,13 +5,16 @@ use change_log::{
     told::{TOPIC, Told},
 };
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Said so often at most.
 const EVERY: Duration = Duration::from_secs(2);
 
 pub struct Telling {
-    producer: FutureProducer,
+    producer: Arc<FutureProducer>,
     topic: String,
     source: String,
     organisation: String,
@@ -46,7 +49,7 @@ impl Due {
 }
 
 impl Telling {
-    pub fn new(producer: FutureProducer, kafka: &KafkaSettings, source: &str, organisation: &str) -> Self {
+    pub fn new(producer: Arc<FutureProducer>, kafka: &KafkaSettings, source: &str, organisation: &str) -> Self {
         Self {
             producer,
             topic: kafka.topic(TOPIC),

@@ -309,7 +309,7 @@ async fn ended_at_any_moment_nothing_is_lost_or_told_twice() -> anyhow::Result<(
         topic_prefix: "live.".into(),
         replicas: 1,
         security: None,
-        ends: change_log::watch::Ends::default(),
+        clients: change_log::Clients::default(),
     };
     let registry = Registry::new(&RegistrySettings { url: registry.url().to_owned() })?;
     let outcome = async {

@@ -10,7 +10,7 @@ use alert::{
     routing::{self, Reached},
     rules::{self, Context, Finding, urgency::Times},
 };
-use boot::database::DatabaseFault;
+use boot::{database::DatabaseFault, organisations::Organisations};
 use deadpool_postgres::Transaction;
 use event::{Body, Micros, PatientEvent, SourcePatient, Teams};
 use sink_views::{Applied, Hook, plan::ObservationRow};
@@ -29,7 +29,7 @@ pub struct Alerts {
     pub limits: Limits,
     pub teams: Teams,
     /// The organisation whose database each source is, by its ODS code.
-    pub organisations: BTreeMap<String, String>,
+    pub organisations: Organisations,
     pub encounter_grace_hours: u32,
     pub clock: fn() -> Micros,
 }
@@ -169,7 +169,8 @@ impl Alerts {
         placed: &[routing::Placement],
     ) -> BTreeMap<String, routing::Recipient> {
         let source = &patient.source;
-        let source_organisation = self.organisations.get(source).map(String::as_str);
+        let source_organisation = self.organisations.of(source);
+        let source_organisation = source_organisation.as_deref();
         let from = routing::From { patient, organisation, source_organisation, requester };
         let (recipients, reached) = routing::recipients(&from, placed, &self.teams);
         if reached != Reached::Holder {

@@ -23,10 +23,9 @@ pub use deliver::TOPIC;
 pub use error::AlertsError;
 pub use settings::Settings;
 
-use boot::{Stop, database::DatabaseSettings, health::Health, restart::until_stopped};
+use boot::{Stop, database::DatabaseSettings, health::Health, organisations::Organisations, restart::until_stopped};
 use event::Teams;
 use sink_views::World;
-use std::collections::BTreeMap;
 
 /// What the alerts work with.
 #[derive(Clone)]
@@ -36,7 +35,7 @@ pub struct Alerting {
     pub database: DatabaseSettings,
     pub teams: Teams,
     /// The organisation whose database each source is, by its ODS code.
-    pub organisations: BTreeMap<String, String>,
+    pub organisations: Organisations,
     pub limits: Limits,
 }
 

@@ -69,7 +69,7 @@ impl Region {
             topic_prefix: "t.".into(),
             replicas: 1,
             security: None,
-            ends: change_log::watch::Ends::default(),
+            clients: change_log::Clients::default(),
         };
         let client = Registry::new(&RegistrySettings { url: registry.url() }).expect("a client");
         let alerting = Alerting {

@@ -51,7 +51,7 @@ impl Site {
         let hook = Alerts {
             limits: Limits::parse(include_str!("../../../site/alerts.toml")).expect("limits"),
             teams: Teams::parse(include_str!("../../../site/teams.toml")).expect("teams"),
-            organisations: organisations(),
+            organisations: organisations().into_iter().collect(),
             encounter_grace_hours: 72,
             clock: || NOW,
         };

@@ -4,27 +4,16 @@
 //! Whoever writes says which record the new one replaces. Of several who replace the same one the first gets through;
 //! the others' records count for nothing, for every reader alike, and are written again.
 
-use super::{SignalError, TOPIC, topic};
-use crate::{
-    KafkaSettings, topics,
-    watch::{Place, Question, Watch, let_go},
-};
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer, StreamConsumer},
-    error::KafkaError,
-    message::BorrowedMessage,
-    producer::{FutureProducer, FutureRecord},
-};
+use super::{SignalError, TOPIC, aside, hub::Held, lives::Lives, waiting};
+use crate::KafkaSettings;
+use rdkafka::{error::KafkaError, producer::FutureRecord};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 /// A record is tried so often when others write at the same moment.
 const WRITES_MAX: usize = 16;
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(100);
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What a key may hold. A key without a record holds the default.
 pub(super) trait Entry: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -36,7 +25,7 @@ pub(super) trait Entry: Clone + Default + Serialize + DeserializeOwned + Send + 
 }
 
 /// As it stands in the topic.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record<T> {
     /// The offset of the record that it replaces; none where there was none.
     #[serde(default)]
@@ -45,32 +34,16 @@ pub(super) struct Record<T> {
     pub(super) value: T,
 }
 
-/// What the records so far come to.
-#[derive(Debug, Default)]
-struct Standing<T> {
-    /// The first record that is still there: what was before it is compacted away.
-    first: Option<i64>,
-    at: Option<i64>,
-    value: T,
-}
-
-impl<T> Standing<T> {
-    /// Takes the next record in. False: it replaces one that another had replaced already.
-    fn take(&mut self, offset: i64, record: Record<T>) -> bool {
-        let first = *self.first.get_or_insert(offset);
-        let forgotten = record.replaces.is_some_and(|replaced| replaced < first);
-        let counts = self.at.is_none() || forgotten || record.replaces == self.at;
-        if counts {
-            (self.at, self.value) = (Some(offset), record.value);
-        }
-        counts
+impl Held {
+    /// What cannot be read is never held: see [`replaces`].
+    fn value_of<T: Entry>(&self) -> T {
+        self.value.as_deref().and_then(decode).map(|record| record.value).unwrap_or_default()
     }
 }
 
 /// What the key holds now.
 pub(super) async fn read<T: Entry>(kafka: &KafkaSettings, key: &str) -> Result<T, SignalError> {
-    topics::ensure(kafka, &[topic()]).await?;
-    Ok(standing(kafka, key).await?.value)
+    Ok(kafka.clients.hub().held(kafka, key).await?.value_of())
 }
 
 /// Changes what the key holds, and returns it.
@@ -79,78 +52,32 @@ pub(super) async fn change<T: Entry + PartialEq>(
     key: &str,
     change: impl Fn(&mut T) -> Result<(), SignalError>,
 ) -> Result<T, SignalError> {
-    topics::ensure(kafka, &[topic()]).await?;
     for _ in 0..WRITES_MAX {
-        let Standing { at, value: known, .. } = standing::<T>(kafka, key).await?;
+        let held = kafka.clients.hub().held(kafka, key).await?;
+        let known: T = held.value_of();
         let mut value = known.clone();
         change(&mut value)?;
         if value == known && !T::HEARD {
             return Ok(value);
         }
-        let record = Record { replaces: at, value };
+        let record = Record { replaces: held.at, value };
         let offset = write(kafka, key, &record).await?;
-        let mut counted = Standing::default();
-        let mut ours = false;
-        for (at, record) in history::<T>(kafka, key).await? {
-            ours |= counted.take(at, record) && at == offset;
-        }
-        if ours {
+        if kafka.clients.hub().counted(kafka, key, offset).await? {
             return Ok(record.value);
         }
     }
     Err(SignalError::Contended)
 }
 
-async fn standing<T: Entry>(kafka: &KafkaSettings, key: &str) -> Result<Standing<T>, SignalError> {
-    let mut standing = Standing::default();
-    for (offset, record) in history(kafka, key).await? {
-        standing.take(offset, record);
-    }
-    Ok(standing)
-}
-
 async fn write<T: Entry>(kafka: &KafkaSettings, key: &str, record: &Record<T>) -> Result<i64, SignalError> {
     let topic = kafka.topic(TOPIC);
-    let failed = |source| SignalError::Kafka { topic: topic.clone(), source };
-    let mut client = kafka.client();
-    client.set("acks", "all").set("message.timeout.ms", ASK_TIMEOUT.as_millis().to_string());
-    let producer: FutureProducer = client.create().map_err(failed)?;
+    let failed = |source: KafkaError| SignalError::Kafka { topic: topic.clone(), source };
+    let producer = kafka.signals().map_err(failed)?;
     let value = serde_json::to_vec(record).unwrap_or_default();
     let record = FutureRecord::to(&topic).partition(0).key(key).payload(&value);
     let sent = producer.send(record, ASK_TIMEOUT).await;
+    let sent = sent.inspect_err(|_| kafka.let_go_of_signals(&producer));
     sent.map(|delivery| delivery.offset).map_err(|(error, _)| failed(error))
-}
-
-/// The key's records, with their offsets.
-async fn history<T: Entry>(kafka: &KafkaSettings, key: &str) -> Result<Vec<(i64, Record<T>)>, SignalError> {
-    let (topic, client, key) = (kafka.topic(TOPIC), consumer(kafka), key.to_owned());
-    let asking_topic = topic.clone();
-    let asking = tokio::task::spawn_blocking(move || -> Result<_, KafkaError> {
-        let consumer: BaseConsumer = client.create()?;
-        let (low, high) = consumer.fetch_watermarks(&topic, 0, ASK_TIMEOUT)?;
-        let mut found = Vec::new();
-        if low >= high {
-            return Ok(Some(found));
-        }
-        consumer.assign(&assignment(&topic, low)?)?;
-        let deadline = Instant::now() + ASK_TIMEOUT;
-        while consumer.position()?.find_partition(&topic, 0).is_none_or(|at| !reached(at.offset(), high)) {
-            if let Some(Ok(message)) = consumer.poll(POLL) {
-                found.extend(parse(&message, &key).map(|record| (message.offset(), record)));
-            }
-            if Instant::now() > deadline {
-                return Ok(None);
-            }
-        }
-        Ok(Some(found))
-    });
-    let topic = asking_topic;
-    match asking.await {
-        Ok(Ok(Some(found))) => Ok(found),
-        Ok(Ok(None)) => Err(SignalError::Silent { topic }),
-        Ok(Err(source)) => Err(SignalError::Kafka { topic, source }),
-        Err(_) => Err(SignalError::Kafka { topic, source: KafkaError::Canceled }),
-    }
 }
 
 /// Keeps what the key holds up to date until nobody looks any more, and tells what is new. Returns once it is known.
@@ -159,60 +86,25 @@ pub(super) async fn follow<T: Entry>(
     key: &str,
     tell: impl Fn(&T, &str) + Send + 'static,
 ) -> Result<watch::Receiver<Arc<T>>, SignalError> {
-    topics::ensure(kafka, &[topic()]).await?;
-    let (mut standing, mut next) = (Standing::<T>::default(), 0);
-    for (offset, record) in history(kafka, key).await? {
-        standing.take(offset, record);
-        next = offset + 1;
-    }
-    let topic = kafka.topic(TOPIC);
-    let failed = |source| SignalError::Kafka { topic: topic.clone(), source };
-    let mut consumer = following(kafka, &topic, next).map_err(failed)?;
-    let (kafka, mut watch) = (kafka.clone(), Watch::new(kafka, None));
-    let (sender, receiver) = watch::channel(Arc::new(standing.value.clone()));
+    let mut held = kafka.clients.hub().follow(kafka, key).await?;
+    let first = held.borrow_and_update().value_of::<T>();
+    let (sender, receiver) = watch::channel(Arc::new(first));
     let key = key.to_owned();
     tokio::spawn(async move {
         loop {
-            let received = tokio::select! {
+            tokio::select! {
                 () = sender.closed() => return,
-                received = consumer.recv() => received,
-                stalled = watch.stalled(|| Question::reading(vec![Place::read(&*topic, 0, Some(next))], &consumer)) => {
-                    tracing::warn!(key, error = %stalled, "following what is wanted of the source");
-                    match following(&kafka, &topic, next) {
-                        Ok(fresh) => let_go(std::mem::replace(&mut consumer, fresh)),
-                        Err(error) => tracing::warn!(key, %error, "no other client"),
-                    }
-                    continue;
-                }
-            };
-            match received {
-                Ok(message) => {
-                    watch.heard();
-                    next = message.offset() + 1;
-                    let record = parse(&message, &key);
-                    if record.is_some_and(|record| standing.take(message.offset(), record)) {
-                        tell(&standing.value, &key);
-                        sender.send_replace(Arc::new(standing.value.clone()));
-                    }
-                }
-                // The client connects again by itself.
-                Err(error) => {
-                    tracing::debug!(%error, "following what is wanted of the source");
-                    tokio::time::sleep(RETRY).await;
-                }
+                changed = held.changed() => if changed.is_err() { return },
             }
+            let value: T = held.borrow_and_update().value_of();
+            tell(&value, &key);
+            sender.send_replace(Arc::new(value));
         }
     });
     Ok(receiver)
 }
 
-fn following(kafka: &KafkaSettings, topic: &str, from: i64) -> Result<Arc<StreamConsumer>, KafkaError> {
-    let consumer: StreamConsumer = consumer(kafka).create()?;
-    consumer.assign(&assignment(topic, from)?)?;
-    Ok(Arc::new(consumer))
-}
-
-fn consumer(kafka: &KafkaSettings) -> rdkafka::ClientConfig {
+pub(super) fn consumer(kafka: &KafkaSettings) -> rdkafka::ClientConfig {
     let mut client = kafka.client();
     client
         .set("group.id", "causeway-signals")
@@ -223,27 +115,25 @@ fn consumer(kafka: &KafkaSettings) -> rdkafka::ClientConfig {
     client
 }
 
-fn assignment(topic: &str, from: i64) -> Result<TopicPartitionList, KafkaError> {
-    let mut assignment = TopicPartitionList::with_capacity(1);
-    assignment.add_partition_offset(topic, 0, Offset::Offset(from))?;
-    Ok(assignment)
-}
-
-fn reached(at: Offset, high: i64) -> bool {
-    matches!(at, Offset::Offset(at) if at >= high)
-}
-
-/// The record, if it is of this key. What cannot be read is passed over.
-fn parse<T: Entry>(message: &BorrowedMessage<'_>, key: &str) -> Option<Record<T>> {
-    if message.key()? != key.as_bytes() {
-        return None;
+/// Which record of the key it replaces, if any. What cannot be read is passed over.
+pub(super) fn replaces(key: &str, value: Option<&[u8]>, offset: i64) -> Option<Option<i64>> {
+    let Some(value) = value else { return Some(None) };
+    fn of<T: Entry>(value: &[u8]) -> Option<Option<i64>> {
+        decode::<T>(value).map(|record| record.replaces)
     }
-    let Some(value) = message.payload() else { return Some(Record::default()) };
-    let record = decode(value);
-    if record.is_none() {
-        tracing::warn!(key, offset = message.offset(), "a record of `{TOPIC}` cannot be read; it is passed over");
+    // No source's name has a slash.
+    let replaces = match key.split_once('/') {
+        None => of::<super::Desired>(value),
+        Some(("lives", _)) => of::<Lives>(value),
+        Some(("aside", _)) => of::<aside::Tables>(value),
+        Some(("topics", _)) => of::<waiting::Tables>(value),
+        // A later version's.
+        Some(_) => return None,
+    };
+    if replaces.is_none() {
+        tracing::warn!(key, offset, "a record of `{TOPIC}` cannot be read; it is passed over");
     }
-    record
+    replaces
 }
 
 pub(super) fn decode<T: Entry>(value: &[u8]) -> Option<Record<T>> {
@@ -252,23 +142,18 @@ pub(super) fn decode<T: Entry>(value: &[u8]) -> Option<Record<T>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Desired, *};
+    use super::*;
 
     #[test]
-    fn of_records_that_replace_the_same_one_the_first_counts() {
-        let record = |replaces: Option<i64>, id: usize| {
-            let value = Desired { replace_epoch: u32::try_from(id).ok(), ..Desired::default() };
-            let text = serde_json::to_vec(&Record { replaces, value }).expect("JSON");
-            decode::<Desired>(&text).expect("a record")
-        };
-        let taken = |records: &[(i64, Option<i64>)]| -> Vec<bool> {
-            let mut standing = Standing::default();
-            records.iter().map(|(offset, replaces)| standing.take(*offset, record(*replaces, 0))).collect()
-        };
-        // Three at the same moment, and again until all are through.
-        let three = [(0, None), (1, None), (2, None), (3, Some(0)), (4, Some(0)), (5, Some(3))];
-        assert_eq!(taken(&three), [true, false, false, true, false, true]);
-        // After compaction, what the first ones replaced is gone.
-        assert_eq!(taken(&[(4, Some(0)), (5, Some(3)), (6, Some(3)), (7, Some(5))]), [true, true, true, false]);
+    fn what_cannot_be_read_under_its_key_is_passed_over() {
+        let replaced = |key: &str, value: &str| replaces(key, Some(value.as_bytes()), 7);
+        assert_eq!(replaced("gp", r#"{"replaces": 3, "paused": true}"#), Some(Some(3)));
+        assert_eq!(replaced("gp", r#"{"paused": 7}"#), None);
+        assert_eq!(replaced("lives/gp", r#"{"epoch": 7}"#), Some(None));
+        assert_eq!(replaced("lives/gp", r#"{"epoch": -7}"#), None);
+        assert_eq!(replaced("aside/gp", r#"{"replaces": 1, "tables": [{"name": "note"}]}"#), Some(Some(1)));
+        assert_eq!(replaced("topics/gp", r#"{"settled": 9}"#), Some(None));
+        assert_eq!(replaced("later/gp", "{}"), None);
+        assert_eq!(replaces("gp", None, 7), Some(None), "a record that was taken away wants nothing");
     }
 }

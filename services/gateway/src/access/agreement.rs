@@ -69,7 +69,7 @@ pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<
         match parse_one(text) {
             Ok(agreement) if agreements.iter().any(|other| other.id == agreement.id) => {
                 let what = format!("another file already has the agreement `{}`", agreement.id);
-                let mistake = Mistake { line: None, key: "agreement.id".into(), what };
+                let mistake = Mistake::new(None, "agreement.id", what);
                 mistakes.push(FileMistake { file: file.to_owned(), mistake });
             }
             Ok(agreement) => agreements.push(agreement),

@@ -48,7 +48,7 @@ impl Region {
             topic_prefix: "doors.".into(),
             replicas: 1,
             security: None,
-            ends: change_log::watch::Ends::default(),
+            clients: change_log::Clients::default(),
         };
         let names = Registry::new(&RegistrySettings { url: registry.url() })?;
         let site = gateway::Site {

@@ -112,7 +112,8 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
     let (from, upto) = (point.offset, generation.upto);
     let Generation { number, revision, .. } = generation;
     tracing::info!(source = source.name, number, revision, upto, from, told_before, end, "folds the log");
-    let publisher = Publisher::new(kafka, &schemas, tails, already, &context.part)?;
+    let told_by = (&context.part, &context.settling);
+    let publisher = Publisher::new(kafka, &schemas, tails, already, told_by)?;
     let aside = signal::aside::follow(kafka, &source.name).await?;
     let behind = stamp.as_ref().map_or(&[][..], |stamp| &stamp.left_out);
     let left_out = LeftOut::new(aside, mapping, behind);

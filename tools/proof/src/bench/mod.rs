@@ -13,6 +13,7 @@ pub mod normalise;
 mod peer;
 mod sighting;
 pub mod snapshot;
+pub mod sources;
 mod stage;
 mod usage;
 

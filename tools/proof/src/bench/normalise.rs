@@ -11,7 +11,6 @@ use anyhow::Context;
 use change_log::{
     Item, KafkaSettings, LogPoint, LogReader, Registry, RegistrySettings, frame,
     topics::{EVENTS, changes_topic},
-    watch::Ends,
 };
 use event::{PatientEvent, avro};
 use rdkafka::{
@@ -212,7 +211,7 @@ async fn floor(stage: &Stage, from: i64, changes: i64) -> anyhow::Result<f64> {
         topic_prefix: String::new(),
         replicas: 1,
         security: None,
-        ends: Ends::default(),
+        clients: change_log::Clients::default(),
     };
     let registry = Registry::new(&RegistrySettings { url: stage.registry.url().to_owned() })?;
     let (schema, event) = an_event(stage)?;
