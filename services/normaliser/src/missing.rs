@@ -2,7 +2,7 @@
 //! be told from it.
 //!
 //! # Why
-//! The fold starts from nothing. Where the log's first records are older than its topic keeps, rows are missing that others
+//! Without a store the fold starts from nothing. Where the log's first records are older than its topic keeps, rows are missing that others
 //! are joined with, and a row that is there may be an old one. So nothing is told until each table has been read as a whole
 //! after the first record that is left. A snapshot that is in the log already does; otherwise an operator asks for one. Then
 //! what differs from what was told is told, as of a new generation: see [`fold::walk`].

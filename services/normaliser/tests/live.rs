@@ -4,6 +4,8 @@
 
 #[path = "live/aged.rs"]
 mod aged;
+#[path = "live/another.rs"]
+mod another;
 #[path = "live/kept.rs"]
 mod kept;
 #[path = "live/large.rs"]

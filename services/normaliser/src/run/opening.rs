@@ -99,9 +99,9 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
     // A stamp is written when all before it is acknowledged.
     let told_before = stand.offset.max(kept);
     if matches!(forgotten, Forgotten::All) || renewed.is_some() {
+        // Rows that are older than what was told are not compared with it.
+        generation.upto = generation.upto.max(told_before);
         if stamp.is_none() {
-            // What stood there is not known any more: what was told is compared with how things stand afterwards.
-            generation.upto = generation.upto.max(told_before);
             told_earlier = told_before;
         }
         fold.be_quiet();

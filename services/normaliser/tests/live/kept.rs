@@ -4,6 +4,7 @@
 use super::{
     Normaliser, RESULTS,
     aged::{self, AGED, wait},
+    another,
     events,
     lost::shown,
     result,
@@ -51,6 +52,8 @@ pub async fn outlives_its_log(kafka: &KafkaSettings, registry: &Registry, folder
     let now = shown(&events(kafka)?, AGED);
     ensure!(now.is_superset(&before), "taken back: {:?}", before.difference(&now).collect::<Vec<_>>());
     ensure!(events(kafka)?.len() == told + 1, "{} told of one", events(kafka)?.len() - told);
+
+    let mapping = another::mapping_goes_on(kafka, registry, folder).await?;
 
     // A byte of each file is not what it was.
     age(kafka).await?;
