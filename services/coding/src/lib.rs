@@ -54,7 +54,7 @@ impl System {
 const CONDITIONS: [(&str, &str); 2] = [("C1541", ADDISONS_DISEASE), ("C154.", "111563005")];
 
 /// How codings call that table.
-const CONDITIONS_BY: &str = "conditions, built in";
+const CONDITIONS_BY: &str = "conditions built in";
 
 pub const ADDISONS_DISEASE: &str = "363732003";
 
