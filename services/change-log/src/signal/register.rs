@@ -4,7 +4,7 @@
 //! Whoever writes says which record the new one replaces. Of several who replace the same one the first gets through;
 //! the others' records count for nothing, for every reader alike, and are written again.
 
-use super::{SignalError, TOPIC, aside, hub::Held, lives::Lives, waiting};
+use super::{SignalError, TOPIC, aside, hub::Held, lives::Lives, replay, waiting};
 use crate::KafkaSettings;
 use rdkafka::{error::KafkaError, producer::FutureRecord};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -127,6 +127,7 @@ pub(super) fn replaces(key: &str, value: Option<&[u8]>, offset: i64) -> Option<O
         Some(("lives", _)) => of::<Lives>(value),
         Some(("aside", _)) => of::<aside::Tables>(value),
         Some(("topics", _)) => of::<waiting::Tables>(value),
+        Some(("replay", _)) => of::<replay::Replays>(value),
         // A later version's.
         Some(_) => return None,
     };
@@ -151,6 +152,7 @@ mod tests {
         assert_eq!(replaced("gp", r#"{"paused": 7}"#), None);
         assert_eq!(replaced("lives/gp", r#"{"epoch": 7}"#), Some(None));
         assert_eq!(replaced("lives/gp", r#"{"epoch": -7}"#), None);
+        assert_eq!(replaced("replay/gp", r#"{"replaces": 3, "number": 2}"#), Some(Some(3)));
         assert_eq!(replaced("aside/gp", r#"{"replaces": 1, "tables": [{"name": "note"}]}"#), Some(Some(1)));
         assert_eq!(replaced("topics/gp", r#"{"settled": 9}"#), Some(None));
         assert_eq!(replaced("later/gp", "{}"), None);

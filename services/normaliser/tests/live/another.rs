@@ -27,8 +27,9 @@ use std::{
 const ENDED_AFTER: [usize; 2] = [40, 300];
 
 pub async fn mapping_goes_on(kafka: &KafkaSettings, registry: &Registry, folder: &Path) -> anyhow::Result<PathBuf> {
-    let before = shown(&events(kafka)?, AGED);
-    let told_before = events(kafka)?.len();
+    let of_source = |events: &[PatientEvent]| events.iter().filter(|event| event.patient.source == AGED).count();
+    let all = events(kafka)?;
+    let (before, told_before, aged_before) = (shown(&all, AGED), all.len(), of_source(&all));
     let text = std::fs::read_to_string(folder.join("raised.toml"))?;
     let (was, is) = ("name = \"result\"\ntable = \"lims.result\"", "name = \"line\"\ntable = \"lims.result\"");
     ensure!(text.matches(was).count() == 1, "the mapping has another form");
@@ -52,8 +53,7 @@ pub async fn mapping_goes_on(kafka: &KafkaSettings, registry: &Registry, folder:
     let running = normaliser.start_seen(&renamed, health.clone());
     wait("all of it is told", || Ok(shown(&events(kafka)?, AGED) == want)).await?;
     wait("it is ready", || Ok(says("ready"))).await?;
-    let of_source = |events: &[PatientEvent]| events.iter().filter(|event| event.patient.source == AGED).count();
-    let (all, aged_before) = (events(kafka)?, of_source(&events(kafka)?[..told_before]));
+    let all = events(kafka)?;
     let ids: BTreeSet<String> = all.iter().map(PatientEvent::id).collect();
     ensure!(ids.len() == all.len(), "{} told twice", all.len() - ids.len());
     let told = of_source(&all) - aged_before;
