@@ -29,9 +29,10 @@ pub struct Keeping {
 
 enum State {
     Idle,
-    /// Until everything before this offset is acknowledged.
+    /// Until this mark has come out: everything before this offset is acknowledged, and what a walk told.
     Waits {
         before: i64,
+        mark: u64,
         checkpoint: Arc<Checkpoint>,
     },
     GoesDown {
@@ -60,13 +61,13 @@ impl Keeping {
             && (store.bytes() >= CHECKPOINT_BYTES || self.since.elapsed() >= self.every)
     }
 
-    /// Freezes what there is. Nothing is under way.
-    pub fn begin(&mut self, fold: &mut Fold<DiskStore>, stamp: Stamp) {
+    /// Freezes what there is, of which the mark is the end. Nothing is under way.
+    pub fn begin(&mut self, fold: &mut Fold<DiskStore>, stamp: Stamp, mark: u64) {
         let before = stamp.point.offset;
         let checkpoint = Arc::new(fold.rest().freeze(stamp));
         self.since = Instant::now();
         failpoint::reached("checkpoint.frozen");
-        self.state = State::Waits { before, checkpoint };
+        self.state = State::Waits { before, mark, checkpoint };
     }
 
     /// Where the last checkpoint stands that is on the disk.
@@ -79,9 +80,9 @@ impl Keeping {
     }
 
     /// Sends it down once its events are acknowledged, and notes that it is there.
-    pub async fn look(&mut self, store: &mut DiskStore, durable: Option<i64>) -> Result<(), NormaliserError> {
+    pub async fn look(&mut self, store: &mut DiskStore, reached: u64) -> Result<(), NormaliserError> {
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Waits { before, checkpoint } if durable.is_some_and(|durable| durable >= before) => {
+            State::Waits { before, mark, checkpoint } if reached >= mark => {
                 failpoint::reached("checkpoint.acknowledged");
                 let task = tokio::task::spawn_blocking(move || checkpoint.write());
                 self.state = State::GoesDown { before, task };
@@ -157,9 +158,9 @@ mod tests {
         open(folder.join("gp"), &wanted).await.expect("a store")
     }
 
-    async fn until_idle(keeping: &mut Keeping, store: &mut DiskStore, durable: i64) {
+    async fn until_idle(keeping: &mut Keeping, store: &mut DiskStore, reached: u64) {
         while !keeping.is_idle() {
-            keeping.look(store, Some(durable)).await.expect("it goes down");
+            keeping.look(store, reached).await.expect("it goes down");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -176,23 +177,24 @@ mod tests {
         assert!(keeping.is_due(fold.store(), 7) && keeping.is_due(fold.store(), 0), "a walk changes it too");
         let stamp = |offset| Stamp::new("gp", (0, 1), LogPoint { offset, ..LogPoint::default() });
         let first = stamp(7);
-        keeping.begin(&mut fold, first);
+        keeping.begin(&mut fold, first, 3);
         assert!(!keeping.is_due(fold.store(), 8), "one at a time");
-        for durable in [None, Some(6)] {
+        for reached in [0, 2] {
             for _ in 0..20 {
-                keeping.look(fold.store_mut(), durable).await.expect("it waits");
+                keeping.look(fold.store_mut(), reached).await.expect("it waits");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            assert!(!keeping.is_idle() && keeping.kept() == 0, "{durable:?}");
+            assert!(!keeping.is_idle() && keeping.kept() == 0, "{reached}");
         }
-        until_idle(&mut keeping, fold.store_mut(), 7).await;
+        until_idle(&mut keeping, fold.store_mut(), 3).await;
         assert_eq!(keeping.kept(), 7);
         assert!(!keeping.is_due(fold.store(), 7), "nothing is new");
         // What comes after is not there until it is told.
         fold.store_mut().say("r/1", None);
-        let second = stamp(9);
-        keeping.begin(&mut fold, second);
-        keeping.look(fold.store_mut(), Some(8)).await.expect("it waits");
+        let second = stamp(7);
+        // A walk tells more, at the same offset.
+        keeping.begin(&mut fold, second, 4);
+        keeping.look(fold.store_mut(), 3).await.expect("it waits");
         drop(fold);
         drop(keeping);
         let (store, stamp) = opened(folder.path(), &mapping).await;

@@ -30,8 +30,12 @@ const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 pub use event::quarantined::ITEM_HEADER;
 
 enum Waiting {
-    Delivery { topic: &'static str, future: DeliveryFuture },
-    Mark(i64),
+    Delivery {
+        topic: &'static str,
+        future: DeliveryFuture,
+    },
+    /// An offset, and which mark it is.
+    Mark(i64, u64),
 }
 
 pub struct Publisher {
@@ -51,6 +55,9 @@ pub struct Publisher {
     pub tails: Tails,
     /// The last mark that came out: every output of the log before this offset is on Kafka.
     pub durable: Option<i64>,
+    /// Which mark that was: several may bear one offset.
+    pub reached: u64,
+    marks: u64,
 }
 
 pub struct Schemas {
@@ -80,6 +87,8 @@ impl Publisher {
             already,
             tails,
             durable: None,
+            reached: 0,
+            marks: 0,
         })
     }
 
@@ -141,16 +150,17 @@ impl Publisher {
     }
 
     /// Everything the log says before this offset has been sent.
-    pub async fn mark(&mut self, offset: i64) -> Result<(), NormaliserError> {
-        if let Some(Waiting::Mark(last)) = self.waiting.back_mut() {
-            *last = offset;
-            return Ok(());
+    pub async fn mark(&mut self, offset: i64) -> Result<u64, NormaliserError> {
+        self.marks += 1;
+        if let Some(Waiting::Mark(last, number)) = self.waiting.back_mut() {
+            (*last, *number) = (offset, self.marks);
+            return Ok(self.marks);
         }
         while self.waiting.len() - self.in_flight >= MARKS_MAX {
             self.reap().await?;
         }
-        self.waiting.push_back(Waiting::Mark(offset));
-        Ok(())
+        self.waiting.push_back(Waiting::Mark(offset, self.marks));
+        Ok(self.marks)
     }
 
     /// Waits for the oldest, so long as the producer gets on; for ever if there is none. Cancel-safe.
@@ -159,7 +169,7 @@ impl Publisher {
         let topics = [events_topic.as_str(), quarantine_topic.as_str()];
         match self.waiting.front_mut() {
             None => std::future::pending().await,
-            Some(Waiting::Mark(offset)) => self.durable = Some(*offset),
+            Some(Waiting::Mark(offset, number)) => (self.durable, self.reached) = (Some(*offset), *number),
             Some(Waiting::Delivery { topic, future }) => {
                 let delivered = tokio::select! {
                     biased;

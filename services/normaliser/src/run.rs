@@ -405,7 +405,10 @@ impl Session<'_> {
 
     /// While it is quiet, nothing is told.
     async fn mark(&mut self, before: i64) -> Result<(), NormaliserError> {
-        if self.fold.is_quiet() { Ok(()) } else { self.publisher.mark(before).await }
+        if !self.fold.is_quiet() {
+            self.publisher.mark(before).await?;
+        }
+        Ok(())
     }
 
     /// Unless an earlier run has.

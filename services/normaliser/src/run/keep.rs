@@ -13,7 +13,7 @@ impl Session<'_> {
     pub(super) async fn keep(&mut self) -> Result<(), NormaliserError> {
         Keeping::check(self.fold.store())?;
         self.keeping.scrub(self.fold.store()).await?;
-        self.keeping.look(self.fold.store_mut(), self.publisher.durable).await?;
+        self.keeping.look(self.fold.store_mut(), self.publisher.reached).await?;
         match self.between {
             Some(point) if self.keeping.is_due(self.fold.store(), point.offset) => self.checkpoint(point).await,
             _ => self.keeping.bound(self.fold.store_mut()),
@@ -35,8 +35,8 @@ impl Session<'_> {
         stamp.known = self.known;
         stamp.tails = self.publisher.tails.clone();
         stamp.left_out = self.left_out.behind();
-        self.publisher.mark(point.offset).await?;
-        self.keeping.begin(&mut self.fold, stamp);
+        let mark = self.publisher.mark(point.offset).await?;
+        self.keeping.begin(&mut self.fold, stamp, mark);
         Ok(())
     }
 
@@ -68,6 +68,6 @@ impl Session<'_> {
             reaped = self.publisher.reap() => reaped?,
             () = tokio::time::sleep(keeping::LOOK) => {}
         }
-        self.keeping.look(self.fold.store_mut(), self.publisher.durable).await
+        self.keeping.look(self.fold.store_mut(), self.publisher.reached).await
     }
 }

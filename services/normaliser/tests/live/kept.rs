@@ -4,8 +4,7 @@
 use super::{
     Normaliser, RESULTS,
     aged::{self, AGED, wait},
-    another,
-    events,
+    another, events,
     lost::shown,
     result,
 };
