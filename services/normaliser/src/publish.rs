@@ -213,7 +213,7 @@ impl Drop for Publisher {
         }
         let sent = std::mem::take(&mut self.waiting).into_iter().filter_map(|waiting| match waiting {
             Waiting::Delivery { future, .. } => Some(future),
-            Waiting::Mark(_) => None,
+            Waiting::Mark(..) => None,
         });
         self.settling.leave(sent.collect());
     }
