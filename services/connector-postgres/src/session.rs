@@ -244,6 +244,17 @@ impl Session {
         }
     }
 
+    /// `initial`: the source's first snapshot is being taken.
+    fn say_streaming(&self, initial: bool) {
+        if initial {
+            self.health.not_ready("taking a snapshot");
+            self.status.update(|view| (view.phase, view.refused) = (Phase::Snapshot, None));
+        } else if !self.doubted {
+            left_out::well(&self.health, &self.status);
+            self.status.update(|view| (view.phase, view.refused) = (Phase::Streaming, None));
+        }
+    }
+
     async fn stream(
         &self,
         client: &Client,
@@ -293,13 +304,7 @@ impl Session {
             doubted: self.doubted.then(|| (self.health.clone(), self.identity.written)),
         };
         tracing::info!(source = self.settings.name, slot, from = %upto, last = %last, "streaming");
-        if initial {
-            self.health.not_ready("taking a snapshot");
-            self.status.update(|view| (view.phase, view.refused) = (Phase::Snapshot, None));
-        } else if !self.doubted {
-            left_out::well(&self.health, &self.status);
-            self.status.update(|view| (view.phase, view.refused) = (Phase::Streaming, None));
-        }
+        self.say_streaming(initial);
         let drained = async {
             tokio::select! {
                 () = stop.cancelled() => {}

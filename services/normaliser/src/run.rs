@@ -231,14 +231,7 @@ impl Session<'_> {
                         self.read_again(&error);
                         tokio::time::sleep(READ_AGAIN_AFTER).await;
                     }
-                    Err(error) => {
-                        let read = reader.point().offset;
-                        let gone = matches!(error, ReadError::Expired { .. } | ReadError::Hole { .. });
-                        if gone && self.context.is_begun_anew(&self.generation, read).await {
-                            return Err(NormaliserError::LogBegunAnew);
-                        }
-                        return Err(error.into());
-                    }
+                    Err(error) => return Err(self.gone(error, reader.point().offset).await),
                 },
                 // Nothing comes just now.
                 () = tokio::time::sleep(WALK_AFTER), if self.can_walk() || counts => {
@@ -250,6 +243,15 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// What is wrong with the log that cannot be read on from this offset.
+    async fn gone(&self, error: ReadError, read: i64) -> NormaliserError {
+        let gone = matches!(error, ReadError::Expired { .. } | ReadError::Hole { .. });
+        if gone && self.context.is_begun_anew(&self.generation, read).await {
+            return NormaliserError::LogBegunAnew;
+        }
+        error.into()
     }
 
     fn commit(&mut self) -> Result<(), NormaliserError> {

@@ -32,6 +32,9 @@ const CACHED_ROW_BYTES_MAX: usize = 1_024;
 /// Values of which it is remembered that several rows have them.
 const SHARED_VALUES: usize = 65_536;
 
+/// A table, a key, and the row, or that there is none.
+type Cached = (usize, Key, Option<Kept>);
+
 pub struct DiskStore {
     folder: PathBuf,
     pub(crate) engine: Engine,
@@ -43,7 +46,7 @@ pub struct DiskStore {
     pub(crate) found_by: BTreeSet<(u16, u16)>,
     rows: u64,
     /// And what is known not to be there.
-    cache: Mutex<Vec<Option<(usize, Key, Option<Kept>)>>>,
+    cache: Mutex<Vec<Option<Cached>>>,
     /// Digests of values that several rows have.
     pub(crate) shared: Vec<u64>,
     pub(crate) failure: Mutex<Option<EngineError>>,

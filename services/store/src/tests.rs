@@ -190,13 +190,13 @@ fn another_mapping_finds_the_rows_that_are_there() {
     let mut store = opened(&folder, (0, 9)).store;
     let text = |text: &str| Cell::Value(Value::Text(text.into()));
     let unit: Arc<str> = "unit".into();
-    store.lay_out(0, &[unit.clone()]);
+    store.lay_out(0, std::slice::from_ref(&unit));
     for number in 0..10_000 {
         let key = format!("k{number:05}");
         store.put(0, Key::from(key.as_str()), row(&key, 1), &[&text(&format!("u{}", number % 5_000))]);
     }
     let other = store.add_table("s.other");
-    store.lay_out(other, &[unit.clone()]);
+    store.lay_out(other, std::slice::from_ref(&unit));
     let none = Kept { cells: [].into(), ..row("x", 0) };
     store.put(other, "x".into(), none, &[&text("mmol/L")]);
     assert_eq!(store.others(0, "k00007"), Some(vec![(unit, text("u7"))]));

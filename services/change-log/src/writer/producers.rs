@@ -183,6 +183,7 @@ impl Producers {
     }
 
     /// Hands a record over, or back where the queue is full.
+    #[expect(clippy::result_large_err, reason = "the record goes back to whoever sends it again")]
     pub(super) fn send<'r>(&self, record: Record<'r>) -> Result<(), (KafkaError, Record<'r>)> {
         let own = match self.tempo {
             Tempo::Quiet => None,
@@ -191,7 +192,7 @@ impl Producers {
         };
         let Record { topic, number, key, value, headers } = record;
         let back = |headers: Option<OwnedHeaders>| {
-            let headers = headers.unwrap_or_else(OwnedHeaders::new);
+            let headers = headers.unwrap_or_default();
             Record { topic, number, key, value, headers }
         };
         match own {

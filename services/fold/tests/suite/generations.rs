@@ -311,7 +311,7 @@ fn a_walk_may_be_limited() {
     let mut world = World::new("stmarys.toml", "stmarys");
     let mut rows = crate::stories::hospital_rows(&world);
     rows.extend([crate::stories::person(&world), crate::stories::result(&world, 90, 1, "8.9", true)]);
-    let log = vec![world.transaction(rows)];
+    let log = [world.transaction(rows)];
     let mut region = Region::default();
     let mut fold = world.fold();
     region.keep(&mut fold, 0);

@@ -19,7 +19,7 @@ use change_log::{
 use event::avro;
 use fold::{Fold, store::shapes};
 use std::time::Duration;
-use store::Wanted;
+use store::{DiskStore, Stamp, Tails, Wanted};
 
 pub(super) struct Opened<'a> {
     pub session: Session<'a>,
@@ -46,6 +46,53 @@ async fn schemas(context: &Context) -> Result<Schemas, NormaliserError> {
     })
 }
 
+/// What was told before this run, and where that is known.
+struct Before {
+    /// The store is an earlier generation's.
+    renewed: bool,
+    forgotten: Forgotten,
+    /// What the log says before this offset was told by an earlier generation.
+    told_earlier: i64,
+    /// What it says before this one was told by this generation, as far as the store knows.
+    kept: i64,
+    /// Where the topics ended when the store went down, if what was told after that counts.
+    tails: Option<Tails>,
+}
+
+impl Before {
+    async fn of(
+        context: &Context,
+        generation: &Generation,
+        fold: &Fold<DiskStore>,
+        stamp: Option<&Stamp>,
+        lost: bool,
+    ) -> Result<Self, NormaliserError> {
+        let Some(stamp) = stamp else {
+            let forgotten = if lost || generation.number > 0 { Forgotten::All } else { Forgotten::Nothing };
+            return Ok(Self { renewed: false, forgotten, told_earlier: 0, kept: 0, tails: None });
+        };
+        let kept = stamp.point.offset;
+        let after = || (Forgotten::After(stamp.tails.clone()), Some(stamp.tails.clone()));
+        if stamp.generation < generation.number {
+            // What stands there is in another's words.
+            let told = context.told_by(stamp.generation, stamp.revision).await?;
+            let (forgotten, tails) = after();
+            return Ok(Self { renewed: true, forgotten, told_earlier: told.max(kept), kept: 0, tails });
+        }
+        // What a walk told is named by no offset.
+        let (forgotten, tails) = if fold.walks() { after() } else { (Forgotten::Nothing, None) };
+        Ok(Self { renewed: false, forgotten, told_earlier: 0, kept, tails })
+    }
+}
+
+/// `resumes`: with what stands in the store.
+fn fold(context: &Context, generation: &Generation, store: DiskStore, resumes: bool) -> Fold<DiskStore> {
+    let source = &context.source;
+    let fold = Fold::with_store(context.mapping.clone(), &source.name, &source.organisation, store);
+    let fold = fold.of_generation(generation.number, generation.log_before);
+    if resumes { fold.resume() } else { fold }
+}
+
 pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserError> {
     let Context { source, kafka, registry, mapping, .. } = context;
     let schemas = schemas(context).await?;
@@ -65,40 +112,15 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
         None => Missing::of(registry, &source.name, mapping, start, stand.offset).await?,
     };
     let point = stamp.as_ref().map_or(LogPoint { offset: start, ..LogPoint::default() }, |stamp| stamp.point);
-    let mut fold = Fold::with_store(mapping.clone(), &source.name, &source.organisation, store)
-        .of_generation(generation.number, generation.log_before);
-    if stamp.is_some() {
-        fold = fold.resume();
-    }
-    let lost = missing.is_some();
-    let renewed = stamp.as_ref().filter(|stamp| stamp.generation < generation.number);
-    let (mut told_earlier, mut kept) = (0, stamp.as_ref().map_or(0, |stamp| stamp.point.offset));
+    let mut fold = fold(context, &generation, store, stamp.is_some());
+    let before = Before::of(context, &generation, &fold, stamp.as_ref(), missing.is_some()).await?;
+    let Before { renewed, forgotten, mut told_earlier, kept, tails } = before;
     // Where the topics are known to have ended.
-    let mut tails = stand.tails;
-    let forgotten = match (&stamp, renewed) {
-        (_, Some(stamp)) => {
-            // What stands there is in another's words.
-            told_earlier = context.told_by(stamp.generation, stamp.revision).await?.max(stamp.point.offset);
-            kept = 0;
-            tails.clone_from(&stamp.tails);
-            Forgotten::After(stamp.tails.clone())
-        }
-        (Some(stamp), None) => {
-            // What a walk told is named by no offset.
-            if fold.walks() {
-                tails.clone_from(&stamp.tails);
-                Forgotten::After(stamp.tails.clone())
-            } else {
-                Forgotten::Nothing
-            }
-        }
-        (None, _) if lost || generation.number > 0 => Forgotten::All,
-        (None, _) => Forgotten::Nothing,
-    };
+    let tails = tails.unwrap_or(stand.tails);
     let already = progress.already(&tails).await?;
     // A stamp is written when all before it is acknowledged.
     let told_before = stand.offset.max(kept);
-    if matches!(forgotten, Forgotten::All) || renewed.is_some() {
+    if matches!(forgotten, Forgotten::All) || renewed {
         // Rows that are older than what was told are not compared with it.
         generation.upto = generation.upto.max(told_before);
         if stamp.is_none() {
@@ -106,7 +128,7 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
         }
         fold.be_quiet();
     }
-    let known = renewed.is_some() || stamp.as_ref().is_some_and(|stamp| stamp.known);
+    let known = renewed || stamp.as_ref().is_some_and(|stamp| stamp.known);
     let mut reader = LogReader::resume(kafka, registry, &source.name, point)?;
     reader.tell(&context.part);
     let (from, upto) = (point.offset, generation.upto);
