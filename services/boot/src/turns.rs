@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Starts at a time, and as many that are tried again.
-pub const STARTS_AT_ONCE: usize = 8;
+pub const STARTS_AT_ONCE: usize = 16;
 /// A start that takes longer goes on, and lets the next one begin.
 pub const TURN_MAX: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(50);

@@ -6,6 +6,7 @@ use crate::{
     folder::Folder,
     output::{self, Format},
     settings::{Settings, SourceSettings},
+    state,
 };
 use boot::settings::Mistakes;
 use rdkafka::{
@@ -51,6 +52,9 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     };
     if let Some(settings) = &settings {
         files(settings).into_iter().for_each(&mut mistake);
+        let (mistakes, advice) = state::look(&settings.normaliser.state);
+        findings.extend(mistakes.into_iter().map(|what| Finding { kind: "mistake", what }));
+        findings.extend(advice.into_iter().map(|what| Finding { kind: "advice", what }));
         mapping_warnings(settings, &mut findings);
         if let Ok(limits) = settings.site.read_limits() {
             watched(&limits, &mut findings);

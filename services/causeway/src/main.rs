@@ -14,6 +14,7 @@ mod run;
 mod settings;
 mod source;
 mod sources;
+mod state;
 mod status;
 mod views;
 

@@ -283,9 +283,9 @@ mod tests {
             (over, begin.into_iter().map(|source| source.name).collect::<Vec<_>>())
         };
         let told = |running: &[&SourceSettings], wanted: &[SourceSettings]| names(difference(running, wanted));
-        assert_eq!(told(&[], &[one.clone()]), (vec![], vec!["one".into()]));
+        assert_eq!(told(&[], std::slice::from_ref(&one)), (vec![], vec!["one".into()]));
         assert_eq!(told(&[&one], &[one.clone(), two.clone()]), (vec![], vec!["two".into()]));
-        assert_eq!(told(&[&one, &two], &[two.clone()]), (vec!["one".into()], vec![]));
+        assert_eq!(told(&[&one, &two], std::slice::from_ref(&two)), (vec!["one".into()], vec![]));
         let other = source("one", "lims.*");
         assert_eq!(told(&[&one, &two], &[other, two.clone()]), (vec!["one".into()], vec!["one".into()]));
     }

@@ -1,6 +1,6 @@
 //! Reading many logs with few clients: each log has a queue of its own in one of them.
 
-use crate::{KafkaSettings, topics::RECORD_BYTES_MAX};
+use crate::{KafkaSettings, topics::RECORD_BYTES_MAX, watch::Held};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer, stream_consumer::StreamPartitionQueue},
@@ -27,7 +27,7 @@ pub(crate) struct Logs(Mutex<Vec<Weak<Client>>>);
 
 /// Reads logs, each at most once.
 pub(crate) struct Client {
-    consumer: Arc<StreamConsumer>,
+    held: Held<StreamConsumer>,
     topics: Mutex<BTreeSet<String>>,
     hangs: AtomicBool,
     /// What concerns no log in particular.
@@ -79,18 +79,18 @@ impl Client {
             .set("fetch.max.bytes", (2 * RECORD_BYTES_MAX).to_string())
             .set("allow.auto.create.topics", "false")
             .create()?;
-        let consumer = Arc::new(consumer);
-        let heard = Arc::clone(&consumer);
+        let held = Held::new(Arc::new(consumer));
+        let heard = held.again();
         let events = tokio::spawn(async move {
             loop {
-                match heard.recv().await {
+                match heard.client.recv().await {
                     // A queue of its own takes each log's records from before it is read: none comes here.
                     Ok(message) => tracing::error!(topic = rdkafka::Message::topic(&message), "a record went astray"),
                     Err(error) => tracing::debug!(%error, "reading logs"),
                 }
             }
         });
-        Ok(Self { consumer, topics: Mutex::default(), hangs: AtomicBool::new(false), events })
+        Ok(Self { held, topics: Mutex::default(), hangs: AtomicBool::new(false), events })
     }
 
     fn topics(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -105,11 +105,11 @@ impl Client {
     fn open(self: Arc<Self>, topic: &str, offset: i64) -> KafkaResult<Log> {
         // Dropped, it gives the topic back.
         let mut log = Log { client: self, queue: None, topic: topic.to_owned() };
-        let queue = log.client.consumer.split_partition_queue(topic, 0);
+        let queue = log.client.held.client.split_partition_queue(topic, 0);
         log.queue = Some(queue.ok_or(KafkaError::Canceled)?);
         let mut assignment = TopicPartitionList::with_capacity(1);
         assignment.add_partition_offset(topic, 0, Offset::Offset(offset))?;
-        log.client.consumer.incremental_assign(&assignment)?;
+        log.client.held.client.incremental_assign(&assignment)?;
         Ok(log)
     }
 }
@@ -130,7 +130,7 @@ impl Log {
     }
 
     pub(crate) fn consumer(&self) -> &Arc<StreamConsumer> {
-        &self.client.consumer
+        &self.client.held.client
     }
 
     /// Its client hangs: nobody begins to read with it any more, and it ends with the last who does.
@@ -143,7 +143,7 @@ impl Drop for Log {
     fn drop(&mut self) {
         let mut assignment = TopicPartitionList::with_capacity(1);
         assignment.add_partition(&self.topic, 0);
-        if let Err(error) = self.client.consumer.incremental_unassign(&assignment) {
+        if let Err(error) = self.client.held.client.incremental_unassign(&assignment) {
             tracing::debug!(%error, topic = self.topic, "a log that was not read");
         }
         drop(self.queue.take());

@@ -367,6 +367,31 @@ impl Drop for Watch {
     }
 }
 
+/// A client that is let go when it is not held any more: see [`let_go`]. Whoever drops it has others to work for.
+pub(crate) struct Held<C: Send + Sync + 'static> {
+    pub(crate) client: Arc<C>,
+    /// Dropped after the other.
+    _last: Last<C>,
+}
+
+struct Last<C: Send + Sync + 'static>(Option<Arc<C>>);
+
+impl<C: Send + Sync + 'static> Held<C> {
+    pub(crate) fn new(client: Arc<C>) -> Self {
+        Self { _last: Last(Some(Arc::clone(&client))), client }
+    }
+
+    pub(crate) fn again(&self) -> Self {
+        Self::new(Arc::clone(&self.client))
+    }
+}
+
+impl<C: Send + Sync + 'static> Drop for Last<C> {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(let_go);
+    }
+}
+
 /// Lets a client go on a thread of its own: one that hangs may take long to end, and nobody waits for it.
 pub fn let_go<C: Send + 'static>(client: C) {
     let thread = std::thread::Builder::new().name("kafka client ends".into());

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     KafkaSettings, topics,
-    watch::{Place, Question, Watch, let_go},
+    watch::{Held as HeldClient, Place, Question, Watch},
 };
 use boot::Stop;
 use rdkafka::{
@@ -203,26 +203,26 @@ impl Hub {
     }
 }
 
-fn open(kafka: &KafkaSettings, topic: &str, from: i64) -> Result<Arc<StreamConsumer>, KafkaError> {
+fn open(kafka: &KafkaSettings, topic: &str, from: i64) -> Result<HeldClient<StreamConsumer>, KafkaError> {
     let consumer: StreamConsumer = consumer(kafka).create()?;
     let mut assignment = TopicPartitionList::with_capacity(1);
     assignment.add_partition_offset(topic, 0, Offset::Offset(from))?;
     consumer.assign(&assignment)?;
-    Ok(Arc::new(consumer))
+    Ok(HeldClient::new(Arc::new(consumer)))
 }
 
 /// Reads on and on. A client that hangs is replaced.
-async fn read(kafka: KafkaSettings, mut consumer: Arc<StreamConsumer>, shared: Arc<Shared>) {
+async fn read(kafka: KafkaSettings, mut held: HeldClient<StreamConsumer>, shared: Arc<Shared>) {
     let topic = kafka.topic(TOPIC);
     let mut watch = Watch::new(&kafka, None);
     loop {
         let next = *shared.next.borrow();
         let received = tokio::select! {
-            received = consumer.recv() => received,
-            stalled = watch.stalled(|| Question::reading(vec![Place::read(&*topic, 0, Some(next))], &consumer)) => {
+            received = held.client.recv() => received,
+            stalled = watch.stalled(|| Question::reading(vec![Place::read(&*topic, 0, Some(next))], &held.client)) => {
                 tracing::warn!(error = %stalled, "following what is wanted of the sources");
                 match open(&kafka, &topic, next) {
-                    Ok(fresh) => let_go(std::mem::replace(&mut consumer, fresh)),
+                    Ok(fresh) => held = fresh,
                     Err(error) => tracing::warn!(%error, "no other client"),
                 }
                 continue;
