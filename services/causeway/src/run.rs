@@ -79,7 +79,16 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     }
     tracing::info!("stopped");
-    outcome
+    let code = match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("causeway: {error:#}");
+            1
+        }
+    };
+    // Every service has ended. What is left are clients of Kafka that they shared: those of a broker that is away take long
+    // to end, and nothing waits for them.
+    std::process::exit(code)
 }
 
 /// For tests of crashes; unset everywhere else.
