@@ -11,7 +11,7 @@ use change_log::Registry;
 use clap::ValueEnum;
 use deadpool_postgres::Pool;
 use gateway::GatewayError;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 /// Connections to Causeway's own database of the linker and the sinks. The gateway has its own: `gateway::Pools`.
@@ -69,6 +69,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let status = Arc::new(move || shown.view_of(|shown| shown.told(&health)));
     let address = ops::serve(&region.settings.ops, region.health.clone(), metrics, status, stop.clone()).await?;
     tracing::info!(%address, services = ?wanted, "running");
+    tokio::spawn(end_in_time(stop.clone()));
     let mut outcome = Ok(());
     while let Some(ended) = services.join_next().await {
         let ended = ended.context("a service panicked").and_then(|result| result);
@@ -89,6 +90,20 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     // Every service has ended. What is left are clients of Kafka that they shared: those of a broker that is away take long
     // to end, and nothing waits for them.
     std::process::exit(code)
+}
+
+/// After the stop signal, services have so long to end.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// A stop that takes longer is as good as a kill: what a service was doing then is found at the next start. On a thread of
+/// its own, because what hangs may be in the runtime's way.
+async fn end_in_time(stop: Stop) {
+    stop.cancelled().await;
+    std::thread::spawn(|| {
+        std::thread::sleep(STOP_MAX);
+        tracing::warn!("a service did not end within {} s of the stop signal: it is left as it is", STOP_MAX.as_secs());
+        std::process::exit(0)
+    });
 }
 
 /// For tests of crashes; unset everywhere else.
