@@ -13,6 +13,8 @@ use std::{
 use tokio::process::Command;
 
 const RUN_WAIT_MAX: Duration = Duration::from_secs(90);
+/// A package index may be slow, or refuse for a moment.
+const INSTALL_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// A Python with the example's requirements, kept in `.local` until they change.
 async fn python(examples: &Path) -> anyhow::Result<PathBuf> {
@@ -22,7 +24,7 @@ async fn python(examples: &Path) -> anyhow::Result<PathBuf> {
     if python.exists() && std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv)).await?;
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), RUN_WAIT_MAX).await?;
     let mut install = Command::new(&python);
     install.args([
         "-m",
@@ -30,19 +32,20 @@ async fn python(examples: &Path) -> anyhow::Result<PathBuf> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
+        "--retries",
+        "10",
         "--only-binary",
         ":all:",
         "--requirement",
     ]);
-    run(install.arg(examples.join("requirements.txt"))).await?;
+    run(install.arg(examples.join("requirements.txt")), INSTALL_WAIT_MAX).await?;
     std::fs::write(stamp, wanted)?;
     Ok(python)
 }
 
 /// Standard output and error of a command that ends well.
-async fn run(command: &mut Command) -> anyhow::Result<(String, String)> {
-    let output =
-        tokio::time::timeout(RUN_WAIT_MAX, command.kill_on_drop(true).output()).await.context("it does not end")??;
+async fn run(command: &mut Command, wait: Duration) -> anyhow::Result<(String, String)> {
+    let output = tokio::time::timeout(wait, command.kill_on_drop(true).output()).await.context("it does not end")??;
     let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
     ensure!(output.status.success(), "{:?}: {err}", command.as_std());
     Ok((out, err))
@@ -80,7 +83,7 @@ async fn the_python_example_reads_every_event() -> anyhow::Result<()> {
         "--registry",
         &shared.running.region.registry.url(),
     ]);
-    let (out, err) = run(command.args(["--group", &group, "--until-end", "--bodies"])).await?;
+    let (out, err) = run(command.args(["--group", &group, "--until-end", "--bodies"]), RUN_WAIT_MAX).await?;
     let mut read = BTreeMap::new();
     let mut numbers = 0;
     for line in out.lines() {

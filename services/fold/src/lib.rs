@@ -189,6 +189,8 @@ pub struct Fold<S = MemoryStore> {
     quiet: bool,
     walk: Walk,
     orphans: Orphans,
+    /// The last place of which an earlier run of this generation told, if that is further on.
+    ahead: Option<Position>,
     /// The latest time that the log has told, and the last place in it.
     clock: Micros,
     last: (Position, i64),
@@ -228,6 +230,7 @@ impl<S: Store> Fold<S> {
             quiet: false,
             walk: Walk::default(),
             orphans: Orphans::new(),
+            ahead: None,
             clock: Micros::MIN,
             last: (Position::START, 0),
         }

@@ -11,7 +11,8 @@
 //!
 //! What a walk has looked at bears its number, and so does whatever is told meanwhile: it is not looked at twice. Where it
 //! stands is a note in the store. A walk that was ended goes on from its last checkpoint, and from what stands on the topic
-//! behind that: [`Fold::remember`].
+//! behind that: [`Fold::remember`]. An earlier run may have told more than this one has read: that is told again from the
+//! log, and passed over as it is sent, before anything is looked at. Else the walk would tell what has changed since.
 
 use super::{
     Due, Fold, Output, Task, Touch, layouts, name, rows, settle,
@@ -113,8 +114,32 @@ impl<S: Store> Fold<S> {
         self.walk.goes()
     }
 
+    /// Everything that was told, and the store may not know of, follows.
+    pub const fn remember_anew(&mut self) {
+        self.ahead = None;
+    }
+
+    /// Something of what was told could not be remembered yet: the log says it further on.
+    pub const fn forgets(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// The log has not been read up to there.
+    pub fn is_behind(&self) -> bool {
+        self.ahead.is_some_and(|ahead| ahead > self.last.0)
+    }
+
+    /// Does a patient have what is another's now, and was it not taken back yet?
+    pub fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
     /// What was told, and the store may not know of: in the order of its partition, and as often as it was told.
     pub fn remember(&mut self, event: &PatientEvent) {
+        if event.generation == self.generation && event.position > self.last.0 {
+            self.ahead = self.ahead.max(Some(event.position));
+            return;
+        }
         let known = match self.store.said(&event.record) {
             Some(Said::Told(told)) => Some(told),
             Some(Said::Waiting) | None => None,
@@ -142,6 +167,8 @@ impl<S: Store> Fold<S> {
             _ => {}
         }
         self.orphans.remove(&of_patient);
+        // What an earlier generation told is looked at.
+        let walk = if event.generation == self.generation { self.walk.number } else { 0 };
         let told = Told {
             patient,
             organisation,
@@ -150,7 +177,7 @@ impl<S: Store> Fold<S> {
             incomplete: event.incomplete.is_some(),
             generation: event.generation,
             position: event.position,
-            walk: self.walk.number,
+            walk,
         };
         self.store.say(&event.record, Some(Said::Told(told)));
     }
@@ -164,26 +191,31 @@ impl<S: Store> Fold<S> {
         let is_mapped = |table: &str| mapping.tables.iter().any(|of| of.id.to_string() == table);
         self.noted.extend(self.open.unmapped(&mut self.store, is_mapped));
         let touch = self.here();
-        let mut groups: BTreeMap<Key, Vec<Due>> = BTreeMap::new();
-        for ((name, patient), (organisation, kind)) in std::mem::take(&mut self.orphans) {
-            let task = Task::Leave { organisation, kind };
-            groups.entry(patient).or_default().push(Due { touch: touch.clone(), name, said: None, task });
-        }
-        settle::take_in(self, groups);
         for table in 0..mapping.tables.len() {
             layouts::miss_columns(self, table, &touch);
         }
         self.keep_walk();
     }
 
-    /// Looks at so many more. Only when all is settled; settle next.
+    /// Looks at so many more. Only when all is settled, and nothing was told of what comes; settle next.
     pub fn walk(&mut self, max: usize) {
+        self.leave_orphans();
         match self.walk.stage.clone() {
             Stage::Rows { table, after } => self.walk_rows(table, after.as_deref(), max),
             Stage::Said { after, left } => self.walk_said(after.as_deref(), left, max),
             Stage::None | Stage::Rests => return,
         }
         self.keep_walk();
+    }
+
+    fn leave_orphans(&mut self) {
+        let touch = self.here();
+        let mut groups: BTreeMap<Key, Vec<Due>> = BTreeMap::new();
+        for ((name, patient), (organisation, kind)) in std::mem::take(&mut self.orphans) {
+            let task = Task::Leave { organisation, kind };
+            groups.entry(patient).or_default().push(Due { touch: touch.clone(), name, said: None, task });
+        }
+        settle::take_in(self, groups);
     }
 
     /// A table was read whole: what waited for that is looked at again.

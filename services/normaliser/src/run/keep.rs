@@ -1,6 +1,6 @@
 //! When a session takes its store down, and how it ends.
 
-use super::Session;
+use super::{Forgotten, Session};
 use crate::{
     error::NormaliserError,
     keeping::{self, Keeping},
@@ -20,9 +20,11 @@ impl Session<'_> {
         }
     }
 
-    /// What is quiet, or waits for what the log has lost, is known to this run alone: a start would have to begin anew.
-    pub(super) const fn may_keep(&self) -> bool {
-        !self.fold.is_quiet() && self.missing.is_none()
+    /// What is quiet, or waits for what the log has lost, is known to this run alone: a start would have to begin anew. And
+    /// what an earlier run told is looked for behind the last stamp.
+    pub(super) fn may_keep(&self) -> bool {
+        let knows_what_was_told = matches!(self.forgotten, Forgotten::Nothing) && !self.fold.has_orphans();
+        !self.fold.is_quiet() && self.missing.is_none() && knows_what_was_told
     }
 
     async fn checkpoint(&mut self, point: LogPoint) -> Result<(), NormaliserError> {

@@ -32,13 +32,14 @@ impl Session<'_> {
         self.mark(before).await
     }
 
-    /// What earlier runs told that the store does not know of.
+    /// What earlier runs told that the store does not know of. What the log says further on is remembered when it is read.
     pub(super) async fn remember(&mut self) -> Result<(), NormaliserError> {
-        let tails = match std::mem::replace(&mut self.forgotten, Forgotten::Nothing) {
+        let tails = match &self.forgotten {
             Forgotten::Nothing => return Ok(()),
-            Forgotten::After(tails) => tails,
+            Forgotten::After(tails) => tails.clone(),
             Forgotten::All => Default::default(),
         };
+        self.fold.remember_anew();
         let mut told = self.progress.told_since(&self.context.registry, tails);
         let mut count = 0_u64;
         while let Some(event) = told.next().await {
@@ -51,7 +52,11 @@ impl Session<'_> {
             }
         }
         Keeping::check(self.fold.store())?;
-        tracing::info!(source = self.context.source.name, events = count, "knows what was told before");
+        let further_on = self.fold.forgets();
+        if !further_on {
+            self.forgotten = Forgotten::Nothing;
+        }
+        tracing::info!(source = self.context.source.name, events = count, further_on, "knows what was told before");
         Ok(())
     }
 
@@ -69,7 +74,8 @@ impl Session<'_> {
     /// A page of what a replay would tell, counted.
     pub(super) async fn count(&mut self) {
         let context = self.context;
-        if self.unsettled == 0 && !self.within && !self.fold.is_quiet() && self.counting.is_due() {
+        let level = !self.fold.is_quiet() && !self.fold.forgets();
+        if self.unsettled == 0 && !self.within && level && self.counting.is_due() {
             self.counting.count(&self.fold, &context.kafka, &context.source.name).await;
         }
     }
@@ -77,8 +83,11 @@ impl Session<'_> {
     /// A page of the walk. `before`: all in front of this offset is settled.
     pub(super) async fn walk(&mut self, before: i64) -> Result<(), NormaliserError> {
         // Rows that are older than what was told are not compared with it.
-        if !self.can_walk() || before < self.told_before {
+        if !self.can_walk() || before < self.told_before || self.fold.is_behind() {
             return Ok(());
+        }
+        if self.fold.forgets() {
+            self.remember().await?;
         }
         if self.inherited.is_none() {
             self.inherit().await?;

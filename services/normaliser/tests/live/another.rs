@@ -51,7 +51,11 @@ pub async fn mapping_goes_on(kafka: &KafkaSettings, registry: &Registry, folder:
     let says =
         |what: &str| health.parts().get(&part).is_some_and(|why| why.as_deref().unwrap_or("ready").contains(what));
     let running = normaliser.start_seen(&renamed, health.clone());
-    wait("all of it is told", || Ok(shown(&events(kafka)?, AGED) == want)).await?;
+    if let Err(error) = wait("all of it is told", || Ok(shown(&events(kafka)?, AGED) == want)).await {
+        let now = shown(&events(kafka)?, AGED);
+        let (missing, more) = (want.difference(&now).collect::<Vec<_>>(), now.difference(&want).collect::<Vec<_>>());
+        anyhow::bail!("{error}: {:?}; missing {missing:?}; too many {more:?}", health.parts());
+    }
     wait("it is ready", || Ok(says("ready"))).await?;
     let all = events(kafka)?;
     let ids: BTreeSet<String> = all.iter().map(PatientEvent::id).collect();

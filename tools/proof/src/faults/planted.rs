@@ -23,15 +23,15 @@ pub async fn run(yard: &mut Yard, report: &mut Report) -> anyhow::Result<()> {
     yard.settle(&source, &mut connector).await?;
     let clean = yard.verdict(&mut source).await?;
     report.check("nothing_planted_nothing_found", clean.ok() && clean.committed > 0, &clean.text());
-    // Committed, and never sent to the connector.
+    // Committed, and never sent to the connector. In one transaction: whoever looks at the publication sees the table in it,
+    // and has no reason to read it again.
     let hidden = format!(
-        "alter publication {publication} drop table yard.row; {}; alter publication {publication} add table yard.row",
+        "begin; alter publication {publication} drop table yard.row; {}; alter publication {publication} add table yard.row; \
+         commit",
         insert("hidden")
     );
     let client = yard.database.connect(&source.name).await?;
-    for statement in hidden.split("; ") {
-        client.batch_execute(statement).await?;
-    }
+    client.batch_execute(&hidden).await?;
     client.batch_execute(&insert("seen, too")).await?;
     yard.settle(&source, &mut connector).await?;
     let loss = yard.verdict(&mut source).await?;
