@@ -42,6 +42,22 @@ class Records:
         return sum(body is not None for _, body in self.newest.values())
 
 
+class Owners:
+    """Where several processes share the work: what an older owner of a source wrote behind a newer one's first is void."""
+
+    def __init__(self):
+        self.newest = {}
+
+    def void(self, message):
+        """Also an owner's first record, which has no value and says nothing else."""
+        source, _, epoch = headers(message).get("causeway-owner", "").rpartition("/")
+        if not source:
+            return False
+        newest = max(int(epoch), self.newest.get((message.partition(), source), 0))
+        self.newest[message.partition(), source] = newest
+        return int(epoch) < newest or message.value() is None
+
+
 def headers(message):
     return {name: value.decode() for name, value in message.headers() or [] if value is not None}
 
@@ -100,15 +116,18 @@ def consume(options, out=sys.stdout):
     )
     waiting = ends(consumer, options.topic) if options.until_end else None
     consumer.subscribe([options.topic])
-    records, refused = Records(), 0
+    records, owners, refused = Records(), Owners(), 0
     try:
         while waiting is None or waiting:
             messages = consumer.consume(BATCH_EVENTS_MAX, POLL_SECONDS)
             for message in messages:
                 if message.error():
                     raise KafkaException(message.error())
-                event = event_of(message, decode)
-                if event is None:
+                void = owners.void(message)
+                event = None if void else event_of(message, decode)
+                if void:
+                    pass
+                elif event is None:
                     refused += 1
                     where = f"{message.topic()}[{message.partition()}]@{message.offset()}"
                     print(f"not an event: {where}", file=sys.stderr)

@@ -7,6 +7,7 @@
 mod check;
 mod folder;
 mod mapping;
+mod members;
 mod output;
 mod quarantine;
 mod replay;

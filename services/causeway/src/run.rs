@@ -150,7 +150,8 @@ impl Region {
             works,
         };
         let own = self.settings.sources.iter().take(self.settings.own).cloned().collect();
-        let running = Sources::new(world, shown).run(own, self.settings.bad.clone(), folder);
+        let members = self.settings.members.clone().filter(|_| !world.works.is_empty());
+        let running = Sources::new(world, shown).run(own, self.settings.bad.clone(), folder, members);
         services.spawn(async move {
             running.await;
             Ok(())

@@ -2,7 +2,7 @@
 
 pub mod source;
 
-use crate::{Config, folder::Folder};
+use crate::{Config, folder::Folder, members::MembersSettings};
 use anyhow::Context;
 use boot::{
     database::DatabaseSettings,
@@ -40,6 +40,8 @@ pub struct Settings {
     pub bad: Vec<Bad>,
     /// Where further sources lie.
     pub folder: Option<Folder>,
+    /// Other processes share the sources.
+    pub members: Option<MembersSettings>,
 }
 
 /// `[sources]`.
@@ -192,6 +194,7 @@ impl Settings {
         let views = document.optional::<sink_views::Settings>("views");
         let alerts = document.optional("alerts").unwrap_or_default();
         let apart: Option<SourcesSettings> = document.optional("sources");
+        let members: Option<MembersSettings> = document.optional("members");
         let blocks = source::read(&mut document, folder);
         let paths = kafka.iter_mut().flat_map(kafka_paths).chain(database.iter_mut().flat_map(database_paths));
         let certificate = gateway.iter_mut().flat_map(|gateway| &mut gateway.tls);
@@ -205,6 +208,9 @@ impl Settings {
         }
         for mistake in kafka.iter().flat_map(KafkaSettings::mistakes) {
             document.mistake("kafka", 0, "", mistake.to_string());
+        }
+        for (key, what) in members.iter().flat_map(MembersSettings::mistakes) {
+            document.mistake("members", 0, key, what);
         }
         if let Some(Err(error)) = views.as_ref().map(sink_views::Settings::check) {
             document.mistake("views", 0, "batch_rows", error.to_string());
@@ -245,6 +251,7 @@ impl Settings {
             sources,
             bad,
             folder: apart,
+            members,
         })
     }
 }

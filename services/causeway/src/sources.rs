@@ -2,6 +2,7 @@
 
 use crate::{
     folder::{Folder, LOOK_EVERY},
+    members::{Members, MembersSettings, Placed, place_of},
     settings::{SourceSettings, source::Bad},
 };
 use boot::{
@@ -12,7 +13,7 @@ use boot::{
     shown::Shown,
     supervisor::supervise,
 };
-use change_log::{KafkaSettings, Registry};
+use change_log::{KafkaSettings, Lease, Registry};
 use connector_postgres::ConnectorError;
 use serde_json::{Value, json};
 use sink_topics::TopicsError;
@@ -21,10 +22,12 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 
 /// How long what is done for a source may take to end, before it is cut off.
 const END_MAX: Duration = Duration::from_secs(60);
+/// And where another member waits for it.
+const MOVE_MAX: Duration = Duration::from_secs(20);
 /// The part of a source that writes Debezium's topics.
 const TOPICS: &str = "topics";
 
@@ -84,10 +87,23 @@ pub struct World {
     pub works: BTreeSet<Work>,
 }
 
+/// What changes the sources of this process.
+pub enum News {
+    /// The folder of sources holds these, if that has changed, and these problems.
+    Folder(Option<Vec<SourceSettings>>, BTreeMap<String, String>),
+    Placed(Placed),
+}
+
+/// News that wait.
+const NEWS_MAX: usize = 16;
+
 /// The sources at work.
 pub struct Sources {
     world: World,
     shown: Arc<Shown<Statuses>>,
+    members: Option<Arc<Members>>,
+    /// The places that this process has, if it shares its work.
+    places: BTreeSet<i32>,
     running: BTreeMap<String, Running>,
 }
 
@@ -96,6 +112,18 @@ struct Running {
     stop: Stop,
     tasks: JoinSet<()>,
 }
+
+/// Why a source is not worked for any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// Its settings have changed.
+    Anew,
+    TakenOut,
+    /// Another member works for it.
+    Elsewhere,
+}
+
+const ELSEWHERE: &str = "another member of the group works for it";
 
 /// What has to be done so that these sources are worked for: those that are over, and those that begin. One that was
 /// changed is both.
@@ -107,45 +135,62 @@ fn difference(running: &[&SourceSettings], wanted: &[SourceSettings]) -> (Vec<St
 
 impl Sources {
     pub fn new(world: World, shown: Arc<Shown<Statuses>>) -> Self {
-        Self { world, shown, running: BTreeMap::new() }
+        Self { world, shown, members: None, places: BTreeSet::new(), running: BTreeMap::new() }
     }
 
     /// Works for the sources of the settings until the stop signal, and ends when all of it has ended. `own`: those of the
     /// settings file; the folder's come and go.
-    pub async fn run(mut self, own: Vec<SourceSettings>, bad: Vec<Bad>, folder: Option<Folder>) {
+    pub async fn run(
+        mut self,
+        own: Vec<SourceSettings>,
+        bad: Vec<Bad>,
+        folder: Option<Folder>,
+        members: Option<MembersSettings>,
+    ) {
         for Bad { name, mistakes } in bad {
             self.refuse(&name, &mistakes);
         }
-        match folder {
-            Some(folder) => self.follow(own, folder).await,
-            None => {
-                self.work_for(own).await;
-                self.world.stop.cancelled().await;
+        let (send, mut news) = mpsc::channel(NEWS_MAX);
+        let mut wanted = own.clone();
+        let part = folder.is_some().then(|| self.world.health.part("sources-folder"));
+        if let Some((folder, part)) = folder.zip(part.as_ref()) {
+            // What it said at the start is among the settings' sources already.
+            wanted.extend(folder.all());
+            self.tell(part, folder.problems());
+            tokio::spawn(follow(folder, send.clone(), self.world.stop.clone()));
+        }
+        if let Some(settings) = members {
+            let World { kafka, health, stop, .. } = self.world.clone();
+            self.members = Some(Arc::new(Members::join(settings, kafka, health.part("members"), stop, send.clone())));
+        }
+        self.work_for(&wanted).await;
+        loop {
+            let news = tokio::select! {
+                () = self.world.stop.cancelled() => break,
+                Some(news) = news.recv() => news,
+            };
+            match news {
+                News::Folder(added, problems) => {
+                    if let Some(added) = added {
+                        wanted = own.iter().cloned().chain(added).collect();
+                        self.work_for(&wanted).await;
+                    }
+                    part.iter().for_each(|part| self.tell(part, &problems));
+                }
+                News::Placed(placed) => {
+                    self.places.clone_from(&placed.places);
+                    self.work_for(&wanted).await;
+                }
             }
         }
-        for running in self.running.values_mut() {
+        // Nobody waits for news any more.
+        drop(news);
+        for mut running in std::mem::take(&mut self.running).into_values() {
             // What panics is caught where it is supervised.
             while running.tasks.join_next().await.is_some() {}
         }
-    }
-
-    /// Looks at the folder until the stop signal. What it said at the start is among the settings' sources already.
-    async fn follow(&mut self, own: Vec<SourceSettings>, mut folder: Folder) {
-        let (part, stop) = (self.world.health.part("sources-folder"), self.world.stop.clone());
-        let mut news = Some(folder.all());
-        loop {
-            if let Some(added) = news {
-                self.work_for(own.iter().cloned().chain(added).collect()).await;
-            }
-            self.tell(&part, folder.problems());
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-            let looking = tokio::task::spawn_blocking(move || (folder.look(), folder));
-            // It ends early only with the process.
-            let Ok((seen, looked)) = looking.await else { return };
-            (news, folder) = (seen, looked);
+        if let Some(members) = self.members.and_then(Arc::into_inner) {
+            members.leave().await;
         }
     }
 
@@ -174,69 +219,133 @@ impl Sources {
         }
     }
 
-    async fn work_for(&mut self, wanted: Vec<SourceSettings>) {
+    async fn work_for(&mut self, wanted: &[SourceSettings]) {
+        let is_here =
+            |source: &&SourceSettings| self.members.is_none() || self.places.contains(&place_of(&source.name));
+        let (here, elsewhere): (Vec<&SourceSettings>, Vec<&SourceSettings>) = wanted.iter().partition(is_here);
+        let here: Vec<SourceSettings> = here.into_iter().cloned().collect();
         let running: Vec<&SourceSettings> = self.running.values().map(|running| &running.settings).collect();
-        let (over, begin) = difference(&running, &wanted);
+        let (over, begin) = difference(&running, &here);
+        for running in over.iter().filter_map(|name| self.running.get(name)) {
+            running.stop.cancel();
+        }
         for name in over {
-            let goes_on = begin.iter().any(|source| source.name == name);
-            self.end(&name, goes_on).await;
+            let named = |source: &SourceSettings| source.name == name;
+            let leaving = if begin.iter().any(named) {
+                Leaving::Anew
+            } else if elsewhere.iter().any(|source| named(source)) {
+                Leaving::Elsewhere
+            } else {
+                Leaving::TakenOut
+            };
+            self.end(&name, leaving).await;
+        }
+        for source in elsewhere {
+            self.world.organisations.note(&source.name, &source.organisation);
+            self.say_stopped(source, ELSEWHERE);
         }
         for source in begin {
             self.world.organisations.note(&source.name, &source.organisation);
             self.start(source);
         }
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        metrics::gauge!("causeway_sources_here").set(self.running.len() as f64);
     }
 
     /// Ends what is done for a source. Its slot stays: only its owner gives it up.
-    async fn end(&mut self, name: &str, goes_on: bool) {
+    async fn end(&mut self, name: &str, leaving: Leaving) {
         let Some(mut running) = self.running.remove(name) else { return };
         running.stop.cancel();
+        let max = if leaving == Leaving::Elsewhere { MOVE_MAX } else { END_MAX };
         let ended = async { while running.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(END_MAX, ended).await.is_err() {
-            tracing::warn!(source = name, "did not end within {} s: it is cut off", END_MAX.as_secs());
+        if tokio::time::timeout(max, ended).await.is_err() {
+            tracing::warn!(source = name, "did not end within {} s: it is cut off", max.as_secs());
             running.tasks.shutdown().await;
         }
-        if goes_on {
-            tracing::info!(source = name, "begins anew with other settings");
-            return;
-        }
         let slot = running.settings.connector().slot();
-        let why = format!(
-            "taken out of the settings. Slot `{slot}` stays on its server and keeps WAL there: put the source back, or let \
-             its administrator drop it with `select pg_drop_replication_slot('{slot}')`"
-        );
-        tracing::warn!(source = name, why);
+        let why = match leaving {
+            Leaving::Anew => return tracing::info!(source = name, "begins anew with other settings"),
+            Leaving::Elsewhere => {
+                tracing::info!(source = name, "is given to another member");
+                ELSEWHERE.to_owned()
+            }
+            Leaving::TakenOut => format!(
+                "taken out of the settings. Slot `{slot}` stays on its server and keeps WAL there: put the source back, or \
+                 let its administrator drop it with `select pg_drop_replication_slot('{slot}')`"
+            ),
+        };
+        if leaving == Leaving::TakenOut {
+            tracing::warn!(source = name, why);
+        }
         self.shown.update(|shown| {
             shown.connectors.remove(name);
             shown.topics.remove(name);
         });
-        let topics = running.settings.topics().map(|_| TOPICS);
+        self.say_stopped(&running.settings, &why);
+    }
+
+    fn say_stopped(&self, source: &SourceSettings, why: &str) {
+        let topics = source.topics().map(|_| TOPICS);
         for work in self.world.works.iter().map(|work| work.name()).chain(topics) {
-            self.world.health.part_of(name, work).stopped(why.clone());
+            self.world.health.part_of(&source.name, work).stopped(why);
         }
     }
 
     fn start(&mut self, settings: SourceSettings) {
         let (stop, mut tasks) = (self.world.stop.child_token(), JoinSet::new());
-        if self.world.works.contains(&Work::Capture) {
-            self.capture(&settings, &stop, &mut tasks);
-            self.topics(&settings, &stop, &mut tasks);
-        }
-        if self.world.works.contains(&Work::Normalise) {
-            let part = self.world.health.part_of(&settings.name, Work::Normalise.name());
-            let World { kafka, registry, normaliser, .. } = self.world.clone();
-            let source = settings.normaliser();
-            tasks.spawn(normaliser::run::run_source(normaliser, source, kafka, registry, part, stop.clone()));
-        }
+        let (world, shown, members) = (self.world.clone(), Arc::clone(&self.shown), self.members.clone());
+        let (source, stopped) = (settings.clone(), stop.clone());
+        tasks.spawn(async move {
+            let lease = match members {
+                None => None,
+                Some(members) => tokio::select! {
+                    lease = members.lease(&source.name) => Some(lease),
+                    () = stopped.cancelled() => return,
+                },
+            };
+            let mut works = world.works_of(&source, lease, &stopped, &shown);
+            while works.join_next().await.is_some() {}
+        });
         self.running.insert(settings.name.clone(), Running { settings, stop, tasks });
     }
+}
 
-    fn capture(&self, source: &SourceSettings, stop: &Stop, tasks: &mut JoinSet<()>) {
-        let part = self.world.health.part_of(&source.name, Work::Capture.name());
+impl World {
+    /// All that is done for a source.
+    fn works_of(
+        &self,
+        source: &SourceSettings,
+        lease: Option<Lease>,
+        stop: &Stop,
+        shown: &Shown<Statuses>,
+    ) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        if self.works.contains(&Work::Capture) {
+            self.capture(source, lease.clone(), stop, shown, &mut tasks);
+            self.topics(source, stop, shown, &mut tasks);
+        }
+        if self.works.contains(&Work::Normalise) {
+            let part = self.health.part_of(&source.name, Work::Normalise.name());
+            let Self { kafka, registry, normaliser, .. } = self.clone();
+            let source = source.normaliser();
+            tasks.spawn(normaliser::run::run_source(normaliser, source, kafka, registry, part, lease, stop.clone()));
+        }
+        tasks
+    }
+
+    fn capture(
+        &self,
+        source: &SourceSettings,
+        lease: Option<Lease>,
+        stop: &Stop,
+        shown: &Shown<Statuses>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let part = self.health.part_of(&source.name, Work::Capture.name());
         let status = Arc::<connector_postgres::Status>::default();
-        self.shown.update(|shown| drop(shown.connectors.insert(source.name.clone(), Arc::clone(&status))));
-        let World { kafka, registry, .. } = self.world.clone();
-        let (settings, stop) = (source.connector(), stop.clone());
+        shown.update(|shown| drop(shown.connectors.insert(source.name.clone(), Arc::clone(&status))));
+        let Self { kafka, registry, .. } = self.clone();
+        let (settings, stop) = (connector_postgres::Settings { lease, ..source.connector() }, stop.clone());
         tasks.spawn(async move {
             let attempt = || {
                 let (status, part, stop) = (Arc::clone(&status), part.clone(), stop.clone());
@@ -247,12 +356,12 @@ impl Sources {
     }
 
     /// Debezium's topics, of a source that has them.
-    fn topics(&self, source: &SourceSettings, stop: &Stop, tasks: &mut JoinSet<()>) {
+    fn topics(&self, source: &SourceSettings, stop: &Stop, shown: &Shown<Statuses>, tasks: &mut JoinSet<()>) {
         let Some(settings) = source.topics() else { return };
-        let part = self.world.health.part_of(&source.name, TOPICS);
+        let part = self.health.part_of(&source.name, TOPICS);
         let status = Arc::<sink_topics::Status>::default();
-        self.shown.update(|shown| drop(shown.topics.insert(source.name.clone(), Arc::clone(&status))));
-        let World { kafka, registry, .. } = self.world.clone();
+        shown.update(|shown| drop(shown.topics.insert(source.name.clone(), Arc::clone(&status))));
+        let Self { kafka, registry, .. } = self.clone();
         let stop = stop.clone();
         tasks.spawn(async move {
             let attempt = || {
@@ -261,6 +370,23 @@ impl Sources {
             };
             supervise(&part, &stop, |_: &TopicsError| true, attempt).await;
         });
+    }
+}
+
+/// Looks at the folder until the stop signal.
+async fn follow(mut folder: Folder, news: mpsc::Sender<News>, stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let looking = tokio::task::spawn_blocking(move || (folder.look(), folder));
+        // It ends early only with the process.
+        let Ok((seen, looked)) = looking.await else { return };
+        folder = looked;
+        if news.send(News::Folder(seen, folder.problems().clone())).await.is_err() {
+            return;
+        }
     }
 }
 

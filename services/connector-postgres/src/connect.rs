@@ -37,7 +37,7 @@ const PROTOCOL_VERSION: i32 = 3 << 16;
 pub(crate) async fn sql(settings: &Settings) -> Result<Client, ConnectorError> {
     let database = settings.database();
     let mut config = config(&database, &settings.password_variable())?;
-    config.options(SESSION_OPTIONS).application_name("causeway connector");
+    config.options(SESSION_OPTIONS).application_name(settings.application_name());
     let way = way(&database, &config)?;
     let connecting = async {
         let (client, connection) = config.connect(way).await.map_err(|source| match Refusal::of(&source) {
@@ -182,7 +182,7 @@ fn replication_config(
     .with_wakeup_interval(pulse.idle_interval)
     .with_buffer_size(FRAMES_BUFFERED_MAX)
     .with_options(session_options(pulse));
-    config.application_name = Some("causeway connector".into());
+    config.application_name = Some(settings.application_name());
     Ok(config)
 }
 

@@ -199,6 +199,9 @@ impl Session {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
+            if let Err(ConnectorError::SlotInUse { pid, name, .. }) = &decided {
+                self.take_over(client, *pid, name).await?;
+            }
             let plan = decided?;
             if let Plan::Snapshot { .. } = plan
                 && let Some(why) = broken(&ends)
@@ -208,6 +211,19 @@ impl Session {
             }
             return Ok((plan, tail));
         }
+    }
+
+    /// Ends the session of another member of the group that does not know yet that the source has been placed here. It
+    /// may be frozen. What calls itself otherwise is somebody else's.
+    async fn take_over(&self, client: &Client, pid: i32, name: &str) -> Result<(), ConnectorError> {
+        let Some(lease) = &self.settings.lease else { return Ok(()) };
+        if name != self.settings.application_name() || !lease.holds().await {
+            return Ok(());
+        }
+        tracing::warn!(source = self.settings.name, pid, "ends the session of an earlier owner of the source");
+        client.execute(END_SENDER, &[&pid, &self.settings.slot(), &name]).await.doing("ending another's session")?;
+        metrics::counter!("causeway_capture_taken_over_total", "source" => self.settings.name.clone()).increment(1);
+        Ok(())
     }
 
     /// What operators want of this source.
@@ -474,6 +490,11 @@ const SLOT: &str = "
            s.active_pid, a.application_name as active_name, s.confirmed_flush_lsn::text as confirmed,
            s.wal_status::text as wal_status, to_jsonb(s) ->> 'invalidation_reason' as invalidated
     from pg_replication_slots s left join pg_stat_activity a on a.pid = s.active_pid where s.slot_name = $1";
+
+/// Of the role's own: it may end no other's.
+const END_SENDER: &str = "
+    select pg_terminate_backend(a.pid) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
+    where a.pid = $1 and s.slot_name = $2 and a.application_name = $3 and a.usename = current_user";
 
 pub(crate) async fn slot(client: &Client, name: &str) -> Result<Option<Slot>, ConnectorError> {
     let row = client.query_opt(SLOT, &[&name]).await.doing("looking at the slot")?;

@@ -1,6 +1,7 @@
 //! What an operator says about one captured database.
 
 use boot::database::{DatabaseSettings, Tls, is_local, uses_tls};
+use change_log::Lease;
 use serde::Deserialize;
 use std::path::PathBuf;
 use tokio_postgres::config::Host;
@@ -52,6 +53,9 @@ pub struct Settings {
     pub linger_ms: u16,
     #[serde(default)]
     pub snapshot: SnapshotSettings,
+    /// Other processes may work for the source, too: this one does as long as it holds the lease.
+    #[serde(skip)]
+    pub lease: Option<Lease>,
 }
 
 /// How tables are read.
@@ -123,6 +127,7 @@ impl Settings {
             may_pause: Vec::new(),
             linger_ms: LINGER_MS,
             snapshot: SnapshotSettings::default(),
+            lease: None,
         }
     }
 
@@ -132,6 +137,17 @@ impl Settings {
 
     pub fn publication(&self) -> String {
         self.publication.clone().unwrap_or_else(|| self.default_name())
+    }
+
+    /// As its sessions call themselves towards the server. Members of one group, and nobody else, have the same name.
+    pub(crate) fn application_name(&self) -> String {
+        let mut name = "causeway connector".to_owned();
+        if let Some(lease) = &self.lease {
+            name.extend([" of ", lease.members()]);
+        }
+        // As the server keeps it.
+        let kept = name.chars().map(|c| if c.is_ascii() { c } else { '?' });
+        kept.take(NAME_BYTES_MAX).collect()
     }
 
     fn default_name(&self) -> String {

@@ -14,7 +14,8 @@ use boot::{
     restart::until_stopped,
 };
 use change_log::{
-    KafkaSettings, Kept, Place, Question, Reading, Registry, TopicSpec, Versions, Watch, frame,
+    KafkaSettings, Kept, Owners, Place, Question, Reading, Registry, TopicSpec, Versions, Watch, frame,
+    owners::Seen,
     topics::{EVENTS, LINKS, ensure},
     watch::let_go,
 };
@@ -88,7 +89,7 @@ impl Linker {
             schema,
         };
         let (consumer, mut reading) = self.consumer().await?;
-        let (consumer, mut watch) = (Arc::new(consumer), watch());
+        let (consumer, mut watch, mut owners) = (Arc::new(consumer), watch(), Owners::default());
         outbox.empty(&client).await?;
         let mut versions = Versions::new(self.registry.clone(), avro::SCHEMA);
         self.part.ready();
@@ -105,7 +106,10 @@ impl Linker {
             watch.heard();
             messages.iter().for_each(|message| reading.take(message));
             let mut events = Vec::new();
-            for message in messages.iter().filter(|message| is_demographics(message)) {
+            for message in &messages {
+                if owners.look(message) != Seen::Output || !is_demographics(message) {
+                    continue;
+                }
                 events.extend(event(message, &mut versions).await?);
             }
             if !events.is_empty() {

@@ -33,6 +33,8 @@ pub enum NormaliserError {
     Store(#[from] StoreError),
     #[error("the store cannot be read or written: {0}")]
     Kept(EngineError),
+    #[error("another process works for the source by now")]
+    Elsewhere,
     #[error("a background task ended early")]
     Background,
 }
@@ -52,7 +54,7 @@ impl NormaliserError {
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
             Self::Kafka { .. } | Self::Signal(_) | Self::Tail(_) => true,
-            Self::LogBegunAnew | Self::Replayed => true,
+            Self::LogBegunAnew | Self::Replayed | Self::Elsewhere => true,
             Self::Store(_) | Self::Kept(_) | Self::Stalled(_) | Self::Undelivered | Self::Background => true,
         }
     }

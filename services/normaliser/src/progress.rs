@@ -11,7 +11,8 @@ use crate::{
     publish::{ITEM_HEADER, digest},
 };
 use change_log::{
-    KafkaSettings, Registry, Versions,
+    KafkaSettings, Owners, Registry, Versions,
+    owners::{Owned, Seen},
     signal::Generation,
     topics::{EVENTS, QUARANTINE, changes_topic},
 };
@@ -23,6 +24,7 @@ use rdkafka::{
     message::{BorrowedMessage, Headers},
     types::RDKafkaErrorCode,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -65,6 +67,8 @@ pub struct Progress {
     topic: String,
     source: String,
     names: [(&'static str, String); 2],
+    /// Who commits, where several processes may.
+    owned: Owned,
 }
 
 /// Where the last run stood.
@@ -74,6 +78,15 @@ pub struct Stand {
     pub offset: i64,
     /// Where the topics ended then.
     pub tails: Tails,
+    /// Who said so.
+    pub owned: Owned,
+}
+
+/// What is committed beside the offset.
+#[derive(Serialize, Deserialize)]
+struct Beside {
+    owned: Owned,
+    tails: Tails,
 }
 
 impl Progress {
@@ -95,7 +108,14 @@ impl Progress {
             topic: kafka.topic(&changes_topic(source)),
             source: source.to_owned(),
             names: [EVENTS, QUARANTINE].map(|name| (name, kafka.topic(name))),
+            owned: Owned::default(),
         })
+    }
+
+    /// Commits as this owner.
+    #[must_use]
+    pub fn of(self, owned: Owned) -> Self {
+        Self { owned, ..self }
     }
 
     /// Where the last run stood, by its last commit.
@@ -107,17 +127,22 @@ impl Progress {
     }
 
     /// What stands on the topics after these ends: read until nothing more comes, as a run that was killed a moment ago may
-    /// have left requests that the broker has yet to take.
-    pub async fn already(&self, since: &Tails) -> Result<HashSet<u128>, NormaliserError> {
+    /// have left requests that the broker has yet to take. `owned`: who told what stands before.
+    pub async fn already(&self, since: &Tails, owned: &Owned) -> Result<HashSet<u128>, NormaliserError> {
         let (consumer, source, names) = (self.consumer.clone(), self.source.clone(), self.names.clone());
         let mut from = since.clone();
+        let mut owners = names.clone().map(|(name, _)| owned.at(name, since, &source));
         let load = move || -> KafkaResult<HashSet<u128>> {
             let mut already = HashSet::new();
             for round in 0..ROUNDS_MAX {
                 let mut more = round == 0;
-                for (name, full) in &names {
-                    more |= written_since(&consumer, (name, full), &source, &mut from, &mut already)?;
+                let before = already.len();
+                for ((name, full), owners) in names.iter().zip(&mut owners) {
+                    let mut take =
+                        |message: &BorrowedMessage<'_>| already.extend(own_id(message, &source).map(|id| digest(&id)));
+                    read_since(&consumer, (name, full), (&mut from, owners), &mut take)?;
                 }
+                more |= already.len() > before;
                 if !more {
                     break;
                 }
@@ -131,7 +156,7 @@ impl Progress {
 
     /// The events that were told of this source after these ends of the topic, in the order of each partition. What cannot
     /// be read is in quarantine.
-    pub fn told_since(&self, registry: &Registry, since: Tails) -> ToldEvents {
+    pub fn told_since(&self, registry: &Registry, since: Tails, owned: Owned) -> ToldEvents {
         let (send, events) = tokio::sync::mpsc::channel(TOLD_AHEAD_MAX);
         let send_event = send.clone();
         let take = move |(): &mut (), datum: &[u8]| {
@@ -143,7 +168,7 @@ impl Progress {
         let versions = Versions::new(registry.clone(), avro::SCHEMA);
         let progress = self.clone();
         let reading = tokio::spawn(async move {
-            if let Err(error) = progress.told(versions, (EVENTS, since), take).await {
+            if let Err(error) = progress.told(versions, (EVENTS, since, owned), take).await {
                 let _ = send.send(Err(error)).await;
             }
         });
@@ -163,7 +188,7 @@ impl Progress {
             }
         };
         let versions = Versions::new(registry.clone(), avro::QUARANTINED_SCHEMA);
-        self.told(versions, (QUARANTINE, Tails::new()), take).await
+        self.told(versions, (QUARANTINE, Tails::new(), Owned::default()), take).await
     }
 
     /// Everything that was told of this source on a topic, taken in one by one. What cannot be read is passed over; a registry
@@ -171,7 +196,7 @@ impl Progress {
     async fn told<T: Default + Send + 'static>(
         &self,
         mut versions: Versions,
-        (topic, since): (&'static str, Tails),
+        (topic, since, owned): (&'static str, Tails, Owned),
         mut into: impl FnMut(&mut T, &[u8]) + Send + 'static,
     ) -> Result<T, NormaliserError> {
         let (consumer, source, names) = (self.consumer.clone(), self.source.clone(), self.names.clone());
@@ -189,7 +214,8 @@ impl Progress {
                         Err(error) => failed = Some(error),
                     }
                 };
-                let read = read_since(&consumer, (name, full), &mut from, &mut take);
+                let mut owners = owned.at(name, &from, &source);
+                let read = read_since(&consumer, (name, full), (&mut from, &mut owners), &mut take);
                 read.map_err(NormaliserError::kafka("read what was told"))?;
             }
             failed.map_or(Ok(told), |error| Err(error.into()))
@@ -199,7 +225,12 @@ impl Progress {
 
     pub async fn commit(&self, offset: i64, tails: &Tails) -> Result<(), NormaliserError> {
         let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
-        let metadata = serde_json::json!(tails).to_string();
+        let metadata = match &self.owned {
+            // As it was before processes could share their work.
+            owned if *owned == Owned::default() => serde_json::json!(tails),
+            owned => serde_json::json!(Beside { owned: owned.clone(), tails: tails.clone() }),
+        };
+        let metadata = metadata.to_string();
         let commit = move || -> KafkaResult<()> {
             let mut list = TopicPartitionList::with_capacity(1);
             list.add_partition(&topic, 0).set_offset(Offset::Offset(offset))?;
@@ -220,29 +251,19 @@ fn committed(consumer: &BaseConsumer, topic: &str) -> KafkaResult<Stand> {
     let Some(element) = list.find_partition(topic, 0) else { return Ok(Stand::default()) };
     let Offset::Offset(offset) = element.offset() else { return Ok(Stand::default()) };
     // Ends that cannot be read mean reading the topics from their start: slow, never wrong.
-    let tails = serde_json::from_str(element.metadata()).unwrap_or_default();
-    Ok(Stand { offset, tails })
+    let beside = serde_json::from_str(element.metadata()).unwrap_or_else(|_| Beside {
+        owned: Owned::default(),
+        tails: serde_json::from_str(element.metadata()).unwrap_or_default(),
+    });
+    let Beside { owned, tails } = beside;
+    Ok(Stand { offset, tails, owned })
 }
 
-/// Collects what this source's earlier runs wrote after `from`, which moves to the topic's ends. True: there was something.
-fn written_since(
-    consumer: &BaseConsumer,
-    (name, topic): (&'static str, &str),
-    source: &str,
-    from: &mut Tails,
-    already: &mut HashSet<u128>,
-) -> KafkaResult<bool> {
-    let before = already.len();
-    let mut take = |message: &BorrowedMessage<'_>| already.extend(own_id(message, source).map(|id| digest(&id)));
-    read_since(consumer, (name, topic), from, &mut take)?;
-    Ok(already.len() > before)
-}
-
-/// Every message after `from`, which moves to the topic's ends.
+/// Every message after `from`, which moves to the topic's ends; but what an older owner wrote behind a newer one's first.
 fn read_since(
     consumer: &BaseConsumer,
     (name, topic): (&'static str, &str),
-    from: &mut Tails,
+    (from, owners): (&mut Tails, &mut Owners),
     take: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) -> KafkaResult<()> {
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
@@ -265,7 +286,9 @@ fn read_since(
             Some(message) => {
                 let message = message?;
                 heard = Instant::now();
-                take(&message);
+                if owners.look(&message) == Seen::Output {
+                    take(&message);
+                }
                 if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
                     ends.remove(&message.partition());
                 }

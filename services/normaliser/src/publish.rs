@@ -5,6 +5,7 @@ use crate::error::NormaliserError;
 use boot::health::Part;
 use change_log::{
     KafkaSettings, Place, Question, Stalled, Watch, frame,
+    owners::OWNER,
     topics::{EVENTS, QUARANTINE, QUARANTINED_BYTES_MAX},
 };
 use event::{avro, cloud_events};
@@ -52,7 +53,9 @@ pub struct Publisher {
     in_flight: usize,
     /// What an earlier run wrote after its last commit.
     already: HashSet<u128>,
-    pub tails: Tails,
+    /// Who tells, where several processes may.
+    owner: Option<String>,
+    ends: Ends,
     /// The last mark that came out: every output of the log before this offset is on Kafka.
     pub durable: Option<i64>,
     /// Which mark that was: several may bear one offset.
@@ -69,8 +72,8 @@ impl Publisher {
     pub fn new(
         kafka: &KafkaSettings,
         schemas: &Schemas,
-        tails: Tails,
-        already: HashSet<u128>,
+        (tails, already): (Tails, HashSet<u128>),
+        owner: Option<String>,
         (part, settling): (&Part, &Settling),
     ) -> Result<Self, NormaliserError> {
         Ok(Self {
@@ -85,11 +88,17 @@ impl Publisher {
             waiting: VecDeque::new(),
             in_flight: 0,
             already,
-            tails,
+            owner,
+            ends: Ends { marked: tails, ahead: Tails::new() },
             durable: None,
             reached: 0,
             marks: 0,
         })
+    }
+
+    /// Where the topics ended at the last mark that came out.
+    pub const fn tails(&self) -> &Tails {
+        &self.ends.marked
     }
 
     pub fn producer(&self) -> Arc<FutureProducer> {
@@ -122,7 +131,10 @@ impl Publisher {
         if self.already.remove(&digest(&id)) {
             return Ok(());
         }
-        let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+        let mut owned = OwnedHeaders::new_with_capacity(headers.len() + 1);
+        if let Some(owner) = &self.owner {
+            owned = owned.insert(Header { key: OWNER, value: Some(owner.as_bytes()) });
+        }
         for (key, value) in &headers {
             owned = owned.insert(Header { key, value: Some(value.as_bytes()) });
         }
@@ -169,7 +181,10 @@ impl Publisher {
         let topics = [events_topic.as_str(), quarantine_topic.as_str()];
         match self.waiting.front_mut() {
             None => std::future::pending().await,
-            Some(Waiting::Mark(offset, number)) => (self.durable, self.reached) = (Some(*offset), *number),
+            Some(Waiting::Mark(offset, number)) => {
+                (self.durable, self.reached) = (Some(*offset), *number);
+                self.ends.mark();
+            }
             Some(Waiting::Delivery { topic, future }) => {
                 let delivered = tokio::select! {
                     biased;
@@ -185,14 +200,44 @@ impl Publisher {
                     Ok(Err((source, _))) => return Err(NormaliserError::Kafka { doing: "deliver an event", source }),
                     Err(_) => return Err(NormaliserError::Undelivered),
                 };
-                let tails = self.tails.entry((*topic).to_owned()).or_default();
-                let tail = tails.entry(delivery.partition).or_default();
-                *tail = (*tail).max(delivery.offset + 1);
+                self.ends.take(topic, delivery.partition, delivery.offset);
                 self.in_flight -= 1;
             }
         }
         self.waiting.pop_front();
         Ok(())
+    }
+}
+
+/// Where the topics end. What was taken since the last mark is looked for behind it: whoever starts at the mark tells it
+/// again, and must find it.
+#[derive(Default)]
+struct Ends {
+    marked: Tails,
+    ahead: Tails,
+}
+
+impl Ends {
+    fn take(&mut self, topic: &str, partition: i32, offset: i64) {
+        let ends = match self.ahead.get_mut(topic) {
+            Some(ends) => ends,
+            None => self.ahead.entry(topic.to_owned()).or_default(),
+        };
+        let end = ends.entry(partition).or_default();
+        *end = (*end).max(offset + 1);
+    }
+
+    fn mark(&mut self) {
+        for (topic, ahead) in &mut self.ahead {
+            if ahead.is_empty() {
+                continue;
+            }
+            let ends = self.marked.entry(topic.clone()).or_default();
+            for (partition, ahead) in std::mem::take(ahead) {
+                let end = ends.entry(partition).or_default();
+                *end = (*end).max(ahead);
+            }
+        }
     }
 }
 
@@ -253,4 +298,25 @@ fn item_id(item: &event::Quarantined) -> String {
 
 pub fn digest(id: &str) -> u128 {
     xxhash_rust::xxh3::xxh3_128(id.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_after_a_mark_is_looked_for_behind_it() {
+        let told = |ends: &Ends| ends.marked.get("t").cloned().unwrap_or_default().into_iter().collect::<Vec<_>>();
+        let mut ends = Ends::default();
+        ends.take("t", 0, 4);
+        ends.mark();
+        ends.take("t", 0, 5);
+        ends.take("t", 1, 9);
+        assert_eq!(told(&ends), [(0, 5)]);
+        ends.mark();
+        assert_eq!(told(&ends), [(0, 6), (1, 10)]);
+        ends.take("t", 0, 2);
+        ends.mark();
+        assert_eq!(told(&ends), [(0, 6), (1, 10)]);
+    }
 }

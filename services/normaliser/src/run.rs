@@ -3,6 +3,7 @@
 mod generation;
 mod keep;
 mod opening;
+mod owning;
 mod walk;
 
 use crate::{
@@ -27,8 +28,8 @@ use boot::{
     turns::in_turn,
 };
 use change_log::{
-    Control, ControlBody, Item, KafkaSettings, LogPoint, LogReader, ReadError, Registry, Rejected, signal::Generation,
-    topics::changes_topic,
+    Control, ControlBody, Item, KafkaSettings, Lease, LogPoint, LogReader, ReadError, Registry, Rejected,
+    owners::Owned, signal::Generation, topics::changes_topic,
 };
 use event::Quarantined;
 use fold::{Fold, Output};
@@ -66,7 +67,7 @@ pub async fn run(
     let mut tasks = tokio::task::JoinSet::new();
     for source in sources {
         let part = health.part_of(&source.name, WORK);
-        tasks.spawn(run_source(settings.clone(), source, kafka.clone(), registry.clone(), part, stop.clone()));
+        tasks.spawn(run_source(settings.clone(), source, kafka.clone(), registry.clone(), part, None, stop.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|_| NormaliserError::Background)?;
@@ -81,6 +82,7 @@ pub async fn run_source(
     kafka: KafkaSettings,
     registry: Registry,
     part: Part,
+    lease: Option<Lease>,
     stop: Stop,
 ) {
     // The first that has no mistakes is used until the source is stopped: an attempt tells what the one before it told.
@@ -96,6 +98,7 @@ pub async fn run_source(
             part: part.clone(),
             stop: stop.clone(),
             settling: settling.clone(),
+            lease: lease.clone(),
         };
         let again = failed.load(Ordering::Relaxed);
         let ended = in_turn(&part, again, attempt(&context)).await;
@@ -114,6 +117,8 @@ struct Context {
     part: Part,
     stop: Stop,
     settling: Settling,
+    /// Other processes may work for the source, too: this one does as long as it holds the lease.
+    lease: Option<Lease>,
 }
 
 /// One run of one source, from opening its log until something ends it.
@@ -161,13 +166,15 @@ struct Session<'a> {
     counting: Counting,
     /// What stands in quarantine, while a walk looks at what does.
     inherited: Option<Inherited>,
+    /// Who this run is to those who read what it tells, where several processes may tell it.
+    owned: Owned,
 }
 
 /// Where what was told stands that the store does not hold.
 enum Forgotten {
     Nothing,
-    /// On the topic after these ends.
-    After(Tails),
+    /// On the topic after these ends, before which this owner told.
+    After(Tails, Owned),
     All,
 }
 
@@ -255,9 +262,9 @@ impl Session<'_> {
     }
 
     fn commit(&mut self) -> Result<(), NormaliserError> {
-        let Self { context, generation, progress, publisher, commits, .. } = self;
-        let anew = || Progress::open(&context.kafka, &context.source.name, generation);
-        commits.look(progress, publisher.durable, &publisher.tails, anew)
+        let Self { context, generation, progress, publisher, commits, owned, .. } = self;
+        let anew = || Ok(Progress::open(&context.kafka, &context.source.name, generation)?.of(owned.clone()));
+        commits.look(progress, publisher.durable, publisher.tails(), anew)
     }
 
     /// Where the log has lost rows, they are read again.

@@ -15,7 +15,9 @@ use crate::{
     write,
 };
 use boot::{Stop, health::Part};
-use change_log::{Kept, Place as Partition, Question, Reading, TopicSpec, Watch, members, watch::let_go};
+use change_log::{
+    Kept, Owners, Place as Partition, Question, Reading, TopicSpec, Watch, members, owners::Seen, watch::let_go,
+};
 use event::Quarantined;
 use futures_util::FutureExt;
 use rdkafka::{
@@ -74,6 +76,7 @@ pub(crate) async fn attempt<H: Hook>(
         watch: Watch::new(&world.kafka, Some(part)),
         reading: Reading::default(),
         stop,
+        owners: BTreeMap::new(),
         held: Vec::new(),
         rebuilding: !past.is_empty(),
         past,
@@ -138,6 +141,8 @@ struct Sink<'a, H> {
     watch: Watch,
     reading: Reading,
     stop: &'a Stop,
+    /// Whose outputs count.
+    owners: BTreeMap<Topic, Owners>,
     /// The incomplete tails of transactions.
     held: Vec<Incoming>,
     rebuilding: bool,
@@ -199,6 +204,12 @@ impl<H: Hook> Sink<'_, H> {
         self.watch.heard();
         self.reading.take(message);
         let Some(place) = self.decoder.place(message) else { return Ok(()) };
+        let seen = self.owners.entry(place.topic).or_default().look(message);
+        if seen != Seen::Output {
+            metrics::counter!("causeway_sink_void_total").increment(u64::from(seen == Seen::Void));
+            items.push(Incoming { place, item: Item::Passed });
+            return Ok(());
+        }
         let item = match self.decoder.item(place, message.payload()).await? {
             Ok(item) => item,
             // Putting it onto `quarantine` again would never end.

@@ -1,6 +1,6 @@
 //! What a store stands for: which log, up to where, under which mapping.
 
-use change_log::LogPoint;
+use change_log::{LogPoint, owners::Owned};
 use fold::store::{FORM, read, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ pub struct Stamp {
     pub point: LogPoint,
     /// Where what was told ended: what was told after that may not be in the store.
     pub tails: Tails,
+    /// Who told it, where several processes may.
+    pub owned: Owned,
     /// What a walk that is not over tells was told in other words before: nobody waits for it to know how things stand.
     pub known: bool,
     /// Tables that the connector left out, and that have not been read anew.

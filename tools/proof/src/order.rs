@@ -33,7 +33,11 @@ pub async fn read(brokers: &str, topic: &str) -> anyhow::Result<Ordering> {
     tokio::task::spawn_blocking(move || {
         let schema = Schema::parse_str(&text)?;
         let mut order = Order::default();
+        let mut owners: HashMap<(i32, String), u32> = HashMap::new();
         topic::read(&brokers, &topic, |message| {
+            if void(&mut owners, header(message, "causeway-owner"), message.partition(), message.payload().is_none()) {
+                return Ok(());
+            }
             let at = || format!("offset {} of partition {} of {topic}", message.offset(), message.partition());
             let (_, datum) = message.payload().and_then(unframe).with_context(|| format!("{} is not framed", at()))?;
             let value = decode(&schema, datum).with_context(at)?;
@@ -45,6 +49,21 @@ pub async fn read(brokers: &str, topic: &str) -> anyhow::Result<Ordering> {
         Ok(order.found)
     })
     .await?
+}
+
+/// What readers pass over, where several processes work for a source: an owner's first record, and what an older owner wrote
+/// behind it.
+pub fn void(
+    owners: &mut HashMap<(i32, String), u32>,
+    owner: Option<&str>,
+    partition: i32,
+    without_value: bool,
+) -> bool {
+    let owner = owner.and_then(|text| text.rsplit_once('/'));
+    let Some((source, Ok(epoch))) = owner.map(|(source, epoch)| (source, epoch.parse::<u32>())) else { return false };
+    let newest = owners.entry((partition, source.to_owned())).or_insert(epoch);
+    *newest = (*newest).max(epoch);
+    epoch < *newest || without_value
 }
 
 /// What an event says of its place.
@@ -175,6 +194,15 @@ mod tests {
         check(&["a@1.1 1/3", "a@1.2 3/3"], (0, 1));
         check(&["a@1.1 1/2", "a@2.2 2/2"], (0, 1));
         check(&["a@1.1 3/2"], (0, 1));
+    }
+
+    #[test]
+    fn what_an_older_owner_wrote_behind_a_newer_ones_first_is_void() {
+        let mut owners = HashMap::new();
+        let mut is_void = |owner, partition, first| void(&mut owners, owner, partition, first);
+        assert!(is_void(Some("gp/1"), 0, true) && !is_void(Some("gp/1"), 0, false));
+        assert!(is_void(Some("gp/2"), 0, true) && is_void(Some("gp/1"), 0, false));
+        assert!(!is_void(Some("gp/1"), 1, false) && !is_void(Some("pas/1"), 0, false) && !is_void(None, 0, false));
     }
 
     #[test]

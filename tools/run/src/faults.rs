@@ -20,7 +20,7 @@ pub struct Arguments {
     /// Repeats a run: it is printed at the start of each.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Only these acts: kills, copy, kafka, links, takeover, disks, clocks, planted, halts.
+    /// Only these acts: kills, copy, kafka, links, takeover, disks, clocks, members, planted, halts.
     #[arg(long, value_name = "ACT", value_delimiter = ',', value_parser = act)]
     only: Vec<Act>,
     /// As short as in the tests.

@@ -2,12 +2,13 @@
 
 use crate::settings::Settings;
 use anyhow::{Context, bail};
-use change_log::{Registry, Versions};
+use change_log::{Owners, Registry, Versions, owners::Seen};
 use event::{Quarantined, avro, quarantined::Verdict};
 use jiff::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    message::BorrowedMessage,
 };
 use serde_json::{Value, json};
 use std::{
@@ -128,21 +129,16 @@ pub async fn read(settings: &Settings, from: Option<i64>, values_of: Option<i64>
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(&topic, 0, Offset::Offset(start))?;
     consumer.assign(&assignment)?;
-    let mut items = Vec::new();
+    let (mut items, mut owners) = (Vec::new(), Owners::default());
     let mut last = Instant::now();
     loop {
         match consumer.poll(Duration::from_millis(200)) {
             Some(message) => {
                 let message = message?;
                 last = Instant::now();
-                let mut what = decode(&mut versions, message.payload().unwrap_or_default()).await?;
-                let bytes = what.original.as_ref().map(Vec::len);
-                if values_of != Some(message.offset()) {
-                    (what.key, what.original) = (None, None);
+                if owners.look(&message) == Seen::Output {
+                    items.push(item(&message, &mut versions, values_of).await?);
                 }
-                let told_at = message.timestamp().to_millis().and_then(|at| Timestamp::from_millisecond(at).ok());
-                let state = if what.closed { State::Closing } else { State::Open };
-                items.push(Item { offset: message.offset(), told_at, what, bytes, state });
                 if message.offset() + 1 >= high {
                     return Ok(items);
                 }
@@ -151,6 +147,17 @@ pub async fn read(settings: &Settings, from: Option<i64>, values_of: Option<i64>
             None => {}
         }
     }
+}
+
+async fn item(message: &BorrowedMessage<'_>, versions: &mut Versions, values_of: Option<i64>) -> anyhow::Result<Item> {
+    let mut what = decode(versions, message.payload().unwrap_or_default()).await?;
+    let bytes = what.original.as_ref().map(Vec::len);
+    if values_of != Some(message.offset()) {
+        (what.key, what.original) = (None, None);
+    }
+    let told_at = message.timestamp().to_millis().and_then(|at| Timestamp::from_millisecond(at).ok());
+    let state = if what.closed { State::Closing } else { State::Open };
+    Ok(Item { offset: message.offset(), told_at, what, bytes, state })
 }
 
 /// A message that is not one of ours is shown as such, not hidden.

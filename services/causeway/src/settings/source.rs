@@ -97,6 +97,8 @@ impl SourceSettings {
             may_pause: self.may_pause.clone(),
             linger_ms: self.linger_ms.unwrap_or(connector_postgres::LINGER_MS),
             snapshot: self.snapshot,
+            // Who works for it is not the settings' to say.
+            lease: None,
         }
     }
 

@@ -20,14 +20,14 @@ use std::{
     sync::Arc,
 };
 
-const MEANINGS: u8 = 3;
+pub const MEANINGS: u8 = 3;
 
-fn store() -> impl Strategy<Value = Store> {
+pub fn store() -> impl Strategy<Value = Store> {
     prop_oneof![3 => Just(Store::Kept), 1 => Just(Store::Lost)]
 }
 
 /// Mappings that tell different things of the same rows.
-fn meaning(of: &Mapping, which: u8) -> Arc<Mapping> {
+pub fn meaning(of: &Mapping, which: u8) -> Arc<Mapping> {
     let mut mapping = of.clone();
     mapping.revision = 1 + u32::from(which);
     for record in mapping.records.iter_mut().filter(|record| record.name == "result") {
@@ -49,10 +49,10 @@ fn meaning(of: &Mapping, which: u8) -> Arc<Mapping> {
 
 /// What sinks hold, guarded by place.
 #[derive(Default)]
-struct Views(BTreeMap<(String, String), (Place, Shown)>);
+pub struct Views(BTreeMap<(String, String), (Place, Shown)>);
 
 /// Nothing, once it was taken back.
-type Shown = Option<(Option<i64>, Body)>;
+pub type Shown = Option<(Option<i64>, Body)>;
 
 impl Views {
     fn take(&mut self, event: &PatientEvent) {
@@ -64,18 +64,18 @@ impl Views {
         self.0.insert(key, (event.place(), shown));
     }
 
-    fn shown(&self) -> BTreeMap<(String, String), (Option<i64>, Body)> {
+    pub fn shown(&self) -> BTreeMap<(String, String), (Option<i64>, Body)> {
         self.0.iter().filter_map(|(key, (_, shown))| Some((key.clone(), shown.clone()?))).collect()
     }
 }
 
 /// `patient.events`, and the sinks that read it; and what a checkpoint holds, with how much of the log and of the topic.
 #[derive(Default)]
-struct Region {
-    topic: Vec<PatientEvent>,
+pub struct Region {
+    pub topic: Vec<PatientEvent>,
     ids: BTreeSet<String>,
-    views: Views,
-    kept: Option<(MemoryStore, usize, usize)>,
+    pub views: Views,
+    pub kept: Option<(MemoryStore, usize, usize)>,
 }
 
 /// Rows looked at at a time.
@@ -83,21 +83,21 @@ const PAGE: usize = 2;
 
 /// How a generation finds its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Store {
+pub enum Store {
     Kept,
     Lost,
 }
 
 impl Region {
     /// As the publisher does: what an earlier run has sent is not sent again.
-    fn send(&mut self, event: PatientEvent) {
+    pub fn send(&mut self, event: PatientEvent) {
         if self.ids.insert(event.id()) {
             self.views.take(&event);
             self.topic.push(event);
         }
     }
 
-    fn keep(&mut self, fold: &mut Fold, log: usize) {
+    pub fn keep(&mut self, fold: &mut Fold, log: usize) {
         self.kept = Some((fold.rest().clone(), log, self.topic.len()));
     }
 
@@ -112,7 +112,7 @@ impl Region {
     }
 
     /// A generation before it looks at anything: rows alone, and what was told.
-    fn quiet(&self, log: &[Vec<Entry>], mapping: &Arc<Mapping>, generation: u32, store: Store) -> Fold {
+    pub fn quiet(&self, log: &[Vec<Entry>], mapping: &Arc<Mapping>, generation: u32, store: Store) -> Fold {
         let (mut fold, rows, told) = match &self.kept {
             Some((_, rows, told)) if store == Store::Kept => (self.renewed(mapping, generation), *rows, *told),
             _ => {
@@ -131,55 +131,13 @@ impl Region {
     }
 
     /// Of what stands on the topic.
-    fn remind(&self, fold: &mut Fold, told: usize) {
+    pub fn remind(&self, fold: &mut Fold, told: usize) {
         fold.remember_anew();
         self.topic[told..].iter().for_each(|event| fold.remember(event));
     }
 
-    /// A run that takes in the log up to a mark quietly, and is ended after so many events. How much of the log it told.
-    fn run(
-        &mut self,
-        log: &[Vec<Entry>],
-        mapping: &Arc<Mapping>,
-        (mark, store): (usize, Store),
-        mut sent: usize,
-        beside: bool,
-    ) -> usize {
-        let mut fold = self.quiet(&log[..mark], mapping, 2, store);
-        let first: Vec<PatientEvent> = events(fold.settle(usize::MAX)).collect();
-        self.send_some(first, &mut sent);
-        for (entries, number) in log[mark..].iter().zip(mark..) {
-            if !beside {
-                self.walk_some(&mut fold, usize::MAX, &mut sent);
-            }
-            let told: Vec<PatientEvent> = events(fold.step(entries)).collect();
-            self.send_some(told, &mut sent);
-            if sent == 0 {
-                return number;
-            }
-            self.walk_some(&mut fold, 1, &mut sent);
-        }
-        self.walk_some(&mut fold, usize::MAX, &mut sent);
-        assert!(sent < usize::MAX / 2 || !fold.walks(), "it looks at everything in the end");
-        log.len()
-    }
-
-    fn send_some(&mut self, told: Vec<PatientEvent>, sent: &mut usize) {
-        let some = told.len().min(*sent);
-        *sent -= some;
-        told.into_iter().take(some).for_each(|event| self.send(event));
-    }
-
-    fn walk_some(&mut self, fold: &mut Fold, mut pages: usize, sent: &mut usize) {
-        while pages > 0 && *sent > 0 && fold.walks() && !fold.is_behind() {
-            let told = self.walk(fold, *sent);
-            *sent -= told.min(*sent);
-            pages -= 1;
-        }
-    }
-
     /// A page more. How many events that told.
-    fn walk(&mut self, fold: &mut Fold, killed: usize) -> usize {
+    pub fn walk(&mut self, fold: &mut Fold, killed: usize) -> usize {
         if fold.is_behind() {
             return 0;
         }
@@ -238,35 +196,15 @@ fn all_are_read(fold: &mut Fold) {
     assert!(fold.settle(usize::MAX).is_empty());
 }
 
-fn events(outputs: Vec<Output>) -> impl Iterator<Item = PatientEvent> {
+pub fn events(outputs: Vec<Output>) -> impl Iterator<Item = PatientEvent> {
     outputs.into_iter().filter_map(|output| match output {
         Output::Event(event) => Some(*event),
         Output::Quarantined(_) => None,
     })
 }
 
-/// Places grow, and what one transaction says of one patient stands together.
-fn in_order(topic: &[PatientEvent]) -> Result<(), TestCaseError> {
-    let mut last: BTreeMap<&str, &PatientEvent> = BTreeMap::new();
-    for event in topic {
-        let before = last.insert(&event.patient.id, event);
-        let lines = || format!("{:?}, then {:?}", before.map(line), line(event));
-        if let Some(before) = before.filter(|before| before.generation == event.generation) {
-            prop_assert!(before.position <= event.position, "out of order: {}", lines());
-        }
-        let goes_on = before.is_some_and(|before| before.part.index < before.part.of);
-        let next = before.filter(|_| goes_on).map_or(1, |before| before.part.index + 1);
-        prop_assert_eq!(event.part.index, next, "torn: {}", lines());
-    }
-    Ok(())
-}
-
-fn line(event: &PatientEvent) -> String {
-    format!("{} part {} of {}", event.id(), event.part.index, event.part.of)
-}
-
 /// What one run of the mapping shows of the log.
-fn naive(log: &[Vec<Entry>], mapping: &Arc<Mapping>) -> BTreeMap<(String, String), (Option<i64>, Body)> {
+pub fn naive(log: &[Vec<Entry>], mapping: &Arc<Mapping>) -> BTreeMap<(String, String), (Option<i64>, Body)> {
     let mut views = Views::default();
     let mut fold = Fold::new(mapping.clone(), "stmarys", "ORG01");
     events(told(&mut fold, log)).for_each(|event| views.take(&event));
@@ -334,31 +272,6 @@ proptest! {
         let before = region.topic.len();
         region.begin(&log, &meaning(&world.mapping, 0), (7, Store::Lost), usize::MAX);
         prop_assert_eq!(region.topic.len(), before);
-    }
-
-    /// What was told of one patient is in the order of its places, whole, and none of it twice, wherever a run was ended.
-    #[test]
-    fn however_a_run_is_ended_each_patient_is_told_in_order(
-        (before, after) in (vec(op(), 1..25), vec(op(), 1..25)),
-        cuts in vec(1..8_usize, 1..6),
-        ends in vec((0..12_usize, 0..4_usize, any::<bool>()), 1..4),
-        (which, store) in (0..MEANINGS, store()),
-    ) {
-        let mut world = World::new("stmarys.toml", "stmarys");
-        let (mut tables, mut region) = (Tables::default(), Region::default());
-        let mut log = history(&mut world, &before, &cuts, &mut tables);
-        let mut fold = world.fold();
-        events(told(&mut fold, &log)).for_each(|event| region.send(event));
-        region.keep(&mut fold, log.len());
-        let (upto, mapping) = (log.len(), meaning(&world.mapping, which));
-        log.extend(history(&mut world, &after, &cuts, &mut tables));
-        let mut mark = upto;
-        for (sent, unmarked, beside) in ends.into_iter().chain([(usize::MAX, 0, true)]) {
-            let ended = region.run(&log, &mapping, (mark, store), sent, beside);
-            mark = mark.max(ended.saturating_sub(unmarked));
-        }
-        in_order(&region.topic)?;
-        prop_assert_eq!(region.views.shown(), naive(&log, &mapping));
     }
 
     /// The log is lost with all that it told. The next full snapshot shows what is there: the rest is taken back.
@@ -438,28 +351,6 @@ fn a_walk_may_be_limited() {
         }
         assert_eq!(told, usize::try_from(want).expect("a count"));
     }
-}
-
-/// A walk was ended, and an earlier generation had told more than its last checkpoint knows of.
-#[test]
-fn a_walk_that_goes_on_looks_at_what_an_earlier_generation_told() {
-    let mut world = World::new("stmarys.toml", "stmarys");
-    let mut rows = crate::stories::hospital_rows(&world);
-    rows.extend([crate::stories::person(&world), crate::stories::result(&world, 90, 1, "8.9", true)]);
-    let log = [world.transaction(rows)];
-    let mut region = Region::default();
-    let mut fold = world.fold();
-    events(told(&mut fold, &log)).for_each(|event| region.send(event));
-    region.kept = Some((fold.rest().clone(), 1, 0));
-    let renamed = meaning(&world.mapping, 2);
-    let mut fold = region.quiet(&log, &renamed, 2, Store::Kept);
-    let kept = fold.rest().clone();
-    let mut fold = Fold::with_store(renamed.clone(), "stmarys", "ORG01", kept).of_generation(2, false).resume();
-    region.remind(&mut fold, 0);
-    while fold.walks() {
-        region.walk(&mut fold, usize::MAX);
-    }
-    assert_eq!(region.views.shown(), naive(&log, &renamed));
 }
 
 /// An old potassium of 8.9 that was corrected to 4.8 is not told again.

@@ -35,7 +35,8 @@ impl Session<'_> {
         let mut stamp = Stamp::new(&self.context.source.name, (number, revision), point);
         stamp.log = self.begins;
         stamp.known = self.known;
-        stamp.tails = self.publisher.tails.clone();
+        stamp.tails = self.publisher.tails().clone();
+        stamp.owned = self.owned.clone();
         stamp.left_out = self.left_out.behind();
         let mark = self.publisher.mark(point.offset).await?;
         self.keeping.begin(&mut self.fold, stamp, mark);

@@ -13,6 +13,7 @@ use crate::{
 };
 use change_log::{
     Kept, LogPoint, LogReader, TopicSpec,
+    owners::Owned,
     signal::{self, Generation, lives::LogNow},
     topics::{EVENTS, LINKS, QUARANTINE, ensure},
 };
@@ -56,7 +57,7 @@ struct Before {
     /// What it says before this one was told by this generation, as far as the store knows.
     kept: i64,
     /// Where the topics ended when the store went down, if what was told after that counts.
-    tails: Option<Tails>,
+    tails: Option<(Tails, Owned)>,
 }
 
 impl Before {
@@ -72,7 +73,8 @@ impl Before {
             return Ok(Self { renewed: false, forgotten, told_earlier: 0, kept: 0, tails: None });
         };
         let kept = stamp.point.offset;
-        let after = || (Forgotten::After(stamp.tails.clone()), Some(stamp.tails.clone()));
+        let told = || (stamp.tails.clone(), stamp.owned.clone());
+        let after = || (Forgotten::After(stamp.tails.clone(), stamp.owned.clone()), Some(told()));
         if stamp.generation < generation.number {
             // What stands there is in another's words.
             let told = context.told_by(stamp.generation, stamp.revision).await?;
@@ -96,7 +98,7 @@ fn fold(context: &Context, generation: &Generation, store: DiskStore, resumes: b
 pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserError> {
     let Context { source, kafka, registry, mapping, .. } = context;
     let schemas = schemas(context).await?;
-    let (mut generation, progress, stand) = context.generation().await?;
+    let (owned, mut generation, progress, stand) = context.standing().await?;
     let log = LogNow::look(kafka, &source.name).await?;
     let (start, end) = (log.low, log.high);
     let wanted = Wanted {
@@ -116,8 +118,8 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
     let before = Before::of(context, &generation, &fold, stamp.as_ref(), missing.is_some()).await?;
     let Before { renewed, forgotten, mut told_earlier, kept, tails } = before;
     // Where the topics are known to have ended.
-    let tails = tails.unwrap_or(stand.tails);
-    let already = progress.already(&tails).await?;
+    let (tails, told_by_whom) = tails.unwrap_or((stand.tails, stand.owned));
+    let already = progress.already(&tails, &told_by_whom).await?;
     // A stamp is written when all before it is acknowledged.
     let told_before = stand.offset.max(kept);
     if matches!(forgotten, Forgotten::All) || renewed {
@@ -135,7 +137,7 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
     let Generation { number, revision, .. } = generation;
     tracing::info!(source = source.name, number, revision, upto, from, told_before, end, "folds the log");
     let told_by = (&context.part, &context.settling);
-    let publisher = Publisher::new(kafka, &schemas, tails, already, told_by)?;
+    let publisher = Publisher::new(kafka, &schemas, (tails, already), context.owner(), told_by)?;
     let aside = signal::aside::follow(kafka, &source.name).await?;
     let behind = stamp.as_ref().map_or(&[][..], |stamp| &stamp.left_out);
     let left_out = LeftOut::new(aside, mapping, behind);
@@ -162,6 +164,7 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
         left_out,
         counting: Counting::follow(kafka, &source.name).await?,
         inherited: None,
+        owned,
     };
     Ok(Opened { session, reader, end })
 }

@@ -34,13 +34,13 @@ impl Session<'_> {
 
     /// What earlier runs told that the store does not know of. What the log says further on is remembered when it is read.
     pub(super) async fn remember(&mut self) -> Result<(), NormaliserError> {
-        let tails = match &self.forgotten {
+        let (tails, owned) = match &self.forgotten {
             Forgotten::Nothing => return Ok(()),
-            Forgotten::After(tails) => tails.clone(),
+            Forgotten::After(tails, owned) => (tails.clone(), owned.clone()),
             Forgotten::All => Default::default(),
         };
         self.fold.remember_anew();
-        let mut told = self.progress.told_since(&self.context.registry, tails);
+        let mut told = self.progress.told_since(&self.context.registry, tails, owned);
         let mut count = 0_u64;
         while let Some(event) = told.next().await {
             self.fold.remember(&event?);

@@ -45,7 +45,9 @@ pub async fn read(brokers: &str, registry: &str, source: &str) -> anyhow::Result
 
 /// None: another source's, or another table's.
 fn key(schemas: &mut Schemas, source: &str, message: &BorrowedMessage<'_>) -> anyhow::Result<Option<String>> {
-    let (id, datum) = message.payload().and_then(unframe).context("not framed")?;
+    // Without a value, an owner of the source opens the topic.
+    let Some(payload) = message.payload() else { return Ok(None) };
+    let (id, datum) = unframe(payload).context("not framed")?;
     let item = decode(schemas.get(id)?, datum)?;
     let item = Fields::of(&item).context("not an item")?;
     if item.text("source") != Some(source) || item.get("table").and_then(text) != Some(TABLE) {

@@ -12,6 +12,7 @@ mod large;
 mod links;
 mod load;
 mod machine;
+mod members;
 mod outages;
 mod planted;
 mod takeover;
@@ -42,6 +43,8 @@ pub enum Act {
     Disks,
     /// Clock jumps.
     Clocks,
+    /// Several processes share sources: they come, go, are killed and frozen.
+    Members,
     /// A planted loss and a planted repetition are found.
     Planted,
     /// Kafka halts again and again under a whole region. Not in the tests: their region is halted, too.
@@ -50,10 +53,7 @@ pub enum Act {
 
 impl Act {
     /// What the tests perform, in their short form.
-    pub const ALL: [Self; 8] =
-        [Self::Planted, Self::Takeover, Self::Copy, Self::Kafka, Self::Links, Self::Clocks, Self::Disks, Self::Kills];
-    /// And what takes a region of its own.
-    pub const LONG: [Self; 9] = [
+    pub const ALL: [Self; 9] = [
         Self::Planted,
         Self::Takeover,
         Self::Copy,
@@ -62,6 +62,19 @@ impl Act {
         Self::Clocks,
         Self::Disks,
         Self::Kills,
+        Self::Members,
+    ];
+    /// And what takes a region of its own.
+    pub const LONG: [Self; 10] = [
+        Self::Planted,
+        Self::Takeover,
+        Self::Copy,
+        Self::Kafka,
+        Self::Links,
+        Self::Clocks,
+        Self::Disks,
+        Self::Kills,
+        Self::Members,
         Self::Halts,
     ];
 
@@ -74,6 +87,7 @@ impl Act {
             Self::Takeover => "takeover",
             Self::Disks => "disks",
             Self::Clocks => "clocks",
+            Self::Members => "members",
             Self::Planted => "planted",
             Self::Halts => "halts",
         }
@@ -95,6 +109,9 @@ pub struct Scale {
     pub silent: Duration,
     /// How long a disk is full.
     pub full: Duration,
+    /// How long members come and go, and how long they are left alone between.
+    pub members_for: Duration,
+    pub members_every: (Duration, Duration),
 }
 
 impl Scale {
@@ -110,6 +127,8 @@ impl Scale {
             away: seconds(3),
             silent: seconds(2),
             full: seconds(3),
+            members_for: seconds(60),
+            members_every: (seconds(4), seconds(6)),
         }
     }
 
@@ -124,6 +143,8 @@ impl Scale {
             away: seconds(150),
             silent: seconds(15),
             full: seconds(20),
+            members_for: seconds(600),
+            members_every: (seconds(15), seconds(25)),
         }
     }
 }
@@ -175,6 +196,7 @@ async fn perform(
         }
         Act::Disks => machine::disks(&yard.file("small-disks"), scale, seed, report).await,
         Act::Clocks => machine::clocks(yard, seed, report).await,
+        Act::Members => members::run(yard, scale, seed, report, say).await,
         Act::Planted => planted::run(yard, report).await,
         Act::Halts => halts::region(&yard.file("region"), scale, seed, report, say).await,
     }

@@ -1,7 +1,7 @@
 //! The ground that faults are tried on: a database, Kafka and the registry, each met through a proxy; sources of their
 //! own for each trial; and the connector as a process that can be killed.
 
-use super::{fold, large};
+use super::{fold, large, members};
 use crate::{
     log, running,
     witness::{self, Committed, Keys},
@@ -142,9 +142,7 @@ impl Yard {
         let database_link = Proxy::start(stack::free_port()?, database.address()).await?;
         let registry_link = Proxy::start(stack::free_port()?, registry.address()).await?;
         database.create_role(ROLE, "login replication").await?;
-        database.execute("postgres", &format!("alter system set wal_sender_timeout = '{SENDER_TIMEOUT}'")).await?;
-        database.execute("postgres", "select pg_reload_conf()").await?;
-        Ok(Self {
+        let yard = Self {
             database,
             kafka,
             registry,
@@ -153,7 +151,9 @@ impl Yard {
             registry_link,
             folder: folder.to_owned(),
             sources: 0,
-        })
+        };
+        yard.reset_sender_timeout().await?;
+        Ok(yard)
     }
 
     pub async fn stop(mut self) -> anyhow::Result<()> {
@@ -197,6 +197,37 @@ impl Yard {
     }
 
     fn write_settings(&self, name: &str, direct: bool) -> anyhow::Result<PathBuf> {
+        let text = self.own_settings(name, direct)? + &self.block(name)?;
+        let mapping = stack::repository().join("mappings").join("emis.toml");
+        let file = self.folder.join(format!("{name}{}.toml", if direct { "-direct" } else { "" }));
+        std::fs::write(&file, format!("{text}mapping = \"{}\"\n", mapping.display()))?;
+        Ok(file)
+    }
+
+    /// Of processes that share these sources.
+    pub fn write_shared_settings(&self, name: &str, sources: &[String], session_s: u64) -> anyhow::Result<PathBuf> {
+        let mapping = self.folder.join("yard.mapping.toml");
+        std::fs::write(&mapping, members::MAPPING)?;
+        let own = self.own_settings(sources.first().context("no source")?, true)?;
+        let blocks: anyhow::Result<Vec<String>> = sources.iter().map(|source| self.block(source)).collect();
+        let file = self.folder.join(format!("{name}.toml"));
+        std::fs::write(&file, members::settings(&own, &blocks?, session_s, &mapping))?;
+        std::fs::create_dir_all(self.folder.join(name))?;
+        Ok(file)
+    }
+
+    /// How long the server waits for whoever does not answer.
+    pub async fn set_sender_timeout(&self, timeout: &str) -> anyhow::Result<()> {
+        self.database.execute("postgres", &format!("alter system set wal_sender_timeout = '{timeout}'")).await?;
+        self.database.execute("postgres", "select pg_reload_conf()").await
+    }
+
+    pub async fn reset_sender_timeout(&self) -> anyhow::Result<()> {
+        self.set_sender_timeout(SENDER_TIMEOUT).await
+    }
+
+    /// All but the sources.
+    fn own_settings(&self, name: &str, direct: bool) -> anyhow::Result<String> {
         let mut text = String::new();
         let brokers = if direct { self.kafka.brokers().to_owned() } else { self.kafka_link.address() };
         let registry = self.registry.url().replace(self.registry.address(), &self.registry_link.address());
@@ -212,13 +243,18 @@ impl Yard {
         {
             writeln!(text, "{key} = \"{}\"", repository.join("site").join(file).display())?;
         }
+        Ok(text)
+    }
+
+    /// A source, but for its mapping.
+    fn block(&self, name: &str) -> anyhow::Result<String> {
+        let (password, address) =
+            (self.database.password_file(ROLE).display().to_string(), self.database_link.address());
+        let mut text = String::new();
         writeln!(text, "[[source]]\nname = \"{name}\"\norganisation = \"R1V01\"")?;
-        writeln!(text, "url = \"{}\"\npassword_file = \"{password}\"", url(&self.database_link.address()))?;
-        let mapping = repository.join("mappings").join("emis.toml");
-        writeln!(text, "tables = [\"yard.*\"]\nmapping = \"{}\"", mapping.display())?;
-        let file = self.folder.join(format!("{name}{}.toml", if direct { "-direct" } else { "" }));
-        std::fs::write(&file, text)?;
-        Ok(file)
+        writeln!(text, "url = \"postgres://{ROLE}@{address}/{name}\"\npassword_file = \"{password}\"")?;
+        writeln!(text, "tables = [\"yard.*\"]")?;
+        Ok(text)
     }
 
     /// Waits until the log holds all that is committed now and the slot knows it.
@@ -283,7 +319,7 @@ impl Yard {
     }
 
     /// Drops the database and its slots.
-    async fn forget(&self, source: Source) -> anyhow::Result<()> {
+    pub async fn forget(&self, source: Source) -> anyhow::Result<()> {
         source.witness.finish(&self.database).await?;
         let client = self.database.connect("postgres").await?;
         let deadline = Instant::now() + SETTLE_MAX;
