@@ -56,9 +56,9 @@ async fn one_of_many_sources_stops_alone_and_sources_come_and_go() -> anyhow::Re
         (0..SOURCES).filter(panicked).count()
     };
     let others = |status: &Value| (0..SOURCES).filter(|number| running(status, *number)).count() as u64;
-    let alone = "one panicked, the others run";
-    until(&stage, &causeway, alone, |status| stopped(status) == 1 && others(status) == SOURCES - 1).await?;
-    until(&stage, &causeway, "it runs again, too", |status| others(status) == SOURCES).await?;
+    // It is looked at again after half a minute: by then a slow machine has not started all of the others.
+    until(&stage, &causeway, "one panicked, and that one alone", |status| stopped(status) == 1).await?;
+    until(&stage, &causeway, "all run, that one too", |status| others(status) == SOURCES).await?;
     come_and_go(&stage, &causeway).await?;
     let pid = causeway.pid().context("the process is gone")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;

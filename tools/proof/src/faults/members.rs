@@ -28,7 +28,7 @@ const MEMBERS_MAX: usize = 3;
 /// A member that is silent for so long loses its sources.
 const SESSION: Duration = Duration::from_secs(6);
 /// So long a frozen one is silent.
-const FROZEN: Duration = Duration::from_secs(10);
+const FROZEN: Duration = Duration::from_secs(14);
 /// The server would not notice within a frozen member's silence that nobody answers.
 const SENDER_TIMEOUT: &str = "120s";
 const SETTLE_MAX: Duration = Duration::from_secs(180);
