@@ -34,6 +34,7 @@ mod session;
 mod settings;
 mod setup;
 mod shape;
+mod slot;
 mod snapshot;
 mod standing;
 mod status;

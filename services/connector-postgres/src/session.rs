@@ -11,12 +11,12 @@ use crate::{
     left_out::{self, LeftOut},
     listed,
     meter::Meter,
-    plan::{Allowed, Ends, Identity, Plan, Slot, broken, decide, needs_another_look},
+    plan::{Allowed, Ends, Identity, Plan, broken, decide, needs_another_look},
     quarantine::{self, Quarantine},
     relation::Origin,
     relations::Relations,
     settings::{Settings, WhenLost},
-    setup,
+    setup, slot,
     snapshot::{self, Coordinator, Difference, Running, State as SnapshotState},
     standing::Standing,
     status::{Phase, Status},
@@ -182,7 +182,7 @@ impl Session {
         let (source, slot_name) = (self.settings.name.clone(), self.settings.slot());
         let mut look_again = true;
         loop {
-            let slot = slot(client, &slot_name).await?;
+            let slot = slot::look(client, &slot_name).await?;
             failpoint::reached("source.slot-seen");
             let tail = LogTail::read(&self.kafka, &source, None).await?;
             failpoint::reached("source.tail-seen");
@@ -200,7 +200,7 @@ impl Session {
                 continue;
             }
             if let Err(ConnectorError::SlotInUse { pid, name, .. }) = &decided {
-                self.take_over(client, *pid, name).await?;
+                slot::take_over(&self.settings, client, *pid, name).await?;
             }
             let plan = decided?;
             if let Plan::Snapshot { .. } = plan
@@ -211,19 +211,6 @@ impl Session {
             }
             return Ok((plan, tail));
         }
-    }
-
-    /// Ends the session of another member of the group that does not know yet that the source has been placed here. It
-    /// may be frozen. What calls itself otherwise is somebody else's.
-    async fn take_over(&self, client: &Client, pid: i32, name: &str) -> Result<(), ConnectorError> {
-        let Some(lease) = &self.settings.lease else { return Ok(()) };
-        if name != self.settings.application_name() || !lease.holds().await {
-            return Ok(());
-        }
-        tracing::warn!(source = self.settings.name, pid, "ends the session of an earlier owner of the source");
-        client.execute(END_SENDER, &[&pid, &self.settings.slot(), &name]).await.doing("ending another's session")?;
-        metrics::counter!("causeway_capture_taken_over_total", "source" => self.settings.name.clone()).increment(1);
-        Ok(())
     }
 
     /// What operators want of this source.
@@ -483,27 +470,3 @@ impl Session {
 }
 
 const XMAX: &str = "select pg_snapshot_xmax(pg_current_snapshot())::text";
-
-const SLOT: &str = "
-    select s.plugin = 'pgoutput' and s.slot_type = 'logical' and s.database = current_database()
-               and not s.temporary as ours,
-           s.active_pid, a.application_name as active_name, s.confirmed_flush_lsn::text as confirmed,
-           s.wal_status::text as wal_status, to_jsonb(s) ->> 'invalidation_reason' as invalidated
-    from pg_replication_slots s left join pg_stat_activity a on a.pid = s.active_pid where s.slot_name = $1";
-
-/// Of the role's own: it may end no other's.
-const END_SENDER: &str = "
-    select pg_terminate_backend(a.pid) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
-    where a.pid = $1 and s.slot_name = $2 and a.application_name = $3 and a.usename = current_user";
-
-pub(crate) async fn slot(client: &Client, name: &str) -> Result<Option<Slot>, ConnectorError> {
-    let row = client.query_opt(SLOT, &[&name]).await.doing("looking at the slot")?;
-    Ok(row.map(|row| Slot {
-        ours: row.get::<_, Option<bool>>("ours").unwrap_or(false),
-        active_pid: row.get("active_pid"),
-        active_name: row.get("active_name"),
-        confirmed: row.get::<_, Option<String>>("confirmed").and_then(|text| text.parse().ok()),
-        wal_status: row.get("wal_status"),
-        invalidated: row.get("invalidated"),
-    }))
-}

@@ -35,7 +35,8 @@ use crate::{
     connect::{self, Pulse},
     encoder::now,
     error::{ConnectorError, Doing},
-    session::{self, Session},
+    session::Session,
+    slot,
 };
 use boot::failpoint;
 use change::{Batch, Lsn, Position, Sink};
@@ -113,7 +114,7 @@ pub(crate) async fn begin(
 
 /// A slot that the server still holds keeps WAL that nothing else keeps.
 async fn say_what_is_dropped(client: &Client, source: &str, name: &str) -> Result<(), ConnectorError> {
-    let slot = session::slot(client, name).await?;
+    let slot = slot::look(client, name).await?;
     if let Some(slot) = slot.filter(|slot| slot.wal_status.as_deref() != Some("lost")) {
         let confirmed = slot.confirmed.unwrap_or_default();
         tracing::warn!(source, slot = name, %confirmed,
