@@ -1,7 +1,7 @@
 //! Wherever a run is ended, what the next one tells stands in order behind it.
 
 use crate::{
-    generations::{MEANINGS, Region, Store, events, meaning, naive, store},
+    generations::{MEANINGS, Region, Store, events, meaning, naive, one_result, store},
     properties::{Tables, history, op, told},
     support::*,
 };
@@ -109,9 +109,7 @@ proptest! {
 #[test]
 fn a_walk_that_goes_on_looks_at_what_an_earlier_generation_told() {
     let mut world = World::new("stmarys.toml", "stmarys");
-    let mut rows = crate::stories::hospital_rows(&world);
-    rows.extend([crate::stories::person(&world), crate::stories::result(&world, 90, 1, "8.9", true)]);
-    let log = [world.transaction(rows)];
+    let log = [one_result(&mut world)];
     let mut region = Region::default();
     let mut fold = world.fold();
     events(told(&mut fold, &log)).for_each(|event| region.send(event));

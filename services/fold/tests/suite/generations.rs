@@ -317,13 +317,18 @@ proptest! {
     }
 }
 
+/// A person and a result, in one transaction.
+pub fn one_result(world: &mut World) -> Vec<Entry> {
+    let mut rows = crate::stories::hospital_rows(world);
+    rows.extend([crate::stories::person(world), crate::stories::result(world, 90, 1, "8.9", true)]);
+    world.transaction(rows)
+}
+
 /// Of the kinds and of the rows that are asked for, and of nothing else.
 #[test]
 fn a_walk_may_be_limited() {
     let mut world = World::new("stmarys.toml", "stmarys");
-    let mut rows = crate::stories::hospital_rows(&world);
-    rows.extend([crate::stories::person(&world), crate::stories::result(&world, 90, 1, "8.9", true)]);
-    let log = [world.transaction(rows)];
+    let log = [one_result(&mut world)];
     let mut region = Region::default();
     let mut fold = world.fold();
     region.keep(&mut fold, 0);
@@ -387,9 +392,7 @@ fn what_only_the_mapping_changes_is_marked_as_such() {
                 rule.unit = None;
             }
         }
-        let mut rows = crate::stories::hospital_rows(&world);
-        rows.extend([crate::stories::person(&world), crate::stories::result(&world, 90, 1, "8.9", true)]);
-        let mut log = vec![world.transaction(rows)];
+        let mut log = vec![one_result(&mut world)];
         let mut region = Region::default();
         events(told(&mut world.fold(), &log)).for_each(|event| region.send(event));
         let before = region.topic.len();
