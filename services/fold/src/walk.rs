@@ -161,6 +161,11 @@ impl<S: Store> Fold<S> {
                 }
                 return;
             }
+            // The store knows of it, and whether it was looked at.
+            Some(told) if (told.generation, told.position) == place && told.patient == patient => {
+                self.orphans.remove(&of_patient);
+                return;
+            }
             Some(told) if told.patient != patient => {
                 self.orphans.insert((event.record.clone(), told.patient), (told.organisation, told.kind));
             }

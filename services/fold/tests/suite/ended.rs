@@ -10,7 +10,10 @@ use event::PatientEvent;
 use fold::Fold;
 use mapping::Mapping;
 use proptest::{collection::vec, prelude::*};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 impl Region {
     /// A run that takes in the log up to a mark quietly, and is ended after so many events. How much of the log it told.
@@ -102,6 +105,53 @@ proptest! {
         }
         in_order(&region.topic)?;
         prop_assert_eq!(region.views.shown(), naive(&log, &mapping));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// A walk goes on from any of its checkpoints, each with ends of the topic that may lie before it, and tells what one that
+    /// was never ended tells.
+    #[test]
+    fn a_walk_that_goes_on_tells_what_one_that_was_not_ended_tells(
+        ops in vec(op(), 1..40), cuts in vec(1..8_usize, 1..6),
+        ends in vec((0..6_usize, 0..40_usize, 0..4_usize), 1..4),
+        (which, store) in (0..MEANINGS, store()),
+    ) {
+        let mut world = World::new("stmarys.toml", "stmarys");
+        let log = history(&mut world, &ops, &cuts, &mut Tables::default());
+        let told_once = || {
+            let (mut region, mut fold) = (Region::default(), world.fold());
+            events(told(&mut fold, &log)).for_each(|event| region.send(event));
+            region.keep(&mut fold, log.len());
+            region
+        };
+        let mapping = meaning(&world.mapping, which);
+        let mut whole = told_once();
+        whole.begin(&log, &mapping, (2, store), usize::MAX);
+
+        let mut region = told_once();
+        let mut fold = region.quiet(&log, &mapping, 2, store);
+        events(fold.settle(usize::MAX)).for_each(|event| region.send(event));
+        for (pages, earlier, untold) in ends {
+            for _ in 0..pages {
+                region.walk(&mut fold, usize::MAX);
+            }
+            let (kept, ends) = (fold.rest().clone(), region.topic.len().saturating_sub(earlier));
+            // Told, and not kept.
+            for _ in 0..untold {
+                region.walk(&mut fold, usize::MAX);
+            }
+            fold = Fold::with_store(mapping.clone(), "stmarys", "ORG01", kept).of_generation(2, false).resume();
+            region.remind(&mut fold, ends);
+        }
+        while fold.walks() {
+            region.walk(&mut fold, usize::MAX);
+        }
+        prop_assert_eq!(region.views.shown(), naive(&log, &mapping));
+        let told = |region: &Region| region.topic.iter().map(PatientEvent::id).collect::<BTreeSet<_>>();
+        prop_assert_eq!(told(&region), told(&whole));
     }
 }
 

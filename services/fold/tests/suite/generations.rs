@@ -152,7 +152,7 @@ impl Region {
     }
 
     /// A generation's beginning, killed after so many events.
-    fn begin(
+    pub fn begin(
         &mut self,
         log: &[Vec<Entry>],
         mapping: &Arc<Mapping>,
