@@ -298,7 +298,9 @@ impl ConsumerContext for Context {
     /// What is taken away goes when nothing works for it any more.
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(list) = rebalance else { return };
-        let places = self.change(list, false);
+        // They are this member's until the work has ended.
+        let taken: BTreeSet<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let places: BTreeSet<i32> = self.held().difference(&taken).copied().collect();
         tracing::info!(taken = list.count(), places = places.len(), "places of sources are taken away");
         let (waits, ended) = wait::channel();
         let placed = Placed { places, _waits: Some(waits) };
@@ -310,6 +312,7 @@ impl ConsumerContext for Context {
                 "the work for sources did not end within {seconds} s: their places are given back as they are"
             );
         }
+        self.change(list, false);
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {

@@ -79,6 +79,11 @@ impl Keeping {
         matches!(self.state, State::Idle)
     }
 
+    /// Does a checkpoint go down next?
+    pub const fn is_acknowledged(&self, reached: u64) -> bool {
+        matches!(self.state, State::Waits { mark, .. } if reached >= mark)
+    }
+
     /// Sends it down once its events are acknowledged, and notes that it is there.
     pub async fn look(&mut self, store: &mut DiskStore, reached: u64) -> Result<(), NormaliserError> {
         match std::mem::replace(&mut self.state, State::Idle) {

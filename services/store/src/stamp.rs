@@ -1,9 +1,11 @@
 //! What a store stands for: which log, up to where, under which mapping.
 
-use change_log::{LogPoint, owners::Owned};
+use change_log::{
+    LogPoint,
+    owners::{Offsets, Owned},
+};
 use fold::store::{FORM, read, write};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Its place in the store.
@@ -31,7 +33,7 @@ pub struct Stamp {
 }
 
 /// For each topic and partition, the offset after what was acknowledged last.
-pub type Tails = BTreeMap<String, BTreeMap<i32, i64>>;
+pub type Tails = Offsets;
 
 impl Stamp {
     /// Of this version's form.

@@ -13,7 +13,7 @@ impl Session<'_> {
     pub(super) async fn keep(&mut self) -> Result<(), NormaliserError> {
         Keeping::check(self.fold.store())?;
         self.keeping.scrub(self.fold.store()).await?;
-        self.keeping.look(self.fold.store_mut(), self.publisher.reached).await?;
+        self.look().await?;
         match self.between {
             Some(point) if self.keeping.is_due(self.fold.store(), point.offset) => self.checkpoint(point).await,
             _ => self.keeping.bound(self.fold.store_mut()),
@@ -45,6 +45,12 @@ impl Session<'_> {
 
     /// Leaves things so that the next start has little to read. What cannot be done in time is found on the topics.
     pub(super) async fn end(&mut self) -> Result<(), NormaliserError> {
+        if let Some(lease) = &self.context.lease
+            && !lease.holds().await
+        {
+            // Another process works for the source.
+            return Ok(());
+        }
         let last = async {
             while !self.keeping.is_idle() {
                 self.go_down().await?;
@@ -70,6 +76,17 @@ impl Session<'_> {
         tokio::select! {
             reaped = self.publisher.reap() => reaped?,
             () = tokio::time::sleep(keeping::LOOK) => {}
+        }
+        self.look().await
+    }
+
+    /// What is acknowledged is void behind a newer owner's records: who was frozen meanwhile keeps nothing of it.
+    async fn look(&mut self) -> Result<(), NormaliserError> {
+        if let Some(lease) = &self.context.lease
+            && self.keeping.is_acknowledged(self.publisher.reached)
+            && !lease.holds().await
+        {
+            return Ok(());
         }
         self.keeping.look(self.fold.store_mut(), self.publisher.reached).await
     }

@@ -311,6 +311,7 @@ fn shown(brokers: &str) -> anyhow::Result<(Shown, Told)> {
     let mut newest: BTreeMap<(String, String), Newest> = BTreeMap::new();
     let (mut told, mut last_at) = (Told::default(), HashMap::<String, i64>::new());
     let mut places: HashMap<String, String> = HashMap::new();
+    let mut last_of: HashMap<(String, String), ((i64, String), String)> = HashMap::new();
     topic::read(brokers, EVENTS, |message| {
         let owner = header(message, "causeway-owner");
         if order::void(&mut owners, owner, message.partition(), message.payload().is_none()) {
@@ -329,6 +330,13 @@ fn shown(brokers: &str) -> anyhow::Result<(Shown, Told)> {
         let text = |name: &str| field(&event, name).and_then(string).unwrap_or_default();
         let generation = if let Some(Value::Long(generation)) = field(&event, "generation") { *generation } else { 0 };
         let (source, place) = (text("source"), (generation, text("position")));
+        let whole = (place.clone(), format!("{} {here}", header(message, "ce_id").unwrap_or_default()));
+        if let Some(last) = last_of.insert((source.clone(), text("patient")), whole.clone())
+            && last.0 > place
+            && told.twice.len() < TWICE_MAX
+        {
+            told.twice.push(format!("out of order: {}, then {}", last.1, whole.1));
+        }
         if let Some(last) = last_at.insert(source.clone(), at) {
             told.longest_pause = told.longest_pause.max(Duration::from_millis(at.abs_diff(last)));
         }
