@@ -140,4 +140,11 @@ impl Engine {
     pub fn flush(&self) -> Result<(), EngineError> {
         Ok(self.keyspace.rotate_memtable_and_wait()?)
     }
+
+    /// Tests: what is in memory begins to become a table.
+    #[cfg(test)]
+    pub fn begin_flush(&self) -> Result<(), EngineError> {
+        self.keyspace.rotate_memtable()?;
+        Ok(())
+    }
 }

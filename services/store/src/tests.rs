@@ -1,5 +1,7 @@
 //! The store against one in memory, and against damage.
 
+mod disk;
+
 use super::*;
 use change::{Cell, Position, Value};
 use change_log::LogPoint;
