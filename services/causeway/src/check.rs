@@ -4,6 +4,7 @@
 use crate::{
     Config,
     folder::Folder,
+    mapping::{self, database::Lack},
     output::{self, Format},
     settings::{Settings, SourceSettings},
     state,
@@ -185,6 +186,7 @@ async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
     }
     for source in &settings.sources {
         findings.extend(source_answers(source).await);
+        findings.extend(source_lacks(source).await);
     }
     let own = match boot::database::pool(&settings.database, 1) {
         Ok(pool) => pool.get().await.map(|_| ()).map_err(|error| error.to_string()),
@@ -218,6 +220,21 @@ async fn source_answers(source: &SourceSettings) -> Vec<Finding> {
     let others = others.iter().filter(|advice| advice.sql.iter().all(|sql| !sql.contains("replica identity")));
     let advice = identities.chain(others.map(ToString::to_string));
     advice.map(|advice| Finding { kind: "advice", what: format!("source {}: {advice}", source.name) }).collect()
+}
+
+/// What its mapping reads and its database does not hold. One mapping may serve a system that not every site has whole: a
+/// table that is not there is advice. That the database does not answer is said already.
+async fn source_lacks(source: &SourceSettings) -> Vec<Finding> {
+    let (Ok(mapping), Ok(tables)) =
+        (::mapping::load(&source.mapping), connector_postgres::described(&source.connector()).await)
+    else {
+        return Vec::new();
+    };
+    let finding = |lack: &Lack| Finding {
+        kind: if matches!(lack, Lack::Table { .. }) { "advice" } else { "mistake" },
+        what: format!("source {}: {}: {lack}", source.name, source.mapping.display()),
+    };
+    mapping::database::lacks(&mapping, &tables).iter().map(finding).collect()
 }
 
 fn brokers(kafka: &change_log::KafkaSettings) -> Result<usize, rdkafka::error::KafkaError> {

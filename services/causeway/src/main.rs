@@ -96,7 +96,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Quarantine(verb) => quarantine::run(verb, format).await,
             Verb::Replay(arguments) => replay::run(arguments, format).await,
             Verb::Source(verb) => source::run(verb, format).await,
-            Verb::Mapping(verb) => mapping::run(verb, format),
+            Verb::Mapping(verb) => mapping::run(verb, format).await,
             Verb::Views(verb) => views::run(verb, format).await,
         }
     })

@@ -1,6 +1,10 @@
-//! `causeway mapping check`: every mistake and warning in mapping files, with file, key and line.
+//! `causeway mapping check`: every mistake and warning in mapping files, with file, key and line; and what a database does
+//! not hold that they read.
+
+pub mod database;
 
 use crate::output::{self, Format};
+use connector_postgres::Described;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -10,12 +14,15 @@ pub enum Verb {
     Check {
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        database: database::Arguments,
     },
 }
 
-pub fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
-    let Verb::Check { files } = verb;
-    let results: Vec<Checked> = files.iter().map(|file| checked(file)).collect();
+pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
+    let Verb::Check { files, database } = verb;
+    let tables = database.described().await?;
+    let results: Vec<Checked> = files.iter().map(|file| checked(file, tables.as_deref())).collect();
     let rows: Vec<_> =
         results.iter().map(|it| json!({ "file": it.file, "mistakes": it.mistakes, "warnings": it.warnings })).collect();
     output::one(format, &rows, |_| {
@@ -39,9 +46,13 @@ struct Checked {
     warnings: Vec<String>,
 }
 
-fn checked(file: &Path) -> Checked {
+fn checked(file: &Path, tables: Option<&[Described]>) -> Checked {
     let (mistakes, warnings) = match ::mapping::load(file) {
-        Ok(mapping) => (Vec::new(), mapping.warnings.iter().map(ToString::to_string).collect()),
+        Ok(mapping) => {
+            let lacks = tables.map(|tables| database::lacks(&mapping, tables)).unwrap_or_default();
+            let lacks = lacks.iter().map(ToString::to_string).collect();
+            (lacks, mapping.warnings.iter().map(ToString::to_string).collect())
+        }
         Err(error) => (error.to_string().lines().map(|line| line.trim().to_owned()).collect(), Vec::new()),
     };
     Checked { file: file.display().to_string(), mistakes, warnings }

@@ -45,7 +45,7 @@ mod watch;
 
 pub use budget::SlotView;
 pub use error::{Break, ConnectorError};
-pub use look::{Published, ReplicaIdentity, advice, check_predicate, published, subjects};
+pub use look::{Described, Published, ReplicaIdentity, advice, check_predicate, described, published, subjects};
 pub use script::{setup_sql, setup_sql_of};
 pub use settings::{LINGER_MS, Settings, SnapshotSettings, WhenLost, WhenOver};
 pub use snapshot::{finished_snapshots, was_given_up};

@@ -176,8 +176,8 @@ impl Running {
             program.ancestors().skip(1).take(2).map(|folder| folder.join("causeway")).find(|file| file.is_file());
         let binary = binary.context("no `causeway` beside this program: cargo build -p causeway")?;
         let output = tokio::process::Command::new(binary).args(arguments).output().await?;
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "causeway {}: {told}", arguments.join(" "));
+        let told = [&output.stdout, &output.stderr].map(|told| String::from_utf8_lossy(told).into_owned());
+        ensure!(output.status.success(), "causeway {}: {}", arguments.join(" "), told.concat());
         Ok(String::from_utf8(output.stdout)?)
     }
 
