@@ -1,13 +1,13 @@
 //! Wherever a run is ended, what the next one tells stands in order behind it.
 
 use crate::{
-    generations::{MEANINGS, Region, Store, events, meaning, naive, one_result, store},
+    generations::{MEANINGS, Region, Store, all_are_read, events, meaning, naive, one_result, store},
     properties::{Tables, history, op, told},
     support::*,
 };
 use change::Entry;
 use event::PatientEvent;
-use fold::Fold;
+use fold::{Fold, walk::Only};
 use mapping::Mapping;
 use proptest::{collection::vec, prelude::*};
 use std::{
@@ -161,11 +161,15 @@ fn a_walk_that_goes_on_looks_at_what_an_earlier_generation_told() {
     let mut world = World::new("stmarys.toml", "stmarys");
     let log = [one_result(&mut world)];
     let mut region = Region::default();
-    let mut fold = world.fold();
-    events(told(&mut fold, &log)).for_each(|event| region.send(event));
-    region.kept = Some((fold.rest().clone(), 1, 0));
+    events(told(&mut world.fold(), &log)).for_each(|event| region.send(event));
     let renamed = meaning(&world.mapping, 2);
-    let mut fold = region.quiet(&log, &renamed, 2, Store::Kept);
+    let fold = Fold::new(renamed.clone(), "stmarys", "ORG01");
+    let mut fold = fold.of_generation(2, false);
+    all_are_read(&mut fold);
+    fold.be_quiet();
+    fold.step(&log[0]);
+    fold.told_so_far();
+    fold.begin_walk(Only::default());
     let kept = fold.rest().clone();
     let mut fold = Fold::with_store(renamed.clone(), "stmarys", "ORG01", kept).of_generation(2, false).resume();
     region.remind(&mut fold, 0);

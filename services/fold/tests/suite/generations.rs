@@ -189,7 +189,7 @@ fn counted(fold: &Fold) -> usize {
 }
 
 /// All tables have been read, and were empty.
-fn all_are_read(fold: &mut Fold) {
+pub fn all_are_read(fold: &mut Fold) {
     let names: Vec<String> = TABLES.iter().map(|table| (*table).to_owned()).collect();
     fold.begin_snapshot("before", &names, change::Position::START);
     fold.end_snapshot("before", &names, false, (change::Position::START, 0), 0);
