@@ -10,6 +10,7 @@ use crate::{
     state,
 };
 use boot::settings::Mistakes;
+use connector_postgres::ConnectorError;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
@@ -185,8 +186,13 @@ async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
         Err(error) => findings.push(Finding { kind: "mistake", what: format!("registry.url: no answer: {error}") }),
     }
     for source in &settings.sources {
-        findings.extend(source_answers(source).await);
-        findings.extend(source_lacks(source).await);
+        match source_answers(source).await {
+            Ok(found) => findings.extend(found),
+            Err(error) => {
+                let what = format!("source {}: {}", source.name, boot::restart::in_one_line(&error));
+                findings.push(Finding { kind: "mistake", what });
+            }
+        }
     }
     let own = match boot::database::pool(&settings.database, 1) {
         Ok(pool) => pool.get().await.map(|_| ()).map_err(|error| error.to_string()),
@@ -197,21 +203,18 @@ async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether a source's database can be reached, and what its tables' replica identities cost.
-async fn source_answers(source: &SourceSettings) -> Vec<Finding> {
-    let published = match connector_postgres::published(&source.connector()).await {
-        Ok(published) => published,
-        Err(error) => {
-            let what = format!("source {}: {}", source.name, boot::restart::in_one_line(&error));
-            return vec![Finding { kind: "mistake", what }];
-        }
-    };
+/// Whether a source's database can be reached, what its mapping reads and it does not hold, and what its tables' replica
+/// identities cost.
+async fn source_answers(source: &SourceSettings) -> Result<Vec<Finding>, ConnectorError> {
+    let published = connector_postgres::published(&source.connector()).await?;
+    let mut findings = source_lacks(source).await?;
     if published.is_empty() {
         let what = format!(
             "source {}: no wanted table is published yet; the connector publishes them at its start if its role may",
             source.name
         );
-        return vec![Finding { kind: "advice", what }];
+        findings.push(Finding { kind: "advice", what });
+        return Ok(findings);
     }
     let identities = published.iter().filter_map(|published| published.identity.advice(&published.table));
     // A source that has gone away since is met by the next check.
@@ -219,22 +222,21 @@ async fn source_answers(source: &SourceSettings) -> Vec<Finding> {
     // What names old rows is said above.
     let others = others.iter().filter(|advice| advice.sql.iter().all(|sql| !sql.contains("replica identity")));
     let advice = identities.chain(others.map(ToString::to_string));
-    advice.map(|advice| Finding { kind: "advice", what: format!("source {}: {advice}", source.name) }).collect()
+    let told = |advice: String| Finding { kind: "advice", what: format!("source {}: {advice}", source.name) };
+    findings.extend(advice.map(told));
+    Ok(findings)
 }
 
 /// What its mapping reads and its database does not hold. One mapping may serve a system that not every site has whole: a
-/// table that is not there is advice. That the database does not answer is said already.
-async fn source_lacks(source: &SourceSettings) -> Vec<Finding> {
-    let (Ok(mapping), Ok(tables)) =
-        (::mapping::load(&source.mapping), connector_postgres::described(&source.connector()).await)
-    else {
-        return Vec::new();
-    };
+/// table that is not there is advice. That the mapping has mistakes is said already.
+async fn source_lacks(source: &SourceSettings) -> Result<Vec<Finding>, ConnectorError> {
+    let Ok(mapping) = ::mapping::load(&source.mapping) else { return Ok(Vec::new()) };
     let finding = |lack: &Lack| Finding {
         kind: if matches!(lack, Lack::Table { .. }) { "advice" } else { "mistake" },
         what: format!("source {}: {}: {lack}", source.name, source.mapping.display()),
     };
-    mapping::database::lacks(&mapping, &tables).iter().map(finding).collect()
+    let lacks = mapping::database::lacks(&source.connector(), &[&mapping]).await?;
+    Ok(lacks.iter().flatten().map(finding).collect())
 }
 
 fn brokers(kafka: &change_log::KafkaSettings) -> Result<usize, rdkafka::error::KafkaError> {

@@ -4,9 +4,10 @@
 pub mod database;
 
 use crate::output::{self, Format};
-use connector_postgres::Described;
+use ::mapping::{Mapping, Mistake};
+use database::Lack;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(clap::Subcommand)]
 pub enum Verb {
@@ -21,8 +22,26 @@ pub enum Verb {
 
 pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
     let Verb::Check { files, database } = verb;
-    let tables = database.described().await?;
-    let results: Vec<Checked> = files.iter().map(|file| checked(file, tables.as_deref())).collect();
+    let loaded: Vec<_> = files.iter().map(|file| ::mapping::load(file)).collect();
+    let good: Vec<&Mapping> = loaded.iter().filter_map(|loaded| loaded.as_ref().ok()).collect();
+    let mut lacks = database.lacks(&good).await?.into_iter();
+    let results: Vec<Checked> = files
+        .iter()
+        .zip(&loaded)
+        .map(|(file, loaded)| {
+            let (mistakes, warnings) = match loaded {
+                Ok(mapping) => {
+                    let lacks = lacks.next().unwrap_or_default();
+                    (
+                        lacks.iter().map(Lack::to_string).collect(),
+                        mapping.warnings.iter().map(Mistake::to_string).collect(),
+                    )
+                }
+                Err(error) => (error.to_string().lines().map(|line| line.trim().to_owned()).collect(), Vec::new()),
+            };
+            Checked { file: file.display().to_string(), mistakes, warnings }
+        })
+        .collect();
     let rows: Vec<_> =
         results.iter().map(|it| json!({ "file": it.file, "mistakes": it.mistakes, "warnings": it.warnings })).collect();
     output::one(format, &rows, |_| {
@@ -44,16 +63,4 @@ struct Checked {
     file: String,
     mistakes: Vec<String>,
     warnings: Vec<String>,
-}
-
-fn checked(file: &Path, tables: Option<&[Described]>) -> Checked {
-    let (mistakes, warnings) = match ::mapping::load(file) {
-        Ok(mapping) => {
-            let lacks = tables.map(|tables| database::lacks(&mapping, tables)).unwrap_or_default();
-            let lacks = lacks.iter().map(ToString::to_string).collect();
-            (lacks, mapping.warnings.iter().map(ToString::to_string).collect())
-        }
-        Err(error) => (error.to_string().lines().map(|line| line.trim().to_owned()).collect(), Vec::new()),
-    };
-    Checked { file: file.display().to_string(), mistakes, warnings }
 }

@@ -108,14 +108,15 @@ const DESCRIBED: &str = "
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
-    order by 1, 2 limit $1";
-/// Tables and views of one database that are looked at.
-const DESCRIBED_MAX: i64 = 100_000;
+    order by n.nspname || '.' || c.relname = any($1) desc, 1, 2 limit $2";
+/// More tables and views of a database than this are not looked at, unless they are asked for.
+const DESCRIBED_MAX: i64 = 50_000;
 
-/// All tables and views of the database, with their columns.
-pub async fn described(settings: &Settings) -> Result<Vec<Described>, ConnectorError> {
+/// The tables and views of the database with their columns: those of these names (`schema.table`) first.
+pub async fn described(settings: &Settings, first: &[String]) -> Result<Vec<Described>, ConnectorError> {
     let client = connect::sql(settings).await?;
-    let rows = client.query(DESCRIBED, &[&DESCRIBED_MAX]).await.doing("looking at the tables of the database")?;
+    let rows =
+        client.query(DESCRIBED, &[&first, &DESCRIBED_MAX]).await.doing("looking at the tables of the database")?;
     let text = |row: &tokio_postgres::Row, name: &str| row.get::<_, String>(name).into();
     let described = rows.iter().map(|row| Described {
         table: change::TableId { schema: text(row, "schema"), name: text(row, "relation") },

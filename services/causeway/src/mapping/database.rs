@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use change::TableId;
-use connector_postgres::Described;
+use connector_postgres::{ConnectorError, Described, Settings};
 use mapping::{Mapping, Table};
 use std::{fmt, path::PathBuf};
 
@@ -25,17 +25,26 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The database's tables; none if no database was named.
-    pub async fn described(self) -> anyhow::Result<Option<Vec<Described>>> {
-        let Some(url) = self.database else { return Ok(None) };
+    /// What each of these mappings reads and the database does not hold; nothing if no database was named.
+    pub async fn lacks(self, mappings: &[&Mapping]) -> anyhow::Result<Vec<Vec<Lack>>> {
+        let Some(url) = self.database else { return Ok(mappings.iter().map(|_| Vec::new()).collect()) };
         let mut settings = toml::Table::new();
         settings.insert("name".into(), NAME.into());
         settings.insert("url".into(), url.into());
-        let settings: connector_postgres::Settings = settings.try_into().context("the database's settings")?;
-        let settings =
-            connector_postgres::Settings { password_file: self.password_file, ca_file: self.ca_file, ..settings };
-        Ok(Some(connector_postgres::described(&settings).await?))
+        let settings: Settings = settings.try_into().context("the database's settings")?;
+        let settings = Settings { password_file: self.password_file, ca_file: self.ca_file, ..settings };
+        lacks(&settings, mappings).await.context(
+            "cannot look at the database (its password comes from --password-file or CAUSEWAY_SOURCE_MAPPING_PASSWORD)",
+        )
     }
+}
+
+/// What each of these mappings reads and the source's database does not hold.
+pub async fn lacks(settings: &Settings, mappings: &[&Mapping]) -> Result<Vec<Vec<Lack>>, ConnectorError> {
+    let tables = mappings.iter().flat_map(|mapping| &mapping.tables);
+    let names: Vec<String> = tables.map(|table| table.id.to_string()).collect();
+    let described = connector_postgres::described(settings, &names).await?;
+    Ok(mappings.iter().map(|mapping| compare(mapping, &described)).collect())
 }
 
 /// What the mapping reads and the database does not hold.
@@ -71,7 +80,7 @@ impl fmt::Display for Lack {
     }
 }
 
-pub fn lacks(mapping: &Mapping, database: &[Described]) -> Vec<Lack> {
+fn compare(mapping: &Mapping, database: &[Described]) -> Vec<Lack> {
     mapping.tables.iter().flat_map(|table| lacks_of(table, database)).collect()
 }
 
@@ -121,7 +130,7 @@ mod tests {
     #[track_caller]
     fn check(database: &[Described], want: &[&str]) {
         let mapping = mapping::parse("m.toml", MAPPING).expect("a mapping");
-        let told: Vec<String> = lacks(&mapping, database).iter().map(ToString::to_string).collect();
+        let told: Vec<String> = compare(&mapping, database).iter().map(ToString::to_string).collect();
         assert_eq!(told, want);
     }
 

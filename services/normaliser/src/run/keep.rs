@@ -45,10 +45,7 @@ impl Session<'_> {
 
     /// Leaves things so that the next start has little to read. What cannot be done in time is found on the topics.
     pub(super) async fn end(&mut self) -> Result<(), NormaliserError> {
-        if let Some(lease) = &self.context.lease
-            && !lease.holds().await
-        {
-            // Another process works for the source.
+        if !self.context.is_owner().await {
             return Ok(());
         }
         let last = async {
@@ -82,10 +79,7 @@ impl Session<'_> {
 
     /// What is acknowledged is void behind a newer owner's records: who was frozen meanwhile keeps nothing of it.
     async fn look(&mut self) -> Result<(), NormaliserError> {
-        if let Some(lease) = &self.context.lease
-            && self.keeping.is_acknowledged(self.publisher.reached)
-            && !lease.holds().await
-        {
+        if self.keeping.is_acknowledged(self.publisher.reached) && !self.context.is_owner().await {
             return Ok(());
         }
         self.keeping.look(self.fold.store_mut(), self.publisher.reached).await

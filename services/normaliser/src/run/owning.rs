@@ -32,6 +32,14 @@ impl Context {
         self.lease.as_ref().map(|lease| owners::owner(&self.source.name, lease.epoch()))
     }
 
+    /// Does this run work for the source still? Where there are no other owners it does.
+    pub(super) async fn is_owner(&self) -> bool {
+        match &self.lease {
+            Some(lease) => lease.holds().await,
+            None => true,
+        }
+    }
+
     /// Opens the topics of what is told, if there may be other owners.
     async fn own(&self) -> Result<Owned, NormaliserError> {
         let Some(lease) = &self.lease else { return Ok(Owned::default()) };

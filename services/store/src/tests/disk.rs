@@ -62,13 +62,12 @@ impl Broken {
     }
 }
 
-/// All of them; none, and it is said, where the kernel was built without filters.
-fn broken() -> impl Iterator<Item = Broken> {
-    let filters = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").is_ok_and(|all| all.contains("errno"));
-    if !filters {
-        println!("NOT TRIED: this kernel has no seccomp");
+/// Each kind of disk, with a folder for a store.
+fn on_each(test: impl Fn(Broken, &Path)) {
+    for broken in BROKEN {
+        let folder = tempfile::tempdir().expect("a folder");
+        test(broken, &folder.path().join("gp"));
     }
-    BROKEN.into_iter().filter(move |_| filters)
 }
 
 /// Enough for a table of its own.
@@ -82,25 +81,21 @@ fn fill(store: &mut DiskStore, name: u8) {
 }
 
 /// What a start finds: the stamp's offset, and the one name that all rows have.
-fn stands(folder: &Path) -> (DiskStore, Option<(i64, Cell)>) {
+fn stands(folder: &Path) -> (DiskStore, (i64, Cell)) {
     let Opened { store, stamp } = opened(folder, (0, 9));
     assert!(!folder.with_extension("aside").exists(), "a disk that fails is no sign of what the store holds");
     assert!(!mark_of_damage(folder).exists(), "nor is it called damaged");
-    let Some(stamp) = stamp else {
-        assert_eq!(store.rows(), 0);
-        return (store, None);
-    };
+    let stamp = stamp.expect("it can be gone on with");
     let mut names: Vec<Cell> = store.scan(0, None, usize::MAX).iter().map(|(_, row)| row.cells[1].clone()).collect();
     assert_eq!(names.len(), ROWS);
     names.dedup();
     assert_eq!(names.len(), 1, "half of it is there: {names:?}");
     assert_eq!(store.scrub().run().expect("whole"), stamp.rows);
-    let name = names.remove(0);
-    (store, Some((stamp.point.offset, name)))
+    (store, (stamp.point.offset, names.remove(0)))
 }
 
-fn named(offset: i64, name: u8) -> Option<(i64, Cell)> {
-    Some((offset, row("", name).cells[1].clone()))
+fn named(offset: i64, name: u8) -> (i64, Cell) {
+    (offset, row("", name).cells[1].clone())
 }
 
 /// A store with a checkpoint at 5, in a table of its own, and what has changed since.
@@ -124,10 +119,8 @@ fn goes_on(folder: &Path, mut store: DiskStore) {
 
 #[test]
 fn a_checkpoint_that_the_disk_refuses_leaves_what_stood_before() {
-    for broken in broken() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = folder.path().join("gp");
-        let mut store = kept(&folder);
+    on_each(|broken, folder| {
+        let mut store = kept(folder);
         let checkpoint = store.freeze(stamp(6));
         let written = broken.with(|| checkpoint.write());
         if matches!(broken, Broken::Full | Broken::Unsynced) {
@@ -140,47 +133,43 @@ fn a_checkpoint_that_the_disk_refuses_leaves_what_stood_before() {
             assert!(again.as_ref().is_err_and(EngineError::is_of_disk), "{broken:?}: {again:?}");
         }
         drop((checkpoint, store));
-        let (store, found) = stands(&folder);
+        let (store, found) = stands(folder);
         let whole = written.is_err() && found == named(5, 1) || found == named(6, 2);
         assert!(whole, "{broken:?}: {written:?}, {found:?}");
-        goes_on(&folder, store);
-    }
+        goes_on(folder, store);
+    });
 }
 
 /// What is more than memory holds goes down untold: it is worth nothing, whether it came to the disk or not.
 #[test]
 fn a_spill_that_the_disk_refuses_is_worth_as_little_as_one_that_it_takes() {
-    for broken in broken() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = folder.path().join("gp");
-        let mut store = kept(&folder);
+    on_each(|broken, folder| {
+        let mut store = kept(folder);
         let spilt = broken.with(|| store.spill());
         let refused = matches!(broken, Broken::Full | Broken::Unsynced);
         assert!(!refused || spilt.as_ref().is_err_and(EngineError::is_of_disk), "{broken:?}: {spilt:?}");
         drop(store);
-        let Opened { store, stamp } = opened(&folder, (0, 9));
+        let Opened { store, stamp } = opened(folder, (0, 9));
         let offset = stamp.map(|stamp| stamp.point.offset);
         assert!(offset.is_none() || spilt.is_err() && offset == Some(5), "{broken:?}: {spilt:?}, {offset:?}");
         drop(store);
         // What was not finished is set aside.
         let _ = fs::remove_dir_all(folder.with_extension("aside"));
-        let store = opened(&folder, (0, 9)).store;
-        goes_on(&folder, store);
-    }
+        let store = opened(folder, (0, 9)).store;
+        goes_on(folder, store);
+    });
 }
 
 /// Tables and manifests are written beside whoever uses the store, who hears of it at the next checkpoint; and while the disk
 /// still fails, a start sets nothing aside.
 #[test]
 fn a_start_on_a_disk_that_fails_sets_nothing_aside() {
-    for broken in broken() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = folder.path().join("gp");
-        drop(kept(&folder));
+    on_each(|broken, folder| {
+        drop(kept(folder));
         let went = broken.with(|| {
             let shapes = shapes();
             let wanted = Wanted { source: "gp", generation: 3, shapes: &shapes, log: (0, 9), begins: Some(1) };
-            let Opened { mut store, stamp: stood } = open(&folder, &wanted).map_err(|error| error.to_string())?;
+            let Opened { mut store, stamp: stood } = open(folder, &wanted).map_err(|error| error.to_string())?;
             assert_eq!(stood.map(|stamp| stamp.point.offset), Some(5));
             fill(&mut store, 2);
             let checkpoint = store.freeze(stamp(6));
@@ -194,11 +183,11 @@ fn a_start_on_a_disk_that_fails_sets_nothing_aside() {
             assert!(heard || !fails, "{broken:?}: {written:?}, {begun:?}");
             Ok::<_, String>(written.is_ok())
         });
-        let (store, found) = stands(&folder);
+        let (store, found) = stands(folder);
         let told = went != Ok(true) && found == named(5, 1) || found == named(6, 2);
         assert!(told, "{broken:?}: {went:?}, {found:?}");
-        goes_on(&folder, store);
-    }
+        goes_on(folder, store);
+    });
 }
 
 /// How often, and after how long, a failure beside is looked for.

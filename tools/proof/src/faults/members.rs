@@ -23,14 +23,16 @@ use std::{
 };
 
 const SOURCES: usize = 6;
-/// Of so many frozen processes at least one holds a session that another needs.
-const FROZEN_ENOUGH: u64 = 4;
 const ROWS: u64 = 60;
 const MEMBERS_MAX: usize = 3;
 /// A member that is silent for so long loses its sources.
 const SESSION: Duration = Duration::from_secs(6);
 /// So long a frozen one is silent.
 const FROZEN: Duration = Duration::from_secs(14);
+/// And longer, until its sources are taken up, which takes longer on a slow machine; but no longer than this.
+const FROZEN_MORE_MAX: Duration = Duration::from_secs(30);
+/// What a new owner's log says.
+const TAKEN_OVER: &str = "ends the session of an earlier owner";
 /// The server would not notice within a frozen member's silence that nobody answers.
 const SENDER_TIMEOUT: &str = "120s";
 const SETTLE_MAX: Duration = Duration::from_secs(180);
@@ -109,11 +111,8 @@ pub async fn run(
     let ordering = order::read(yard.kafka.brokers(), EVENTS).await?;
     report.check("events_are_whole", told.wrong == 0 && told.records > 0, &told.text());
     report.check("events_are_in_order", ordering.kept() && ordering.events > 0, &format!("{ordering:?}"));
-    let taken_over = group.count("ends the session of an earlier owner")?;
-    // A frozen process that is thawed soon, or held nothing, is asked for nothing.
-    if count.get("frozen").is_some_and(|frozen| *frozen >= FROZEN_ENOUGH) {
-        report.check("frozen_sessions_are_ended", taken_over > 0, &format!("{taken_over} were"));
-    }
+    let taken_over = group.count(TAKEN_OVER)?;
+    report.check("frozen_sessions_are_ended", taken_over > 0, &format!("{taken_over} were"));
     report.figure("members_sessions_ended", taken_over as f64);
     report.figure("members_longest_pause_s", told.longest_pause.as_secs_f64());
     report.figure("members_void_events", told.void as f64);
@@ -168,8 +167,13 @@ impl Group {
                     self.add().await?;
                 }
                 let busiest = self.busiest().await;
+                let before = self.count(TAKEN_OVER)?;
                 self.members[busiest].process.pause()?;
                 tokio::time::sleep(FROZEN).await;
+                let deadline = Instant::now() + FROZEN_MORE_MAX;
+                while self.count(TAKEN_OVER)? == before && Instant::now() < deadline {
+                    tokio::time::sleep(POLL).await;
+                }
                 self.members[busiest].process.resume()?;
                 Ok(Some("frozen"))
             }
