@@ -2,6 +2,7 @@
 
 mod close;
 mod filter;
+mod replay;
 mod topic;
 
 use crate::{
@@ -45,6 +46,9 @@ pub enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Try items again once their cause is mended: a message that the record could not take is applied and its item closed,
+    /// and a source that keeps an item looks at all its rows again. Audited.
+    Replay(close::Arguments),
     /// Close items by hand that were seen to: what was set aside is in the record by another way, or has no place there.
     /// Audited. What its own source keeps is closed by its source alone.
     Resolve(close::Arguments),
@@ -92,6 +96,7 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
                 fields.map(|(key, value)| format!("{key:<14} {}", plain(value))).collect::<Vec<_>>().join("\n")
             })
         }
+        Verb::Replay(arguments) => replay::run(arguments, format).await,
         Verb::Resolve(arguments) => close::run(Verdict::Resolved, arguments, format).await,
         Verb::Drop(arguments) => close::run(Verdict::Dropped, arguments, format).await,
     }

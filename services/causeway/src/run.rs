@@ -171,13 +171,7 @@ impl Region {
                 });
             }
             Service::Sinks => {
-                let alerting = sink_alerts::Alerting {
-                    world: sink_views::World { kafka, registry, pool },
-                    database: self.settings.database.clone(),
-                    teams: self.settings.site.read_teams()?,
-                    organisations: self.organisations.clone(),
-                    limits: self.settings.site.read_limits()?,
-                };
+                let alerting = alerting(&self.settings, sink_views::World { kafka, registry, pool })?;
                 let (settings, views) = (self.settings.alerts.clone(), self.settings.views.clone());
                 spawn(services, "the sinks".to_owned(), move || {
                     sink_alerts::run(settings, views, alerting, health, stop)
@@ -222,6 +216,17 @@ impl Region {
             ingredients: gateway::medicines(site.medicines.as_deref())?,
         })
     }
+}
+
+/// What the sinks work with.
+pub fn alerting(settings: &Settings, world: sink_views::World) -> anyhow::Result<sink_alerts::Alerting> {
+    Ok(sink_alerts::Alerting {
+        world,
+        database: settings.database.clone(),
+        teams: settings.site.read_teams()?,
+        organisations: settings.organisations(),
+        limits: settings.site.read_limits()?,
+    })
 }
 
 /// A thread of its own for the service's loop; what the loop spawns runs on the shared workers.

@@ -39,6 +39,19 @@ pub struct Alerting {
     pub limits: Limits,
 }
 
+impl Alerting {
+    /// What raises alerts in the transaction that writes the record.
+    pub fn hook(&self, settings: &Settings) -> Alerts {
+        Alerts {
+            limits: self.limits.clone(),
+            teams: self.teams.clone(),
+            organisations: self.organisations.clone(),
+            encounter_grace_hours: settings.encounter_grace_hours,
+            clock: || jiff::Timestamp::now().as_microsecond(),
+        }
+    }
+}
+
 /// The `sinks` service: views, alerts and their delivery, until the stop signal.
 pub async fn run(
     settings: Settings,
@@ -50,13 +63,7 @@ pub async fn run(
     let part = health.part("sink-alerts");
     let schema = || async { migrate(&alerting.world.pool).await.map_err(AlertsError::from) };
     until_stopped(&part, &stop, AlertsError::worth_retrying, schema).await?;
-    let hook = Alerts {
-        limits: alerting.limits.clone(),
-        teams: alerting.teams.clone(),
-        organisations: alerting.organisations.clone(),
-        encounter_grace_hours: settings.encounter_grace_hours,
-        clock: || jiff::Timestamp::now().as_microsecond(),
-    };
+    let hook = alerting.hook(&settings);
     let writing = async {
         sink_views::run(views, alerting.world.clone(), hook.clone(), &health, stop.clone())
             .await

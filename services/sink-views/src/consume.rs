@@ -37,8 +37,8 @@ pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long the tail of a transaction waits for its rest.
 pub const HELD_MAX: Duration = Duration::from_secs(2);
 /// A transaction that stood in another's way is tried again so often at once.
-const COLLISIONS_MAX: u32 = 8;
-const COLLISION_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const COLLISIONS_MAX: u32 = 8;
+pub(crate) const COLLISION_PAUSE: Duration = Duration::from_millis(20);
 /// How long the database may be away before the consumer gives its partitions back. Kafka would take
 /// them after five minutes.
 const DATABASE_AWAY_MAX: Duration = Duration::from_secs(60);

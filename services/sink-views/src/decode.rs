@@ -49,7 +49,7 @@ impl Decoder {
         Ok(Self { topics })
     }
 
-    pub fn place(&self, message: &BorrowedMessage<'_>) -> Option<Place> {
+    pub fn place(&self, message: &impl Message) -> Option<Place> {
         let known = self.topics.iter().find(|known| known.name == message.topic())?;
         Some(Place { topic: known.topic, partition: message.partition(), offset: message.offset() })
     }

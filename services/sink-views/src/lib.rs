@@ -8,6 +8,7 @@
 //! Alerts share the transaction (see [`Hook`]): an alert can go out only once the record shows its
 //! result, because both become visible in the same commit.
 
+pub mod again;
 mod consume;
 mod database;
 mod decode;

@@ -38,32 +38,37 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    config: Config,
+    pub(super) config: Config,
     /// The items' offsets, as `list` tells them.
     #[arg(required_unless_present = "all_matching", value_parser = clap::value_parser!(i64).range(0..))]
-    offset: Vec<i64>,
+    pub(super) offset: Vec<i64>,
     /// Why; goes into the audit.
     #[arg(long)]
-    reason: String,
+    pub(super) reason: String,
     /// Every open item that all the filters fit, instead of offsets. At least one filter has to be given.
     #[arg(long, conflicts_with = "offset")]
-    all_matching: bool,
+    pub(super) all_matching: bool,
     #[command(flatten)]
     filter: Filter,
     /// Only items whose own reason contains this text.
     #[arg(long, value_name = "TEXT")]
     item_reason: Option<String>,
-    /// Close all that match. Without this, only say which.
+    /// Do it to all that match. Without this, only say which.
     #[arg(long, requires = "all_matching")]
     yes: bool,
 }
 
 impl Arguments {
-    fn takes(&self, item: &Item) -> bool {
+    pub(super) fn takes(&self, item: &Item) -> bool {
         self.filter.takes(item) && self.item_reason.as_ref().is_none_or(|text| item.what.reason.contains(text))
     }
 
-    fn mistake(&self) -> Option<&'static str> {
+    /// Whether something is to be done, not only said.
+    pub(super) const fn is_meant(&self) -> bool {
+        self.yes || !self.all_matching
+    }
+
+    pub(super) fn mistake(&self) -> Option<&'static str> {
         let filtered = !self.filter.is_empty() || self.item_reason.is_some();
         match (self.reason.trim().is_empty(), self.all_matching, filtered) {
             (true, ..) => Some("--reason must say why"),
@@ -89,9 +94,9 @@ pub async fn run(verdict: Verdict, arguments: Arguments, format: Format) -> anyh
     } else {
         (chosen(items, &offsets, kept)?, 0)
     };
-    let done = !chosen.is_empty() && (arguments.yes || !arguments.all_matching);
+    let done = !chosen.is_empty() && arguments.is_meant();
     if done {
-        audit(&settings, verdict, &arguments.reason, &chosen).await?;
+        audit(&settings, verdict.as_str(), &arguments.reason, &chosen).await?;
         write(&settings, verdict, &chosen).await?;
     }
     let told = json!({
@@ -103,36 +108,49 @@ pub async fn run(verdict: Verdict, arguments: Arguments, format: Format) -> anyh
 
 /// Those at these offsets, or everything that is wrong with them.
 fn chosen(
-    mut items: BTreeMap<i64, Item>,
+    items: BTreeMap<i64, Item>,
     offsets: &BTreeSet<i64>,
     kept: impl Fn(&Item) -> bool,
+) -> anyhow::Result<Vec<Item>> {
+    open_at(items, offsets, |item| {
+        kept(item).then(|| {
+            let (offset, source) = (item.offset, &item.what.source);
+            format!(
+                "the item at offset {offset} is kept by its source `{source}`, which closes it when the row is mended; \
+                 closed by hand it would open again"
+            )
+        })
+    })
+    .map_err(|mistakes| mistakes.context("nothing is closed"))
+}
+
+/// The open items at these offsets, or everything that is wrong with them: `unfit` of an open one.
+pub(super) fn open_at(
+    mut items: BTreeMap<i64, Item>,
+    offsets: &BTreeSet<i64>,
+    unfit: impl Fn(&Item) -> Option<String>,
 ) -> anyhow::Result<Vec<Item>> {
     let mistake = |offset: &i64| {
         let Some(item) = items.get(offset) else { return Some(format!("there is no item at offset {offset}")) };
         match item.state {
-            State::Open if !kept(item) => None,
-            State::Open => Some(format!(
-                "the item at offset {offset} is kept by its source `{}`, which closes it when the row is mended; closed \
-                 by hand it would open again",
-                item.what.source
-            )),
+            State::Open => unfit(item),
             State::Closed(_) => Some(format!("the item at offset {offset} is {} already", item.state.words())),
             State::ToldAgain(again) => Some(format!("the item at offset {offset} was told again at offset {again}")),
             State::Closing => Some(format!("the record at offset {offset} is no item: it closes one")),
         }
     };
     let mistakes: Vec<String> = offsets.iter().filter_map(mistake).collect();
-    ensure!(mistakes.is_empty(), "nothing is closed: {}", mistakes.join("; "));
+    ensure!(mistakes.is_empty(), "{}", mistakes.join("; "));
     Ok(offsets.iter().filter_map(|offset| items.remove(offset)).collect())
 }
 
 /// Whether its own source looks after it: a source that is not in the settings any more closes nothing.
-fn kept(item: &Item, configured: impl Fn(&str) -> bool) -> bool {
+pub(super) fn kept(item: &Item, configured: impl Fn(&str) -> bool) -> bool {
     item.what.item.is_some() && configured(&item.what.source)
 }
 
-/// Written first: without it nothing is closed.
-async fn audit(settings: &Settings, verdict: Verdict, reason: &str, items: &[Item]) -> anyhow::Result<()> {
+/// Written first: without it nothing is done. `as_what`: the audit's word for it.
+pub(super) async fn audit(settings: &Settings, as_what: &str, reason: &str, items: &[Item]) -> anyhow::Result<()> {
     let pool = boot::database::pool(&settings.database, 1)?;
     let closing = |item: &'_ Item| -> (String, Option<String>, i64) {
         (item.what.source.clone(), item.what.patient.clone(), item.offset)
@@ -142,12 +160,12 @@ async fn audit(settings: &Settings, verdict: Verdict, reason: &str, items: &[Ite
         .iter()
         .map(|(source, patient, offset)| QuarantineClosing { source, patient: patient.as_deref(), offset: *offset })
         .collect();
-    gateway::operator::quarantine_closings(&pool, &actor(), verdict.as_str(), reason, &closings)
+    gateway::operator::quarantine_closings(&pool, &actor(), as_what, reason, &closings)
         .await
-        .context("the closing could not be audited, so nothing is closed")
+        .context("it could not be audited, so nothing is done")
 }
 
-async fn write(settings: &Settings, verdict: Verdict, items: &[Item]) -> anyhow::Result<()> {
+pub(super) async fn write(settings: &Settings, verdict: Verdict, items: &[Item]) -> anyhow::Result<()> {
     let topic = settings.kafka.topic(topic::TOPIC);
     let registry = Registry::new(&settings.registry)?;
     let schema = registry.register(&format!("{topic}-value"), avro::QUARANTINED_SCHEMA).await?;
