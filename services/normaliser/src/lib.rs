@@ -17,6 +17,7 @@ pub mod run;
 pub mod settings;
 mod tell;
 mod telling;
+mod walk_rate;
 
 pub use error::NormaliserError;
 pub use run::run;

@@ -19,6 +19,7 @@ use crate::{
     settings::{Settings, SourceSettings},
     tell,
     telling::Telling,
+    walk_rate::WalkRate,
 };
 use boot::{
     Stop,
@@ -39,7 +40,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use store::{DiskStore, Tails};
 use tokio::sync::OnceCell;
@@ -164,6 +165,8 @@ struct Session<'a> {
     missing: Option<Missing>,
     left_out: LeftOut,
     counting: Counting,
+    /// How fast a walk may go, counted from when this run began.
+    walk_rate: (WalkRate, Instant),
     /// What stands in quarantine, while a walk looks at what does.
     inherited: Option<Inherited>,
     /// Who this run is to those who read what it tells, where several processes may tell it.

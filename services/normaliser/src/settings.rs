@@ -1,7 +1,7 @@
 //! What an operator says about sources.
 
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -12,11 +12,19 @@ pub struct Settings {
     pub state: PathBuf,
     /// It goes to the disk this often at least, in seconds: a start reads again what came after.
     pub checkpoint_s: u16,
+    /// Rows that a replay, or a new mapping, looks at in a second, of each source; 0: as fast as it goes.
+    pub walk_rows_per_s: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { events_partitions: 6, state: "state".into(), checkpoint_s: 60 }
+        Self { events_partitions: 6, state: "state".into(), checkpoint_s: 60, walk_rows_per_s: 0 }
+    }
+}
+
+impl Settings {
+    pub fn checkpoint_every(&self) -> Duration {
+        Duration::from_secs(self.checkpoint_s.into())
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,8 @@ const POSTGRES_VERSIONS: &[&str] = &["15", "18"];
 /// tables. All of capture on every version is `./run matrix`.
 const VERSION_TESTS: &[&str] =
     &["types", "slot", "schema", "upkeep", "edges_published", "edges_rows", "edges_transactions", "partitions"];
+/// The target with the tests on components.
+const COMPONENTS: &str = "all";
 /// Components of one test share two cores with those of the next; more at once only time out.
 const COMPONENT_TEST_THREADS: &str = "--test-threads=1";
 
@@ -28,10 +31,19 @@ pub struct Arguments {
 /// One line of the summary.
 pub(crate) struct Group {
     name: String,
-    /// Arguments of cargo.
-    cargo: Vec<String>,
+    what: What,
     /// The major version of PostgreSQL to test against; otherwise the newest installed.
     postgres: Option<&'static str>,
+    /// It runs while those after it do, which mostly wait for processes, and takes what they leave of the processors.
+    beside: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    /// Arguments of cargo.
+    Cargo(Vec<String>),
+    /// Those tests on real components whose names hold one of these. Not through cargo, which waits until nobody else builds.
+    Components(Vec<String>),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,17 +65,72 @@ pub(crate) struct Outcome {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let repository = stack::repository();
     let groups = chosen(all(&repository)?, arguments.name.as_deref());
-    let mut outcomes = Vec::new();
-    for group in &groups {
-        println!("==> {}: cargo {}", group.name, group.cargo.join(" "));
-        outcomes.push(run_group(group, &repository)?);
-    }
+    let alone = groups.len() == 1;
+    let outcomes = std::thread::scope(|scope| {
+        let (mut outcomes, mut beside) = (Vec::new(), Vec::new());
+        for group in &groups {
+            if let (What::Cargo(arguments), true, false) = (&group.what, group.beside, alone) {
+                println!("==> {}: beside those that follow", group.name);
+                // Nobody can build while it does.
+                components(&repository)?;
+                beside.push(scope.spawn(|| run_beside(&group.name, arguments, &repository)));
+                continue;
+            }
+            outcomes.push(run_group(group, &repository)?);
+        }
+        for group in beside {
+            outcomes.push(group.join().map_err(|_| anyhow::anyhow!("a group that ran beside panicked"))??);
+        }
+        anyhow::Ok(outcomes)
+    })?;
     Ok(report(&outcomes))
 }
 
+/// Says what it has to say at its end.
+fn run_beside(name: &str, arguments: &[String], repository: &Path) -> anyhow::Result<Outcome> {
+    let began = Instant::now();
+    let mut command = Command::new("nice");
+    command.args(["-n", "19", "cargo"]).args(arguments).current_dir(repository).stdin(Stdio::null());
+    let ended = command.output().context("cannot run cargo under `nice`")?;
+    let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    println!("==> {name}: cargo {}\n{said}", arguments.join(" "));
+    let took = began.elapsed();
+    Ok(Outcome { name: name.to_owned(), succeeded: ended.status.success(), took, ..Outcome::default() })
+}
+
+/// The binary of the tests on components, built once.
+fn components(repository: &Path) -> anyhow::Result<&'static Path> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(built) = BUILT.get() {
+        return Ok(built);
+    }
+    let mut command = Command::new("cargo");
+    command.args([
+        "test",
+        "--quiet",
+        "--workspace",
+        "--test",
+        COMPONENTS,
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ]);
+    let ended = command.current_dir(repository).stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+    anyhow::ensure!(ended.status.success(), "the tests on components do not build");
+    let lines = String::from_utf8_lossy(&ended.stdout);
+    let built = lines.lines().find_map(executable).context("cargo does not tell where the tests are")?;
+    Ok(BUILT.get_or_init(|| built))
+}
+
+/// Of the target with the tests on components, as cargo tells it.
+fn executable(line: &str) -> Option<PathBuf> {
+    let told: serde_json::Value = serde_json::from_str(line).ok()?;
+    let is_ours = told["target"]["name"] == COMPONENTS && told["profile"]["test"] == true;
+    told["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
+}
+
 fn group(name: &str, cargo: &[&str]) -> Group {
-    let cargo = cargo.iter().map(|argument| (*argument).to_owned()).collect();
-    Group { name: name.to_owned(), cargo, postgres: None }
+    let what = What::Cargo(cargo.iter().map(|argument| (*argument).to_owned()).collect());
+    Group { name: name.to_owned(), what, postgres: None, beside: false }
 }
 
 /// The tests of capture whose names hold one of `names`, against a version of PostgreSQL that was fetched; none: all.
@@ -72,22 +139,19 @@ pub(crate) fn capture_on(postgres: &'static str, names: &[&str]) -> Group {
     if filters.is_empty() {
         filters.push("contract::capture".to_owned());
     }
-    let mut tests = vec!["test", "--workspace", "--test", "all", "--", COMPONENT_TEST_THREADS];
-    tests.extend(filters.iter().map(String::as_str));
-    Group { postgres: Some(postgres), ..group(&format!("contract-{postgres}"), &tests) }
+    Group { what: What::Components(filters), postgres: Some(postgres), ..group(&format!("contract-{postgres}"), &[]) }
 }
 
 fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
+    let lints = group("lints", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     let mut groups = vec![
         group("format", &["fmt", "--all", "--check"]),
-        group("lints", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         unit(repository)?,
+        group("fuzz", &["test", "--quiet", "--workspace", "--test", "fuzz"]),
+        Group { beside: true, ..lints },
     ];
-    groups.push(group("fuzz", &["test", "--quiet", "--workspace", "--test", "fuzz"]));
     for name in folders(&repository.join("tests"))? {
-        let filter = format!("{name}::");
-        let all = ["test", "--quiet", "--workspace", "--test", "all", "--", COMPONENT_TEST_THREADS, &filter];
-        groups.push(group(&name, &all));
+        groups.push(Group { what: What::Components(vec![format!("{name}::")]), ..group(&name, &[]) });
         if name == "contract" {
             let installed = stack::installed_major();
             let others = POSTGRES_VERSIONS.iter().filter(|major| installed.as_deref() != Some(**major));
@@ -106,7 +170,7 @@ fn unit(repository: &Path) -> anyhow::Result<Group> {
         arguments.extend(["--test".to_owned(), target]);
     }
     arguments.push("--".to_owned());
-    Ok(Group { name: "unit".to_owned(), cargo: arguments, postgres: None })
+    Ok(Group { what: What::Cargo(arguments), ..group("unit", &[]) })
 }
 
 /// The integration tests of the crates in `services` and `tools`.
@@ -150,17 +214,31 @@ fn chosen(groups: Vec<Group>, name: Option<&str>) -> Vec<Group> {
     }
     let mut unit: Vec<Group> = groups.into_iter().filter(|group| group.name == "unit").collect();
     for group in &mut unit {
-        group.cargo.push(name.to_owned());
+        if let What::Cargo(arguments) = &mut group.what {
+            arguments.push(name.to_owned());
+        }
     }
-    let all = ["test", "--quiet", "--workspace", "--test", "all", "--", COMPONENT_TEST_THREADS, name];
-    unit.push(group("tests", &all));
+    unit.push(Group { what: What::Components(vec![name.to_owned()]), ..group("tests", &[]) });
     unit
 }
 
 pub(crate) fn run_group(group: &Group, repository: &Path) -> anyhow::Result<Outcome> {
     let began = Instant::now();
-    let mut command = Command::new("cargo");
-    command.args(&group.cargo).current_dir(repository).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut command = match &group.what {
+        What::Cargo(arguments) => {
+            println!("==> {}: cargo {}", group.name, arguments.join(" "));
+            let mut command = Command::new("cargo");
+            command.args(arguments).current_dir(repository);
+            command
+        }
+        What::Components(filters) => {
+            println!("==> {}: tests on components, of {}", group.name, filters.join(" "));
+            let mut command = Command::new(components(repository)?);
+            command.arg(COMPONENT_TEST_THREADS).args(filters).current_dir(repository.join("tests"));
+            command
+        }
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     command.envs(group.postgres.map(|major| ("CAUSEWAY_TEST_POSTGRES", major)));
     let mut child = command.spawn().context("cannot run cargo")?;
     let (mut counts, mut tests) = (Counts::default(), Vec::new());
@@ -236,6 +314,19 @@ mod tests {
     }
 
     #[test]
+    fn the_tests_on_components_are_found_by_what_cargo_tells() {
+        let told = |name: &str, is_test: bool| {
+            serde_json::json!({ "reason": "compiler-artifact", "target": { "name": name }, "profile": { "test": is_test },
+                "executable": "/t/all-1" })
+            .to_string()
+        };
+        assert_eq!(executable(&told("all", true)), Some(PathBuf::from("/t/all-1")));
+        assert_eq!(executable(&told("all", false)), None);
+        assert_eq!(executable(&told("suite", true)), None);
+        assert_eq!(executable("   Compiling tests"), None);
+    }
+
+    #[test]
     fn every_crate_s_integration_tests_are_named_and_those_of_the_groups_are_not() {
         let targets = targets(&stack::repository()).expect("the repository");
         assert!(["suite", "live", "doors", "replay"].iter().all(|name| targets.iter().any(|known| known == name)));
@@ -249,6 +340,8 @@ mod tests {
         assert_eq!(names(None), ["format", "unit", "tidy"]);
         assert_eq!(names(Some("tidy")), ["tidy"]);
         assert_eq!(names(Some("toast")), ["unit", "tests"]);
-        assert_eq!(chosen(groups(), Some("toast"))[0].cargo, ["test", "--", "toast"]);
+        let what = |at: usize| chosen(groups(), Some("toast"))[at].what.clone();
+        assert_eq!(what(0), What::Cargo(["test", "--", "toast"].map(str::to_owned).into()));
+        assert_eq!(what(1), What::Components(vec!["toast".to_owned()]));
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     publish::{Publisher, Schemas},
     replays::Counting,
     telling::Telling,
+    walk_rate::WalkRate,
 };
 use change_log::{
     Kept, LogPoint, LogReader, TopicSpec,
@@ -19,7 +20,7 @@ use change_log::{
 };
 use event::avro;
 use fold::{Fold, store::shapes};
-use std::time::Duration;
+use std::time::Instant;
 use store::{DiskStore, Stamp, Tails, Wanted};
 
 pub(super) struct Opened<'a> {
@@ -142,14 +143,13 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
     let behind = stamp.as_ref().map_or(&[][..], |stamp| &stamp.left_out);
     let left_out = LeftOut::new(aside, mapping, behind);
     let telling = Telling::new(publisher.producer(), kafka, &source.name, &source.organisation);
-    let every = Duration::from_secs(context.settings.checkpoint_s.into());
     let session = Session {
         context,
         generation,
         progress,
         publisher,
         fold,
-        keeping: Keeping::new(&source.name, kept, every),
+        keeping: Keeping::new(&source.name, kept, context.settings.checkpoint_every()),
         between: stamp.is_some().then_some(point),
         within: false,
         telling,
@@ -163,6 +163,7 @@ pub(super) async fn open(context: &Context) -> Result<Opened<'_>, NormaliserErro
         missing,
         left_out,
         counting: Counting::follow(kafka, &source.name).await?,
+        walk_rate: (WalkRate::new(context.settings.walk_rows_per_s), Instant::now()),
         inherited: None,
         owned,
     };

@@ -92,7 +92,12 @@ impl Session<'_> {
         if self.inherited.is_none() {
             self.inherit().await?;
         }
-        self.fold.walk(WALK_ROWS);
+        let (rate, begun) = &mut self.walk_rate;
+        let rows = rate.take(begun.elapsed(), WALK_ROWS);
+        if rows == 0 {
+            return Ok(());
+        }
+        self.fold.walk(rows);
         self.tell_all().await?;
         if self.fold.walks() {
             return Ok(());
