@@ -16,6 +16,7 @@ pub mod log;
 pub mod order;
 pub mod report;
 pub mod running;
+pub mod soak;
 pub mod story;
 pub mod topic;
 pub mod views;

@@ -11,6 +11,7 @@ mod fuzz;
 mod load;
 mod matrix;
 mod plants;
+mod soak;
 mod test;
 mod up;
 
@@ -41,6 +42,8 @@ enum Verb {
     Load(load::Arguments),
     /// Break everything on purpose, at length, and count what was lost, duplicated or out of order.
     Faults(faults::Arguments),
+    /// A region at work for long: what grows meanwhile, and whether every invariant holds at its end.
+    Soak(soak::Arguments),
     /// Feed hostile input to everything that reads bytes of others, at length.
     Fuzz(fuzz::Arguments),
     /// Plant others' mistakes, one by one, in a copy of the work tree: each has to be caught.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Down => up::down(),
         Verb::Load(arguments) => load::run(&arguments),
         Verb::Faults(arguments) => faults::run(&arguments),
+        Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Plants(arguments) => plants::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
