@@ -22,6 +22,8 @@ static SHORT_FORMS: LazyLock<BTreeSet<(&'static str, &'static str)>> = LazyLock:
 
 /// What stands where a newborn has no name yet.
 const PLACEHOLDER: &str = "baby";
+/// What is written for somebody whose name nobody knows, until it is.
+const NOBODY: [&str; 6] = ["unknown", "unidentified", "anonymous", "unnamed", "temporary", "notknown"];
 /// FHIR administrative genders that say something.
 const SEXES: [&str; 3] = ["male", "female", "other"];
 
@@ -43,7 +45,22 @@ impl Name {
         }
     }
 
-    fn placeholder(&self) -> bool {
+    /// The first forename, its parts in a row; empty where there is none.
+    pub fn forename(&self) -> String {
+        self.given.first().map(|parts| parts.concat()).unwrap_or_default()
+    }
+
+    pub fn family(&self) -> &str {
+        &self.family
+    }
+
+    /// No name of anybody: it was written until one is known.
+    pub fn temporary(&self) -> bool {
+        NOBODY.contains(&self.forename().as_str()) || NOBODY.contains(&self.family.as_str())
+    }
+
+    /// A newborn's, who has no name yet.
+    pub fn placeholder(&self) -> bool {
         self.given.first().and_then(|first| first.first()).is_some_and(|word| word == PLACEHOLDER)
     }
 
@@ -89,9 +106,51 @@ fn swapped(one: &Name, other: &Name) -> bool {
 
 /// The same, an initial, or a short form.
 fn one_name(one: &str, other: &str) -> bool {
+    one == other || initials(one, other) || short_forms(one, other)
+}
+
+/// One is the other's first letter.
+fn initials(one: &str, other: &str) -> bool {
     let initial = |short: &str, long: &str| short.chars().count() == 1 && long.starts_with(short);
-    let short = |full: &str, short: &str| SHORT_FORMS.contains(&(full, short));
-    one == other || initial(one, other) || initial(other, one) || short(one, other) || short(other, one)
+    initial(one, other) || initial(other, one)
+}
+
+fn short_forms(one: &str, other: &str) -> bool {
+    SHORT_FORMS.contains(&(one, other)) || SHORT_FORMS.contains(&(other, one))
+}
+
+/// How the forenames of two records stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forenames {
+    Same,
+    ShortForm,
+    Initial,
+    /// Forename and surname in each other's place.
+    Swapped,
+    Differ,
+}
+
+/// None where one of them tells no forename.
+pub fn forenames(one: &Name, other: &Name) -> Option<Forenames> {
+    let silent = |name: &Name| name.given.is_empty() || name.placeholder() || name.temporary();
+    if silent(one) || silent(other) {
+        return None;
+    }
+    let (parts, others) = (one.parts(), other.parts());
+    let told = one.first().max(other.first());
+    let all =
+        |agree: fn(&str, &str) -> bool| parts.iter().zip(&others).take(told).all(|(part, other)| agree(part, other));
+    Some(if all(|one, other| one == other) {
+        Forenames::Same
+    } else if swapped(one, other) {
+        Forenames::Swapped
+    } else if all(|one, other| one == other || short_forms(one, other)) {
+        Forenames::ShortForm
+    } else if all(one_name) {
+        Forenames::Initial
+    } else {
+        Forenames::Differ
+    })
 }
 
 /// Whether two records of one source name one person: both say all of it, and nothing differs.

@@ -112,6 +112,7 @@ fn storable(text: Option<&String>) -> Option<String> {
 fn known(row: &Row) -> Result<Known, LinkerError> {
     Ok(Known {
         source: row.get("source"),
+        id: row.get("patient"),
         seen: row.get("seen"),
         own: uuid(row, "own_id")?,
         nhs_number: row.get("nhs_number"),
@@ -120,6 +121,7 @@ fn known(row: &Row) -> Result<Known, LinkerError> {
         name: Name::new(row.get("given"), row.get("family")),
         gender: row.get("gender"),
         withdrawn: row.get("withdrawn"),
+        ..Known::default()
     })
 }
 
