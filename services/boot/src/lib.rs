@@ -16,10 +16,10 @@ pub mod organisations;
 pub mod panics;
 pub mod restart;
 pub mod secret;
-pub mod settings;
 pub mod shown;
 pub mod stop;
 pub mod supervisor;
 pub mod turns;
 
+pub use settings;
 pub use tokio_util::sync::CancellationToken as Stop;

@@ -6,7 +6,7 @@ mod reader;
 
 use crate::{
     GatewayError,
-    access::{Action, Decision, Holding, PatientContext, Why},
+    access::{Action, Decision, Holding, PatientContext},
     app::App,
     audit::{self, Subject},
     record::micros,
@@ -240,7 +240,7 @@ pub async fn sift(
         };
         match reader::told(alert.clone(), &facts, &app.site.limits, shows) {
             Some(told) => shown.push((told, decision)),
-            None => withheld.push((alert, Decision { allow: false, why: Why::NoAgreement, ..decision })),
+            None => withheld.push((alert, decision.withheld_whole())),
         }
     }
     Ok(Sifted { shown, withheld })

@@ -6,7 +6,6 @@
 //! answer leaves. Pages are HTML that works without scripts; the one script adds live rows. Withdrawal, agreements and
 //! sessions are read from the database each time something is shown, so an open stream learns of a revocation in seconds.
 
-pub mod access;
 pub mod address;
 mod alerts;
 mod api;
@@ -28,6 +27,7 @@ mod sse;
 mod throttle;
 pub mod users;
 
+pub use access;
 pub use database::{Pools, migrate};
 pub use deliver::SCHEMA as AUDIT_SCHEMA;
 pub use error::GatewayError;

@@ -1,10 +1,41 @@
 //! FHIR shapes, as input and expected JSON.
 
 use super::*;
-use crate::access::Why;
+use crate::access::{self, Action, Holding, PatientContext, Role, Team, TeamKind};
 use crate::record::{Identity, clinical::Provenance};
 use event::Kind;
-use std::collections::BTreeSet;
+
+/// What a reader is decided who is of these organisations: their patients' demographics, and nothing else.
+fn shown_of(organisations: &[&str]) -> Decision {
+    let team = |organisation: &str| Team {
+        id: organisation.into(),
+        name: organisation.into(),
+        organisation: organisation.into(),
+        kind: TeamKind::Practice,
+        source: None,
+    };
+    let holding = |organisation: &&str| Holding {
+        organisation: (*organisation).to_owned(),
+        kinds: vec![Kind::Demographics],
+        ..Holding::default()
+    };
+    let teams: Vec<Team> = organisations.iter().copied().chain(["none"]).map(team).collect();
+    let patient = PatientContext {
+        registered: teams.iter().map(|team| team.organisation.clone()).collect(),
+        holdings: organisations.iter().map(holding).collect(),
+        ..PatientContext::default()
+    };
+    access::decide(&access::Request {
+        roles: &[Role::Clinician],
+        teams: &teams,
+        action: Action::ViewRecord,
+        patient: Some(&patient),
+        agreements: &[],
+        grants: &[],
+        encounter_grace_hours: 72,
+        now: 0,
+    })
+}
 
 fn potassium() -> Observation {
     Observation {
@@ -170,20 +201,11 @@ fn a_patient_shows_only_what_the_decision_shows() {
         context: crate::access::PatientContext::default(),
         grants: Vec::new(),
     };
-    let decision = |shown: &[&str]| Decision {
-        allow: true,
-        why: Why::Encounter,
-        shown: shown.iter().map(|organisation| ((*organisation).to_owned(), Kind::Demographics)).collect(),
-        own: BTreeSet::new(),
-        withheld: BTreeSet::new(),
-        limited: false,
-        glass: None,
-    };
-    let own = patient(&person, &decision(&["RSM01"]));
+    let own = patient(&person, &shown_of(&["RSM01"]));
     assert_eq!(own["identifier"].as_array().map(Vec::len), Some(2));
     assert_eq!(own["identifier"][1]["system"], "urn:causeway:source:stmarys");
     assert_eq!(own["name"], json!([{"use": "official", "family": "Example", "given": ["David", "John"]}]));
-    let both = patient(&person, &decision(&["R1V01", "RSM01"]));
+    let both = patient(&person, &shown_of(&["R1V01", "RSM01"]));
     assert_eq!(both["meta"]["source"], "urn:causeway:source:riverside#");
     assert_eq!((&both["birthDate"], &both["deceasedDateTime"]), (&json!("1980-02-03"), &Value::Null));
     // FHIR's dates are as exact as they are known, too.
@@ -191,9 +213,9 @@ fn a_patient_shows_only_what_the_decision_shows() {
     for identity in &mut partial.identities {
         (identity.birth_date, identity.death_date) = (Some("1980".into()), Some("2026-02".into()));
     }
-    let partial = patient(&partial, &decision(&["R1V01"]));
+    let partial = patient(&partial, &shown_of(&["R1V01"]));
     assert_eq!((&partial["birthDate"], &partial["deceasedDateTime"]), (&json!("1980"), &json!("2026-02")));
-    let nothing = patient(&person, &decision(&[]));
+    let nothing = patient(&person, &shown_of(&[]));
     assert_eq!(nothing, json!({"resourceType": "Patient", "id": Uuid::nil().to_string()}));
 }
 

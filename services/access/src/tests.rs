@@ -1,8 +1,10 @@
 //! Roles × actions × relations, as a table.
 
 use super::*;
+use event::{Kind, Micros};
 
 const NOW: Micros = 1_800_000_000_000_000;
+const HOUR: Micros = 3_600_000_000;
 
 fn team(id: &str, organisation: &str, kind: TeamKind) -> Team {
     Team { id: id.into(), name: id.into(), organisation: organisation.into(), kind, source: None }

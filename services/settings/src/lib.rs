@@ -1,4 +1,9 @@
 //! One TOML file of settings: every mistake at once, each with its key and line.
+//!
+//! # Why
+//! Settings, agreements, users and what a site says of itself are read alike, by shells and by rooms that do no IO. So the
+//! text and the environment are arguments, and nothing here opens a file.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use serde::de::DeserializeOwned;
 use std::{

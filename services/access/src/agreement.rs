@@ -1,9 +1,9 @@
 //! Data-sharing agreements, one TOML file each: which organisations disclose which kinds of records to which others,
 //! for what purpose, from when until when. Every mistake in every file is told at once, with file, key and line.
 
-use boot::settings::{Document, Mistake};
 use event::{Kind, Micros};
 use serde::Deserialize;
+use settings::{Document, Mistake};
 use std::{collections::BTreeSet, fmt};
 
 /// The one purpose that the gateway serves.
@@ -181,12 +181,9 @@ mod tests {
     #[test]
     fn the_sites_own_agreements_are_right() {
         let files = [
-            ("riverside-to-stmarys.toml", include_str!("../../../../site/agreements/riverside-to-stmarys.toml")),
-            ("stmarys-to-riverside.toml", include_str!("../../../../site/agreements/stmarys-to-riverside.toml")),
-            (
-                "temple-sowerby-to-stmarys.toml",
-                include_str!("../../../../site/agreements/temple-sowerby-to-stmarys.toml"),
-            ),
+            ("riverside-to-stmarys.toml", include_str!("../../../site/agreements/riverside-to-stmarys.toml")),
+            ("stmarys-to-riverside.toml", include_str!("../../../site/agreements/stmarys-to-riverside.toml")),
+            ("temple-sowerby-to-stmarys.toml", include_str!("../../../site/agreements/temple-sowerby-to-stmarys.toml")),
         ];
         assert_eq!(parse(files).map(|agreements| agreements.len()), Ok(3));
     }

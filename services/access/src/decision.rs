@@ -1,137 +1,13 @@
-//! Who may do what with whose record: a pure decision over facts that the shell has gathered.
-//!
-//! Deny by default. A clinician reads a patient's record when one of their teams has a relation to the patient
-//! (registration, an open or recent encounter, a referral), or for thirty minutes after breaking the glass with a
-//! reason. A relation opens the records of the reader's own organisation; another organisation's records need an
-//! agreement that covers the kind, for direct care, today. What none covers is withheld, and what a source marks as
-//! confidential never leaves the organisation that holds it: no agreement and no broken glass reaches it.
-#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+//! The one decision: what it is asked, what it says, and why.
 
-pub mod agreement;
-#[cfg(test)]
-mod tests;
-
-pub use agreement::Agreement;
-pub use event::teams::{Team, TeamKind};
-
-use event::{Kind, Micros};
+use crate::{Action, Agreement, Contact, Grant, PatientContext, Role};
+use event::{
+    Kind, Micros,
+    teams::{Team, TeamKind},
+};
 use std::collections::BTreeSet;
 
-/// How long a broken glass stays open.
-pub const BREAK_GLASS_MINUTES: i64 = 30;
-/// How long after an encounter or referral ended its team still sees the patient.
-pub const ENCOUNTER_GRACE_HOURS_DEFAULT: u32 = 72;
 const HOUR: Micros = 3_600_000_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    Clinician,
-    /// Runs the machinery; sees no patient.
-    DataEngineer,
-}
-
-impl Role {
-    pub const ALL: [Self; 2] = [Self::Clinician, Self::DataEngineer];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Clinician => "clinician",
-            Self::DataEngineer => "data-engineer",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text)
-    }
-
-    const fn may(self, action: Action) -> bool {
-        match (self, action) {
-            (
-                Self::Clinician,
-                Action::ViewRecord
-                | Action::FindPatient
-                | Action::ViewAlerts
-                | Action::HandleAlert
-                | Action::BreakGlass,
-            )
-            | (Self::DataEngineer, Action::ViewStatus) => true,
-            (Self::Clinician, Action::ViewStatus) | (Self::DataEngineer, _) => false,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// One patient's record, on the page or over FHIR.
-    ViewRecord,
-    /// One patient in a list of results.
-    FindPatient,
-    /// One alert; the patient context is that of the alert's source.
-    ViewAlerts,
-    HandleAlert,
-    BreakGlass,
-    /// Freshness and quarantine counts: no patient.
-    ViewStatus,
-}
-
-impl Action {
-    pub const ALL: [Self; 6] =
-        [Self::ViewRecord, Self::FindPatient, Self::ViewAlerts, Self::HandleAlert, Self::BreakGlass, Self::ViewStatus];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ViewRecord => "view-record",
-            Self::FindPatient => "find-patient",
-            Self::ViewAlerts => "view-alerts",
-            Self::HandleAlert => "handle-alert",
-            Self::BreakGlass => "break-glass",
-            Self::ViewStatus => "view-status",
-        }
-    }
-
-    /// Whether a relation to the patient is asked for, and the records of others are weighed.
-    const fn needs_relation(self) -> bool {
-        matches!(self, Self::ViewRecord | Self::FindPatient)
-    }
-}
-
-/// An encounter or referral of the patient with a team.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contact {
-    pub team: String,
-    pub ended_at: Option<Micros>,
-    pub referral: bool,
-}
-
-/// What an organisation holds of the patient.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holding {
-    pub organisation: String,
-    pub kinds: Vec<Kind>,
-    /// Kinds of which it marks some record, or the whole patient, as confidential.
-    pub confidential: Vec<Kind>,
-}
-
-/// What access depends on, of one patient. Holds no clinical content.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PatientContext {
-    /// ODS codes of the practices that the patient is registered with.
-    pub registered: Vec<String>,
-    pub contacts: Vec<Contact>,
-    pub holdings: Vec<Holding>,
-    /// The patient objects to sharing between organisations.
-    pub objection: bool,
-    /// Of an alert: the teams it was routed to.
-    pub recipients: Vec<String>,
-}
-
-/// A glass this actor broke for this patient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    pub reason: String,
-    pub from: Micros,
-    pub until: Micros,
-}
 
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -181,7 +57,9 @@ impl Why {
     }
 }
 
+/// Made only by [`decide`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Decision {
     pub allow: bool,
     pub why: Why,
@@ -213,6 +91,12 @@ impl Decision {
 
     fn allow(why: Why) -> Self {
         Self { allow: true, ..Self::refuse(why) }
+    }
+
+    /// Refused after all: all that it could show rests on what is withheld.
+    #[must_use]
+    pub fn withheld_whole(self) -> Self {
+        Self { allow: false, why: Why::NoAgreement, ..self }
     }
 
     /// Whether a record leaves. `confidential`: its source marks it, or the whole patient.
