@@ -23,4 +23,5 @@ mod capture_types;
 mod capture_types_any;
 mod capture_types_cases;
 mod capture_upkeep;
+mod mapping_tools;
 mod topics_lost;

@@ -4,7 +4,7 @@
 use crate::{
     Config,
     folder::Folder,
-    mapping::{self, database::Lack},
+    mapping,
     output::{self, Format},
     settings::{Settings, SourceSettings},
     state,
@@ -18,6 +18,7 @@ use rdkafka::{
 };
 use serde::Serialize;
 use std::{collections::BTreeSet, time::Duration};
+use workbench::fit::Misfit;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What production wants of the brokers.
@@ -227,16 +228,16 @@ async fn source_answers(source: &SourceSettings) -> Result<Vec<Finding>, Connect
     Ok(findings)
 }
 
-/// What its mapping reads and its database does not hold. One mapping may serve a system that not every site has whole: a
+/// What its mapping reads and its database does not hold, or holds as something else. One mapping may serve a system that not every site has whole: a
 /// table that is not there is advice. That the mapping has mistakes is said already.
 async fn source_lacks(source: &SourceSettings) -> Result<Vec<Finding>, ConnectorError> {
     let Ok(mapping) = ::mapping::load(&source.mapping) else { return Ok(Vec::new()) };
-    let finding = |lack: &Lack| Finding {
-        kind: if matches!(lack, Lack::Table { .. }) { "advice" } else { "mistake" },
-        what: format!("source {}: {}: {lack}", source.name, source.mapping.display()),
+    let finding = |misfit: &Misfit| Finding {
+        kind: if matches!(misfit, Misfit::Table { .. }) { "advice" } else { "mistake" },
+        what: format!("source {}: {}: {misfit}", source.name, source.mapping.display()),
     };
-    let lacks = mapping::database::lacks(&source.connector(), &[&mapping]).await?;
-    Ok(lacks.iter().flatten().map(finding).collect())
+    let fits = mapping::database::fits(&source.connector(), &[&mapping]).await?;
+    Ok(fits.iter().flat_map(|fit| &fit.mistakes).map(finding).collect())
 }
 
 fn brokers(kafka: &change_log::KafkaSettings) -> Result<usize, rdkafka::error::KafkaError> {

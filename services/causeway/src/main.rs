@@ -56,7 +56,7 @@ enum Verb {
     /// Set up, watch, pause and resume source databases, and read them again.
     #[command(subcommand)]
     Source(source::Verb),
-    /// Check mapping files.
+    /// Check and test mapping files.
     #[command(subcommand)]
     Mapping(mapping::Verb),
     /// Look after the per-patient views.

@@ -1,12 +1,12 @@
-//! `causeway mapping check`: every mistake and warning in mapping files, with file, key and line; and what a database does
-//! not hold that they read.
+//! `causeway mapping`: the tools for who writes a mapping.
 
+mod cases;
+mod check;
 pub mod database;
+mod draft;
+mod live;
 
-use crate::output::{self, Format};
-use ::mapping::{Mapping, Mistake};
-use database::Lack;
-use serde_json::json;
+use crate::output::Format;
 use std::path::PathBuf;
 
 #[derive(clap::Subcommand)]
@@ -18,49 +18,22 @@ pub enum Verb {
         #[command(flatten)]
         database: database::Arguments,
     },
+    /// Run a mapping's cases: rows against the events and quarantine that are expected of them.
+    Test(cases::Arguments),
+    /// Draft a mapping from a live database, with the evidence for each line.
+    New(draft::Arguments),
+    /// What a mapping leaves out of a live database: tables, columns, codes, units and statuses, the most frequent first.
+    Coverage(live::Coverage),
+    /// How one record came to be, cell by cell, from the rows that a live database has now. It shows a patient's values.
+    Explain(live::Explain),
 }
 
 pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
-    let Verb::Check { files, database } = verb;
-    let loaded: Vec<_> = files.iter().map(|file| ::mapping::load(file)).collect();
-    let good: Vec<&Mapping> = loaded.iter().filter_map(|loaded| loaded.as_ref().ok()).collect();
-    let mut lacks = database.lacks(&good).await?.into_iter();
-    let results: Vec<Checked> = files
-        .iter()
-        .zip(&loaded)
-        .map(|(file, loaded)| {
-            let (mistakes, warnings) = match loaded {
-                Ok(mapping) => {
-                    let lacks = lacks.next().unwrap_or_default();
-                    (
-                        lacks.iter().map(Lack::to_string).collect(),
-                        mapping.warnings.iter().map(Mistake::to_string).collect(),
-                    )
-                }
-                Err(error) => (error.to_string().lines().map(|line| line.trim().to_owned()).collect(), Vec::new()),
-            };
-            Checked { file: file.display().to_string(), mistakes, warnings }
-        })
-        .collect();
-    let rows: Vec<_> =
-        results.iter().map(|it| json!({ "file": it.file, "mistakes": it.mistakes, "warnings": it.warnings })).collect();
-    output::one(format, &rows, |_| {
-        let lines = results.iter().map(|it| {
-            let verdict = if it.mistakes.is_empty() { " good" } else { "" };
-            let warnings = it.warnings.iter().map(|warning| format!("warning: {warning}"));
-            let told: Vec<String> = it.mistakes.iter().cloned().chain(warnings).collect();
-            let told: String = told.iter().map(|line| format!("\n  {line}")).collect();
-            format!("{}:{verdict}{told}", it.file)
-        });
-        lines.collect::<Vec<_>>().join("\n")
-    })?;
-    let wrong = results.iter().filter(|it| !it.mistakes.is_empty()).count();
-    anyhow::ensure!(wrong == 0, "{wrong} of {} mapping files have mistakes", results.len());
-    Ok(())
-}
-
-struct Checked {
-    file: String,
-    mistakes: Vec<String>,
-    warnings: Vec<String>,
+    match verb {
+        Verb::Check { files, database } => check::run(&files, database, format).await,
+        Verb::Test(arguments) => cases::run(&arguments, format),
+        Verb::New(arguments) => draft::run(arguments, format).await,
+        Verb::Coverage(arguments) => live::cover(arguments, format).await,
+        Verb::Explain(arguments) => live::explain(arguments, format).await,
+    }
 }

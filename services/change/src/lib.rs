@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod avro;
+pub mod described;
 pub mod entry;
 pub mod flow;
 pub mod position;

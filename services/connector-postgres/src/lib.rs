@@ -8,6 +8,7 @@
 //! decoded here, from borrowed bytes, and encoded to Avro without a value in between.
 
 mod aside;
+mod ask;
 mod budget;
 mod catalogue;
 pub mod charset;
@@ -15,6 +16,7 @@ mod column_types;
 mod connect;
 pub mod contract;
 pub mod decode;
+mod described;
 pub mod encode;
 mod encoder;
 mod error;
@@ -43,9 +45,11 @@ mod trace;
 mod upkeep;
 mod watch;
 
+pub use ask::Asking;
 pub use budget::SlotView;
+pub use described::{described, surveyed};
 pub use error::{Break, ConnectorError};
-pub use look::{Described, Published, ReplicaIdentity, advice, check_predicate, described, published, subjects};
+pub use look::{Published, ReplicaIdentity, advice, check_predicate, published, subjects};
 pub use script::{setup_sql, setup_sql_of};
 pub use settings::{LINGER_MS, Settings, SnapshotSettings, WhenLost, WhenOver};
 pub use snapshot::{finished_snapshots, was_given_up};

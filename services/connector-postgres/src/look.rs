@@ -91,41 +91,6 @@ pub async fn published(settings: &Settings) -> Result<Vec<Published>, ConnectorE
     identities(&client, settings).await
 }
 
-/// What stands under a name in the database, captured or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    pub table: change::TableId,
-    /// A view is not: it has no log.
-    pub is_table: bool,
-    /// Its columns, in the table's order.
-    pub columns: Vec<String>,
-}
-
-const DESCRIBED: &str = "
-    select n.nspname::text as schema, c.relname::text as relation, c.relkind in ('r', 'p') as is_table,
-           array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-                 order by a.attnum) as columns
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
-    order by n.nspname || '.' || c.relname = any($1) desc, 1, 2 limit $2";
-/// More tables and views of a database than this are not looked at, unless they are asked for.
-const DESCRIBED_MAX: i64 = 50_000;
-
-/// The tables and views of the database with their columns: those of these names (`schema.table`) first.
-pub async fn described(settings: &Settings, first: &[String]) -> Result<Vec<Described>, ConnectorError> {
-    let client = connect::sql(settings).await?;
-    let rows =
-        client.query(DESCRIBED, &[&first, &DESCRIBED_MAX]).await.doing("looking at the tables of the database")?;
-    let text = |row: &tokio_postgres::Row, name: &str| row.get::<_, String>(name).into();
-    let described = rows.iter().map(|row| Described {
-        table: change::TableId { schema: text(row, "schema"), name: text(row, "relation") },
-        is_table: row.get("is_table"),
-        columns: row.get("columns"),
-    });
-    Ok(described.collect())
-}
-
 const ENCODING: &str = "select current_setting('server_encoding')";
 
 /// What the source's administrator would have to decide, as the connector says it while it runs.

@@ -25,11 +25,12 @@ mod rows;
 mod settle;
 pub mod store;
 mod table;
-mod view;
+pub mod view;
 mod waiting;
 pub mod walk;
 
 pub use body::DATED_LATER;
+pub use name::record as record_id;
 pub use open::closed;
 pub use reading::WAIT_MAX;
 pub use settle::digest;

@@ -70,6 +70,16 @@ pub fn find<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &
     chosen.filter(|view| !view.taken_back() && view.all(&view.record.only_when))
 }
 
+/// The last of the rows that share the record's identity, whatever they make of it: for who asks why there is no record.
+pub fn any<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &RecordId) -> Option<View<'a>> {
+    let record = &mapping.records[id.record];
+    let of_it = |(_, row): &(_, Kept)| {
+        record.id.iter().zip(id.id.iter()).all(|(column, want)| text(&row.cells, *column).as_ref() == Some(want))
+    };
+    let (_, row) = store.find(record.table, record.id[0], &id.id[0]).into_iter().rfind(of_it)?;
+    Some(of(mapping, source, store, record, row))
+}
+
 /// This row of a record's root table, with its joins.
 pub fn of<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, record: &'a Record, root: Kept) -> View<'a> {
     let joined = Vec::with_capacity(record.joins.len());
@@ -181,7 +191,7 @@ impl View<'_> {
         joins.filter(|(_, found)| found.is_none()).map(|(join, _)| join).find(|join| of_these(join.table))
     }
 
-    fn value(&self, at: Ref) -> Option<&Value> {
+    pub fn value(&self, at: Ref) -> Option<&Value> {
         let cells = match at.join {
             None => &self.root,
             Some(join) => self.joined.get(join)?.as_ref()?,

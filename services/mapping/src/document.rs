@@ -12,7 +12,8 @@ pub enum Content {
     Yes(bool),
     List(Vec<Node>),
     Table(Vec<(String, Node)>),
-    Other,
+    /// A decimal number or a time, as it is written.
+    Other(String),
 }
 
 #[derive(Clone, Debug)]
@@ -35,20 +36,27 @@ pub fn read(file: &str, text: &str) -> Result<Node, Mistakes> {
     }
 }
 
-/// Where each line starts.
-struct Lines(Vec<usize>);
+/// The text, and where each of its lines starts.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
 
-impl Lines {
-    fn of(text: &str) -> Self {
-        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, starts: std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect() }
     }
 
     fn at(&self, span: &Range<usize>) -> usize {
-        self.0.partition_point(|start| *start <= span.start)
+        self.starts.partition_point(|start| *start <= span.start)
+    }
+
+    fn written(&self, span: Option<Range<usize>>) -> String {
+        span.and_then(|span| self.text.get(span)).unwrap_or_default().trim().to_owned()
     }
 }
 
-fn item(item: &Item, lines: &Lines, line: usize) -> Node {
+fn item(item: &Item, lines: &Lines<'_>, line: usize) -> Node {
     let line = item.span().map_or(line, |span| lines.at(&span));
     if let Some(table) = item.as_table_like() {
         let entry = |(key, value): (&str, &Item)| {
@@ -64,10 +72,11 @@ fn item(item: &Item, lines: &Lines, line: usize) -> Node {
         };
         return Node { line, content: Content::List(tables.iter().map(entry).collect()) };
     }
-    item.as_value().map_or(Node { line, content: Content::Other }, |value| self::value(value, lines, line))
+    item.as_value()
+        .map_or(Node { line, content: Content::Other(String::new()) }, |value| self::value(value, lines, line))
 }
 
-fn value(value: &Value, lines: &Lines, line: usize) -> Node {
+fn value(value: &Value, lines: &Lines<'_>, line: usize) -> Node {
     let line = value.span().map_or(line, |span| lines.at(&span));
     let content = match value {
         Value::String(text) => Content::Text(text.value().clone()),
@@ -75,7 +84,7 @@ fn value(value: &Value, lines: &Lines, line: usize) -> Node {
         Value::Boolean(yes) => Content::Yes(*yes.value()),
         Value::Array(list) => Content::List(list.iter().map(|entry| self::value(entry, lines, line)).collect()),
         Value::InlineTable(_) => return item(&Item::Value(value.clone()), lines, line),
-        Value::Float(_) | Value::Datetime(_) => Content::Other,
+        Value::Float(_) | Value::Datetime(_) => Content::Other(lines.written(value.span())),
     };
     Node { line, content }
 }

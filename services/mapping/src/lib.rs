@@ -8,7 +8,7 @@
 
 mod bodies;
 mod condition;
-mod document;
+pub mod document;
 mod field;
 pub mod moment;
 mod parse;

@@ -1,0 +1,3 @@
+//! The mappings that are shipped, at the workbench.
+
+mod mappings;
