@@ -19,9 +19,11 @@ pub mod estimate;
 pub mod names;
 pub mod number;
 pub mod parameters;
+pub mod partition;
 pub mod score;
 pub mod standing;
 pub mod weight;
+pub mod whole;
 
 use event::LinkStatus;
 use names::Name;
@@ -39,6 +41,11 @@ pub mod reason {
     pub const NO_BIRTH_DATE: &str = "NHS number agrees but date of birth is missing";
     pub const ANOTHER: &str = "NHS number and date of birth agree but forename or sex does not";
     pub const SHARED: &str = "two patients of one source have this verified NHS number";
+    pub const WEIGHS: &str = "what is said of both weighs enough";
+    pub const CLERK: &str = "a clerk linked them";
+    pub const SOURCE: &str = "their source says that it merged them";
+    pub const KEPT_APART: &str = "a clerk keeps it apart from the others that have this verified NHS number";
+    pub const MAYBE: &str = "another record may be of this patient: a clerk decides";
     pub const TOO_MANY: &str = "more patients have this verified NHS number than one person can be";
 }
 

@@ -40,6 +40,14 @@ pub mod stop {
     pub const CONTRADICT: &str = "clerks contradict each other: some link what others keep apart";
     pub const SECOND_PERSON: &str = "two verified NHS numbers: a second person has to link them, too";
     pub const TOO_LARGE: &str = "more records than one person can have";
+
+    /// What a stored pair can say.
+    const OF_PAIRS: [&str; 8] = [BETWEEN, NEWBORN, TEMPORARY, TWINS, SEX, TWO_NUMBERS, TWO_BIRTH_DATES, NO_BIRTH_DATE];
+
+    /// The words as they were stored with a pair.
+    pub fn stored(text: &str) -> Option<&'static str> {
+        OF_PAIRS.into_iter().find(|known| *known == text)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
