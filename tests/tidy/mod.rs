@@ -90,7 +90,19 @@ fn dependencies(package: &str) -> Vec<String> {
 }
 
 /// Rooms that decide and do no IO: what they say is a function of what they are given.
-const PURE: [&str; 11] = ["access", "alert", "change", "coding", "event", "fold", "identity", "mapping", "settings", "terminology", "workbench"];
+const PURE: [&str; 11] = [
+    "access",
+    "alert",
+    "change",
+    "coding",
+    "event",
+    "fold",
+    "identity",
+    "mapping",
+    "settings",
+    "terminology",
+    "workbench",
+];
 
 #[test]
 fn pure_rooms_do_no_io() {
