@@ -68,7 +68,7 @@ pub struct Judgement {
     pub words: Option<String>,
     /// Why a watched result has no usable number.
     pub unchecked: Option<String>,
-    /// `haemolysed specimen`.
+    /// `haemolysed specimen`, `implausible value`.
     pub doubt: Option<String>,
 }
 
@@ -86,6 +86,16 @@ pub struct Beyond<'a> {
     pub side: Side,
     pub bound: Bound,
     pub limit: &'a Limit,
+    /// The bound's: the limit's, or the one that was reported.
+    pub unit: &'a str,
+}
+
+impl Beyond<'_> {
+    /// `6.5`, with its unit where that is not the limit's own.
+    pub fn words(&self) -> String {
+        let unit = if self.unit == self.limit.unit { String::new() } else { format!(" {}", self.unit) };
+        format!("{}{unit}", self.bound.value)
+    }
 }
 
 /// How a result stands.
@@ -94,7 +104,7 @@ pub fn of(finding: &Finding, limits: &Limits) -> Judgement {
     let critical_flag = flag.filter(|flag| limits.is_critical(flag));
     let (level, words) = match (beyond_limit(finding, limits), critical_flag) {
         (Some(beyond), flag) if beyond.judged == Judged::Certain => {
-            let (side, value) = (beyond.side, beyond.bound.value);
+            let (side, value) = (beyond.side, beyond.words());
             let lab = flag.map(|flag| format!(", flagged {flag}")).unwrap_or_default();
             let words = format!("Critical {} (limit {value}{lab})", side.as_str());
             (Some(Level::Critical(Some(side))), Some(words))
@@ -105,13 +115,13 @@ pub fn of(finding: &Finding, limits: &Limits) -> Judgement {
             (Some(Level::Critical(side)), Some(format!("Critical{which} (flagged {flag} by its laboratory)")))
         }
         (Some(beyond), None) => {
-            let (side, value) = (beyond.side, beyond.bound.value);
+            let (side, value) = (beyond.side, beyond.words());
             let words = format!("Possibly critical {} (limit {value} cannot be excluded)", side.as_str());
             (Some(Level::PossiblyCritical(side)), Some(words))
         }
         (None, None) => by_range_or_flag(finding, flag),
     };
-    Judgement { level, words, unchecked: unchecked(finding, limits), doubt: doubt(finding, limits).map(str::to_owned) }
+    Judgement { level, words, unchecked: unchecked(finding, limits), doubt: doubt(finding, limits) }
 }
 
 fn by_range_or_flag(finding: &Finding, flag: Option<&str>) -> (Option<Level>, Option<String>) {
@@ -158,25 +168,40 @@ fn side_of(flag: &str) -> Option<Side> {
     }
 }
 
-/// The number and its unit, if both are understood.
+/// The number and its unit, if both are understood and the number can be: what stands for how the patient is.
 pub fn usable(finding: &Finding) -> Option<(Decimal, &str)> {
     let (number, unit) = finding.canonical.as_ref().filter(|_| finding.unchecked.is_none())?;
     Some((*number, unit))
 }
 
+/// The same, and a number that cannot be: limits judge it all the same, for what it says must not be missed.
+pub fn measured(finding: &Finding) -> Option<(Decimal, &str)> {
+    let (number, unit) =
+        finding.canonical.as_ref().filter(|_| finding.unchecked.is_none() || is_implausible(finding))?;
+    Some((*number, unit))
+}
+
+fn is_implausible(finding: &Finding) -> bool {
+    finding.unchecked.as_deref() == Some(event::IMPLAUSIBLE)
+}
+
 /// The surest of the limits that it is beyond; of those, the first in the file.
 pub fn beyond_limit<'a>(finding: &Finding, limits: &'a Limits) -> Option<Beyond<'a>> {
     let analyte = finding.analyte.as_deref()?;
-    let (number, unit) = usable(finding)?;
+    let (number, unit) = measured(finding)?;
     let age = tell::age_years(finding.birth_date, finding.effective_at.unwrap_or(finding.times.committed_at));
     let covers = |limit: &&Limit| limit.analyte == analyte && limit.unit == unit && limit.covers(age);
     let judged = limits.limit.iter().filter(covers).flat_map(|limit| {
-        let bounds = [(Side::Low, limit.low), (Side::High, limit.high)];
+        let reported = limit.reported_in(finding.unit.as_deref()).zip(finding.number);
+        let (low, high) = reported.map_or((limit.low, limit.high), |(limit, _)| (limit.low, limit.high));
+        let (number, unit) = reported.map_or((number, &limit.unit), |(limit, number)| (number, &limit.unit));
+        let bounds = [(Side::Low, low), (Side::High, high)];
         bounds.into_iter().filter_map(|(side, bound)| Some((side, bound?))).map(move |(side, bound)| Beyond {
             judged: judge(finding.comparator, number, bound),
             side,
             bound,
             limit,
+            unit,
         })
     });
     judged.fold(None, surest).filter(|beyond| beyond.judged != Judged::No)
@@ -192,16 +217,22 @@ fn surest<'a>(best: Option<Beyond<'a>>, next: Beyond<'a>) -> Option<Beyond<'a>> 
 /// Why a watched result cannot be judged by any limit.
 pub fn unchecked(finding: &Finding, limits: &Limits) -> Option<String> {
     let analyte = finding.analyte.as_deref().filter(|analyte| limits.watches(analyte))?;
-    match usable(finding) {
+    match measured(finding) {
+        // Beyond a limit it is told as that.
+        Some(_) if is_implausible(finding) => {
+            beyond_limit(finding, limits).is_none().then(|| event::IMPLAUSIBLE.to_owned())
+        }
         None => Some(finding.unchecked.clone().unwrap_or_else(|| "no number in a known unit".to_owned())),
         Some((_, unit)) if limits.limit.iter().any(|limit| limit.analyte == analyte && limit.unit == unit) => None,
         Some((_, unit)) => Some(format!("no limit in {unit}")),
     }
 }
 
-/// What is said of its specimen, in its comment or in the place of its number.
-pub fn doubt<'a>(finding: &Finding, limits: &'a Limits) -> Option<&'a str> {
-    limits.doubted(finding.comment.as_deref().into_iter().chain(finding.text.as_deref()))
+/// What is said of its specimen, in its comment or in the place of its number, and whether its number can be.
+pub fn doubt(finding: &Finding, limits: &Limits) -> Option<String> {
+    let specimen = limits.doubted(finding.comment.as_deref().into_iter().chain(finding.text.as_deref()));
+    let doubts: Vec<&str> = specimen.into_iter().chain(is_implausible(finding).then_some(event::IMPLAUSIBLE)).collect();
+    (!doubts.is_empty()).then(|| doubts.join("; "))
 }
 
 #[cfg(test)]
@@ -290,5 +321,49 @@ mod tests {
         let judged = of(&finding("sodium Haemolysed"), &limits());
         assert_eq!(judged.doubt.as_deref(), Some("haemolysed specimen"));
         assert_eq!(judged.unchecked.as_deref(), Some("not a number"));
+    }
+
+    /// A potassium of 140: most likely the sodium. It alerts, and stands for nothing.
+    #[test]
+    fn what_cannot_be_is_judged_and_not_relied_on() {
+        let implausible = |text: &str| Finding { unchecked: Some(event::IMPLAUSIBLE.into()), ..finding(text) };
+        check(&implausible("potassium 140 mmol/L"), Some("Critical high (limit 6.5)"), Some("HH"), false);
+        let judged = of(&implausible("potassium 140 mmol/L"), &limits());
+        assert_eq!((judged.doubt.as_deref(), judged.unchecked), (Some("implausible value"), None));
+        assert!(usable(&implausible("potassium 140 mmol/L")).is_none(), "no baseline, and no reassurance");
+        // Beyond no limit it is said all the same; a site may watch nothing on that side.
+        let judged = of(&implausible("potassium 4.1 mmol/L"), &limits());
+        assert_eq!(
+            (judged.doubt.as_deref(), judged.unchecked.as_deref()),
+            (Some("implausible value"), Some("implausible value"))
+        );
+        let both = Finding { comment: Some("Haemolysed".into()), ..implausible("potassium 140 mmol/L") };
+        assert_eq!(doubt(&both, &limits()).as_deref(), Some("haemolysed specimen; implausible value"));
+    }
+
+    /// 6.5 % is 47.53 mmol/mol: by the limit in mmol/mol alone it would be below 48.
+    #[test]
+    fn a_limit_of_two_units_is_judged_by_the_reported_one() {
+        let limit = "[[limit]]\nanalyte = \"hba1c\"\nunit = \"mmol/mol\"\nhigh = { inequality = \">=\", value = \"48\" }\n\
+                     reported = [{ unit = \"%\", high = { inequality = \">=\", value = \"6.5\" } }]\n\n[addisons]";
+        let text = include_str!("../../../site/alerts.toml").replacen("[addisons]", limit, 1);
+        let limits = Limits::parse(&text).expect("good").of_lab(&coding::lab::Lab::shipped()).expect("known");
+        let hba1c = |number: &str, unit: &str, canonical: &str| Finding {
+            analyte: Some("hba1c".into()),
+            number: number.parse().ok(),
+            unit: Some(unit.into()),
+            canonical: canonical.parse().ok().map(|number| (number, "mmol/mol".to_owned())),
+            unchecked: None,
+            ..finding("hba1c 1 mmol/mol")
+        };
+        for (number, unit, canonical, want) in [
+            ("6.5", "%", "47.53", Some("Critical high (limit 6.5 %)")),
+            ("6.5", "% Hb", "47.53", Some("Critical high (limit 6.5 %)")),
+            ("6.4", "%", "46.44", None),
+            ("48", "mmol/mol", "48", Some("Critical high (limit 48)")),
+            ("47.53", "mmol/mol", "47.53", None),
+        ] {
+            assert_eq!(of(&hba1c(number, unit, canonical), &limits).words.as_deref(), want, "{number} {unit}");
+        }
     }
 }

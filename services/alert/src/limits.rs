@@ -1,4 +1,5 @@
 //! `alerts.toml`: what raises an alert at this site, as data.
+use coding::{check_digit, lab::Lab, units};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -47,7 +48,10 @@ pub struct Doubt {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
+    #[serde(default)]
     pub analyte: String,
+    /// Of all analytes of a family, instead.
+    pub family: Option<String>,
     /// UCUM; numbers in another canonical unit cannot be checked.
     pub unit: String,
     pub low: Option<Bound>,
@@ -56,6 +60,21 @@ pub struct Limit {
     pub age_from: Option<u16>,
     /// Years, and not the age itself.
     pub age_below: Option<u16>,
+    /// Where it is defined in other units, too: what was reported in one of them is judged by that.
+    #[serde(default)]
+    pub reported: Vec<Reported>,
+}
+
+/// A limit in a unit that results are reported in.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Reported {
+    pub unit: String,
+    pub low: Option<Bound>,
+    pub high: Option<Bound>,
+    /// How people write that unit, by the lab table.
+    #[serde(skip)]
+    pub written: Vec<String>,
 }
 
 impl Limit {
@@ -64,6 +83,30 @@ impl Limit {
         age.is_none_or(|age| {
             self.age_from.is_none_or(|from| age >= from) && self.age_below.is_none_or(|below| age < below)
         })
+    }
+
+    /// The same limit in the unit that a result was reported in, if it is defined in that.
+    pub fn reported_in(&self, unit: Option<&str>) -> Option<&Reported> {
+        let unit = unit?;
+        let is_in = |it: &&Reported| it.written.iter().chain([&it.unit]).any(|known| units::same(known, unit));
+        self.reported.iter().find(is_in)
+    }
+
+    fn bounds_mistakes(low: Option<Bound>, high: Option<Bound>, mut mistake: impl FnMut(&str)) {
+        if low.is_none() && high.is_none() {
+            mistake("has neither low nor high");
+        }
+        if low.is_some_and(|low| !low.inequality.is_low()) {
+            mistake("low must be `<` or `<=`");
+        }
+        if high.is_some_and(|high| high.inequality.is_low()) {
+            mistake("high must be `>` or `>=`");
+        }
+        if let (Some(low), Some(high)) = (low, high)
+            && low.value >= high.value
+        {
+            mistake("low is not below high");
+        }
     }
 }
 
@@ -148,23 +191,17 @@ impl Limits {
             mistakes.push(format!("more than {LIMITS_MAX} limits"));
         }
         for (index, limit) in self.limit.iter().enumerate() {
-            let mut mistake = |what: &str| mistakes.push(format!("limit {} ({}): {what}", index + 1, limit.analyte));
-            if limit.analyte.trim().is_empty() || limit.unit.trim().is_empty() {
+            let name = limit.family.as_ref().unwrap_or(&limit.analyte);
+            let mut mistake = |what: &str| mistakes.push(format!("limit {} ({name}): {what}", index + 1));
+            if name.trim().is_empty() || limit.unit.trim().is_empty() {
                 mistake("analyte and unit must not be empty");
             }
-            if limit.low.is_none() && limit.high.is_none() {
-                mistake("has neither low nor high");
+            if limit.family.is_some() && !limit.analyte.is_empty() {
+                mistake("names an analyte and a family: one of them");
             }
-            if limit.low.is_some_and(|low| !low.inequality.is_low()) {
-                mistake("low must be `<` or `<=`");
-            }
-            if limit.high.is_some_and(|high| high.inequality.is_low()) {
-                mistake("high must be `>` or `>=`");
-            }
-            if let (Some(low), Some(high)) = (limit.low, limit.high)
-                && low.value >= high.value
-            {
-                mistake("low is not below high");
+            Limit::bounds_mistakes(limit.low, limit.high, &mut mistake);
+            for it in &limit.reported {
+                Limit::bounds_mistakes(it.low, it.high, |what| mistake(&format!("reported in {}: {what}", it.unit)));
             }
             if let (Some(from), Some(below)) = (limit.age_from, limit.age_below)
                 && from >= below
@@ -191,13 +228,49 @@ impl Limits {
                 mistakes.push("addisons.signal: analyte and unit must not be empty".to_owned());
             }
         }
-        for concept in self.addisons.snomed.iter().filter(|concept| !is_sctid(concept)) {
+        for concept in self.addisons.snomed.iter().filter(|concept| !check_digit::is_sctid(concept)) {
             mistakes.push(format!("addisons.snomed: `{concept}` is no SNOMED CT identifier: its check digit is wrong"));
         }
         if self.addisons.snomed.is_empty() {
             mistakes.push("addisons.snomed names no concept".to_owned());
         }
         mistakes
+    }
+
+    /// With its families as the analytes that the lab table has in them, and reported units as people write them.
+    pub fn of_lab(mut self, lab: &Lab) -> Result<Self, Vec<String>> {
+        let (mut limits, mut mistakes) = (Vec::new(), Vec::new());
+        for (index, mut limit) in self.limit.into_iter().enumerate() {
+            let keys: Vec<String> = match limit.family.take() {
+                None => vec![limit.analyte.clone()],
+                Some(family) => {
+                    let keys: Vec<String> = lab.family(&family).map(|analyte| analyte.key.clone()).collect();
+                    if keys.is_empty() {
+                        mistakes.push(format!("limit {}: no analyte is of the family `{family}`", index + 1));
+                    }
+                    keys
+                }
+            };
+            for analyte in keys {
+                let mut limit = Limit { analyte, ..limit.clone() };
+                for it in &mut limit.reported {
+                    let known = lab.analyte(&limit.analyte).map(|analyte| &analyte.units);
+                    let wanted = known.and_then(|units| Some((units, units.find(&it.unit)?)));
+                    match wanted {
+                        None => mistakes.push(format!(
+                            "limit {}: {} is not read in `{}`",
+                            index + 1,
+                            limit.analyte,
+                            it.unit
+                        )),
+                        Some((units, wanted)) => it.written = units.alike(wanted),
+                    }
+                }
+                limits.push(limit);
+            }
+        }
+        self.limit = limits;
+        if mistakes.is_empty() { Ok(self) } else { Err(mistakes) }
     }
 
     /// Every analyte and unit that the file names, with the key it stands under.
@@ -237,26 +310,6 @@ impl Limits {
     }
 }
 
-/// Whether the last digit checks the others, by Verhoeff's scheme as SNOMED CT uses it.
-fn is_sctid(text: &str) -> bool {
-    // The dihedral group of order 10, written out: a + b.
-    const fn sum(a: usize, b: usize) -> usize {
-        match (a < 5, b < 5) {
-            (true, true) => (a + b) % 5,
-            (true, false) => 5 + (a + b - 5) % 5,
-            (false, true) => 5 + (a - 5 + 5 - b) % 5,
-            (false, false) => (a + 5 - b) % 5,
-        }
-    }
-    const TURN: [usize; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
-    if !(6..=18).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return false;
-    }
-    let turned = |digit: usize, times: usize| (0..times % 8).fold(digit, |digit, _| TURN[digit]);
-    let digits = text.bytes().rev().map(|byte| usize::from(byte - b'0')).enumerate();
-    digits.fold(0, |check, (place, digit)| sum(check, turned(digit, place))) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,24 +343,6 @@ mod tests {
 
     #[test]
     fn a_mistyped_concept_is_told() {
-        // Concepts that other files of this repository and FHIR examples name.
-        for known in ["363732003", "24867002", "14669001", "91936005", "14140009", "89627008", "1000651000000109"] {
-            assert!(is_sctid(known), "{known}");
-            let bytes: Vec<u8> = known.bytes().collect();
-            for place in 0..bytes.len() {
-                for digit in b'0'..=b'9' {
-                    let mut typed = bytes.clone();
-                    typed[place] = digit;
-                    let typed = String::from_utf8(typed).expect("digits");
-                    assert_eq!(is_sctid(&typed), typed == known, "{typed}");
-                }
-                let mut swapped = bytes.clone();
-                swapped.swap(place, (place + 1).min(bytes.len() - 1));
-                let swapped = String::from_utf8(swapped).expect("digits");
-                assert_eq!(is_sctid(&swapped), swapped == known, "{swapped}");
-            }
-        }
-        assert!(!is_sctid("") && !is_sctid("C1541") && !is_sctid("36373200３"));
         let told = Limits::parse(&SITE.replace("363732003", "363732004")).expect_err("a wrong check digit");
         assert_eq!(told, ["addisons.snomed: `363732004` is no SNOMED CT identifier: its check digit is wrong"]);
     }
@@ -343,5 +378,23 @@ mod tests {
         assert!(limit.covers(None) && limit.covers(Some(16)) && !limit.covers(Some(15)));
         let limit = Limit { age_from: None, age_below: Some(16), ..limit };
         assert!(limit.covers(None) && limit.covers(Some(15)) && !limit.covers(Some(16)));
+    }
+
+    #[test]
+    fn a_family_is_all_its_analytes() {
+        let lab = Lab::shipped();
+        let of = |text: &str| Limits::parse(text).and_then(|limits| limits.of_lab(&lab));
+        let limits = of(&SITE.replacen("analyte = \"glucose\"", "family = \"blood-glucose\"", 1)).expect("a family");
+        assert!(limits.watches("glucose") && limits.watches("glucose-2h") && limits.limit.len() == 4);
+        assert!(limits.limit.iter().all(|limit| limit.family.is_none()));
+        assert_eq!(of(SITE), Limits::parse(SITE), "an analyte is itself");
+        let told = of(&SITE.replacen("analyte = \"glucose\"", "family = \"sugar\"", 1)).expect_err("no family");
+        assert_eq!(told, ["limit 3: no analyte is of the family `sugar`"]);
+        let both = SITE.replacen("analyte = \"glucose\"", "analyte = \"glucose\"\nfamily = \"blood-glucose\"", 1);
+        assert_eq!(of(&both), Err(vec!["limit 3 (blood-glucose): names an analyte and a family: one of them".into()]));
+        let reported =
+            "analyte = \"glucose\"\nreported = [{ unit = \"stone\", low = { inequality = \"<\", value = \"1\" } }]";
+        let told = of(&SITE.replacen("analyte = \"glucose\"", reported, 1));
+        assert_eq!(told, Err(vec!["limit 3: glucose is not read in `stone`".into()]));
     }
 }

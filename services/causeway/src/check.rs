@@ -4,12 +4,13 @@
 use crate::{
     Config,
     folder::Folder,
-    mapping,
+    labs, mapping,
     output::{self, Format},
     settings::{Settings, SourceSettings},
     state,
 };
 use boot::settings::Mistakes;
+use coding::lab::Lab;
 use connector_postgres::ConnectorError;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
@@ -59,8 +60,10 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
         findings.extend(mistakes.into_iter().map(|what| Finding { kind: "mistake", what }));
         findings.extend(advice.into_iter().map(|what| Finding { kind: "advice", what }));
         mapping_warnings(settings, &mut findings);
-        if let Ok(limits) = settings.site.read_limits() {
-            watched(&limits, &mut findings);
+        let strangers = settings.strangers().into_iter();
+        findings.extend(strangers.map(|what| Finding { kind: "advice", what }));
+        if let Ok(limits) = settings.site.read_limits(settings.lab()) {
+            watched(&limits, settings.lab(), &mut findings);
         }
         if arguments.connect {
             connect(settings, &mut findings).await;
@@ -105,7 +108,7 @@ fn files(settings: &Settings) -> Vec<String> {
         }
         Err(error) => mistakes.push(format!("cannot read {}: {error}", site.users.display())),
     }
-    if let Err(error) = site.read_limits() {
+    if let Err(error) = site.read_limits(settings.lab()) {
         mistakes.push(format!("{error:#}"));
     }
     let problems = settings.folder.iter().flat_map(Folder::problems);
@@ -128,38 +131,26 @@ fn mapping_warnings(settings: &Settings, findings: &mut Vec<Finding>) {
 
 /// Every analyte of the site's rules with all the codes that make a result one of it: another code is not watched. A
 /// limit that no result can meet would look like one that watches.
-fn watched(limits: &sink_alerts::Limits, findings: &mut Vec<Finding>) {
+fn watched(limits: &sink_alerts::Limits, lab: &Lab, findings: &mut Vec<Finding>) {
     let limit = limits.limit.iter().map(|limit| (limit.analyte.as_str(), limit.unit.as_str()));
     let signal = limits.addisons.signal.iter().map(|signal| (signal.analyte.as_str(), signal.unit.as_str()));
     let all: BTreeSet<(&str, &str)> = limit.chain(signal).collect();
     let mut told = BTreeSet::new();
     for (key, unit) in all {
-        let analyte = coding::lab::analytes().iter().find(|analyte| analyte.key == key);
-        let (kind, what) = match analyte {
+        let (kind, what) = match lab.analyte(key) {
             None => ("mistake", format!("alerts: no code names the analyte `{key}`, so its limits watch nothing")),
             Some(analyte) if analyte.unit != unit => {
-                let wanted = analyte.unit;
+                let wanted = &analyte.unit;
                 (
                     "mistake",
                     format!("alerts: limits of `{key}` are in {unit}, its results in {wanted}: they watch nothing"),
                 )
             }
             Some(_) if !told.insert(key) => continue,
-            Some(analyte) => ("watched", format!("{key}: {}", codes(analyte))),
+            Some(analyte) => ("watched", format!("{key}: {}{}", labs::codes(analyte), labs::own_codes(lab, key))),
         };
         findings.push(Finding { kind, what });
     }
-}
-
-/// `Fasting glucose (Read v2 44T2., LOINC 14771-0); …`
-fn codes(analyte: &coding::lab::Analyte) -> String {
-    let members = analyte.members.iter().map(|member| {
-        let systems = [("Read v2", &member.read), ("SNOMED CT", &member.snomed), ("LOINC", &member.loinc)];
-        let written = systems.iter().filter(|(_, codes)| !codes.is_empty());
-        let written: Vec<String> = written.map(|(system, codes)| format!("{system} {}", codes.join(" "))).collect();
-        format!("{} ({})", member.text, written.join(", "))
-    });
-    members.collect::<Vec<_>>().join("; ")
 }
 
 async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
@@ -271,7 +262,7 @@ mod tests {
     fn check(limits: &str, want: &[&str]) {
         let limits = sink_alerts::Limits::parse(limits).expect("limits");
         let mut findings = Vec::new();
-        watched(&limits, &mut findings);
+        watched(&limits, &Lab::shipped(), &mut findings);
         let got: Vec<String> = findings.iter().map(|finding| format!("{}: {}", finding.kind, finding.what)).collect();
         assert_eq!(got.len(), want.len(), "{got:?}");
         for (got, want) in got.iter().zip(want) {

@@ -6,6 +6,7 @@
 
 mod check;
 mod folder;
+mod labs;
 mod mapping;
 mod members;
 mod output;
@@ -56,6 +57,9 @@ enum Verb {
     /// Set up, watch, pause and resume source databases, and read them again.
     #[command(subcommand)]
     Source(source::Verb),
+    /// The lab table: what results are known by, and what a site adds to it.
+    #[command(subcommand)]
+    Labs(labs::Verb),
     /// Check and test mapping files.
     #[command(subcommand)]
     Mapping(mapping::Verb),
@@ -96,6 +100,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Quarantine(verb) => quarantine::run(verb, format).await,
             Verb::Replay(arguments) => replay::run(arguments, format).await,
             Verb::Source(verb) => source::run(verb, format).await,
+            Verb::Labs(verb) => labs::run(verb, format),
             Verb::Mapping(verb) => mapping::run(verb, format).await,
             Verb::Views(verb) => views::run(verb, format).await,
         }

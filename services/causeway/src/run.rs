@@ -211,9 +211,10 @@ impl Region {
         Ok(gateway::Site {
             teams: site.read_teams()?,
             organisations: self.organisations.clone(),
-            limits: site.read_limits()?,
+            limits: site.read_limits(self.settings.lab())?,
             agreements: gateway::agreements(&site.agreements)?,
             ingredients: gateway::medicines(site.medicines.as_deref())?,
+            lab: self.settings.lab().clone(),
         })
     }
 }
@@ -225,7 +226,7 @@ pub fn alerting(settings: &Settings, world: sink_views::World) -> anyhow::Result
         database: settings.database.clone(),
         teams: settings.site.read_teams()?,
         organisations: settings.organisations(),
-        limits: settings.site.read_limits()?,
+        limits: settings.site.read_limits(settings.lab())?,
     })
 }
 

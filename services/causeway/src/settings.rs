@@ -2,7 +2,7 @@
 
 pub mod source;
 
-use crate::{Config, folder::Folder, members::MembersSettings};
+use crate::{Config, folder::Folder, labs, members::MembersSettings};
 use anyhow::Context;
 use boot::{
     database::DatabaseSettings,
@@ -12,12 +12,14 @@ use boot::{
     settings::{Document, Mistake, Mistakes},
 };
 use change_log::{KafkaSettings, RegistrySettings};
+use coding::lab::Lab;
 use serde::Deserialize;
 use source::Bad;
 pub use source::SourceSettings;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 #[derive(Debug)]
@@ -72,12 +74,14 @@ pub struct SiteSettings {
     pub passwords_file: Option<PathBuf>,
     /// Facts about medicines and steroids; the file that is shipped unless said.
     pub medicines: Option<PathBuf>,
+    /// Analytes, codes and units that the site adds to the lab table.
+    pub labs: Option<PathBuf>,
 }
 
 impl SiteSettings {
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let needed = [&mut self.teams, &mut self.alerts, &mut self.users, &mut self.agreements];
-        needed.into_iter().chain(&mut self.passwords_file).chain(&mut self.medicines)
+        needed.into_iter().chain(&mut self.passwords_file).chain(&mut self.medicines).chain(&mut self.labs)
     }
 
     pub fn read_teams(&self) -> anyhow::Result<event::teams::Teams> {
@@ -92,26 +96,25 @@ impl SiteSettings {
         Ok(teams)
     }
 
-    pub fn read_limits(&self) -> anyhow::Result<sink_alerts::Limits> {
+    pub fn read_limits(&self, lab: &Lab) -> anyhow::Result<sink_alerts::Limits> {
         let path = self.alerts.display();
         let text = std::fs::read_to_string(&self.alerts).with_context(|| format!("cannot read {path}"))?;
         let limits = sink_alerts::Limits::parse(&text);
+        let limits = limits.and_then(|limits| limits.of_lab(lab));
         let limits = limits.map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))?;
-        let unknown = unknown_analytes(&limits);
+        let unknown = unknown_analytes(&limits, lab);
         anyhow::ensure!(unknown.is_empty(), "{path}: {}", unknown.join("; "));
         Ok(limits)
     }
 }
 
 /// What the file names and no result can ever have: it would never alert.
-fn unknown_analytes(limits: &sink_alerts::Limits) -> Vec<String> {
-    let known = coding::lab::analytes();
+fn unknown_analytes(limits: &sink_alerts::Limits, lab: &Lab) -> Vec<String> {
     let mut mistakes: Vec<String> = limits
         .named()
-        .filter_map(|(key, analyte, unit)| match known.iter().find(|known| known.key == analyte) {
+        .filter_map(|(key, analyte, unit)| match lab.analyte(analyte) {
             None => {
-                let all: Vec<&str> = known.iter().map(|known| known.key).collect();
-                Some(format!("{key}: no results are known as `{analyte}`; there are {}", all.join(", ")))
+                Some(format!("{key}: no results are known as `{analyte}`; `causeway labs list` tells those that are"))
             }
             Some(known) if known.unit != unit => {
                 Some(format!("{key}: {analyte} is in {}, never in `{unit}`", known.unit))
@@ -124,6 +127,20 @@ fn unknown_analytes(limits: &sink_alerts::Limits) -> Vec<String> {
 }
 
 impl Settings {
+    /// The lab table, with what the site adds to it.
+    pub const fn lab(&self) -> &Arc<Lab> {
+        &self.normaliser.lab
+    }
+
+    /// Sources that the site's codes are of and that nobody knows here. One may come with a file of the folder.
+    pub fn strangers(&self) -> Vec<String> {
+        let known: BTreeSet<&str> = self.sources.iter().map(|source| source.name.as_str()).collect();
+        let strangers = self.lab().own_sources().filter(|source| !known.contains(source));
+        strangers
+            .map(|source| format!("site.labs: no source is called `{source}`, so its codes count nowhere"))
+            .collect()
+    }
+
     /// The organisation whose database each source is.
     pub fn organisations(&self) -> Organisations {
         self.sources.iter().map(|source| (source.name.clone(), source.organisation.clone())).collect()
@@ -206,6 +223,7 @@ impl Settings {
         for path in paths {
             *path = folder.join(&*path);
         }
+        normaliser.lab = lab(site.as_ref(), &mut document);
         for mistake in kafka.iter().flat_map(KafkaSettings::mistakes) {
             document.mistake("kafka", 0, "", mistake.to_string());
         }
@@ -231,8 +249,7 @@ impl Settings {
             let what = "the settings could not be read".to_owned();
             return Err(Mistakes(vec![Mistake::new(None, "", what)]));
         };
-        let (ops, logs) = (ops.unwrap_or_default(), logs.unwrap_or_default());
-        let views = views.unwrap_or_default();
+        let (ops, logs, views) = (ops.unwrap_or_default(), logs.unwrap_or_default(), views.unwrap_or_default());
         let names: BTreeSet<String> =
             sources.iter().map(|source| &source.name).chain(bad.iter().map(|bad| &bad.name)).cloned().collect();
         let apart = apart.map(|apart| Folder::new(folder.join(apart.folder), folder.to_owned(), names));
@@ -254,6 +271,15 @@ impl Settings {
             members,
         })
     }
+}
+
+/// The lab table with what the site adds; the table alone if that has mistakes, which are then noted.
+fn lab(site: Option<&SiteSettings>, document: &mut Document) -> Arc<Lab> {
+    let added = site.and_then(|site| site.labs.as_deref()).map_or_else(|| Ok(Lab::shipped()), labs::read);
+    added.unwrap_or_else(|mistakes| {
+        mistakes.into_iter().for_each(|what| document.mistake("site", 0, "labs", what));
+        Lab::shipped()
+    })
 }
 
 /// The folder that a settings file lies in, whole.
@@ -324,14 +350,14 @@ mod tests {
 
     #[test]
     fn an_analyte_or_unit_that_no_result_has_is_a_mistake() {
-        let told = |text: &str| unknown_analytes(&sink_alerts::Limits::parse(text).unwrap());
+        let told = |text: &str| unknown_analytes(&sink_alerts::Limits::parse(text).unwrap(), &Lab::shipped());
         let site = include_str!("../../../site/alerts.toml");
         assert_eq!(told(site), [""; 0]);
         let mistyped = site.replacen("\"potassium\"", "\"pottasium\"", 1).replacen("\"mmol/L\"", "\"mg/dL\"", 1);
         let told = told(&mistyped);
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told[0], "limit: sodium is in mmol/L, never in `mg/dL`");
-        assert!(told[1].starts_with("limit: no results are known as `pottasium`; there are "), "{told:?}");
+        assert!(told[1].starts_with("limit: no results are known as `pottasium`; `causeway labs list` "), "{told:?}");
     }
 
     #[test]

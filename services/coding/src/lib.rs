@@ -5,13 +5,16 @@
 //! added comes from a table with its evidence; what is not known stays unknown, and says so.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod check_digit;
 pub mod lab;
 pub mod read;
+pub mod specimen;
 pub mod units;
 pub mod value;
 
-use event::{Code, Coding, Origin, datum::Aside};
-use lab::Analyte;
+use event::{Canonical, Code, Coding, Origin, datum::Aside};
+use lab::{Analyte, Found, Lab};
+use rust_decimal::Decimal;
 
 /// The systems a mapping can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +41,10 @@ impl System {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, system)| *system)
     }
 
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, system)| *system == self).map_or("", |(name, _)| name)
+    }
+
     fn uri(self, source: &str) -> String {
         match self {
             Self::ReadV2 => "http://read.info/readv2".into(),
@@ -59,9 +66,9 @@ const CONDITIONS_BY: &str = "conditions built in";
 pub const ADDISONS_DISEASE: &str = "363732003";
 
 /// A code with what it was found to mean.
-pub struct Coded {
+pub struct Coded<'a> {
     pub code: Code,
-    pub analyte: Option<&'static Analyte>,
+    pub analyte: Option<&'a Analyte>,
 }
 
 /// A code as a source gives it.
@@ -76,15 +83,24 @@ pub struct Given {
 }
 
 /// Codes the thing that a source describes by these codes, the first being the original.
-pub fn code(source: &str, text: Option<String>, codes: &[Given]) -> Coded {
+pub fn code<'a>(lab: &'a Lab, source: &str, text: Option<String>, codes: &[Given]) -> Coded<'a> {
     let first = codes.first();
-    let given = |wanted: System| codes.iter().find(|given| given.system == wanted).map(|given| given.code.clone());
-    let found = codes.iter().find_map(|given| lab::find(given.system, &given.code));
-    let member = found.map(|(_, member)| member);
-    let read = given(System::ReadV2).map(|code| read::normal(&code));
+    let own = codes.iter().find_map(|given| lab.own(source, given.system, &given.code));
+    let found = own.or_else(|| codes.iter().find_map(|given| lab.find(given.system, &given.code)));
+    // What the site says is another test is not called what its code means elsewhere.
+    let wrong = |given: &Given| {
+        let elsewhere = own.and_then(|own| Some((own, lab.find(given.system, &given.code)?)));
+        elsewhere.is_some_and(|(own, elsewhere)| own.analyte.key != elsewhere.analyte.key)
+    };
+    let given = |wanted: System| {
+        let all = codes.iter().filter(|given| given.system == wanted && !wrong(given));
+        all.map(|given| given.code.clone()).next()
+    };
+    let (analyte, member) = found.map(|Found { analyte, member }| (analyte, member)).unzip();
+    let read = given(System::ReadV2);
     let condition = || {
-        let known = CONDITIONS.iter().find(|(code, _)| Some(*code) == read.as_deref());
-        known.map(|(_, snomed)| (*snomed).to_owned())
+        let read = read::normal(read.as_deref()?);
+        CONDITIONS.iter().find(|(code, _)| *code == &*read).map(|(_, snomed)| (*snomed).to_owned())
     };
     let mut codings: Vec<Coding> = codes.iter().map(|given| written(given, source)).collect();
     let mut mapped = |system: System, code: String, display: Option<&str>, by: &str| {
@@ -98,15 +114,15 @@ pub fn code(source: &str, text: Option<String>, codes: &[Given]) -> Coded {
         });
         code
     };
-    let of_member = |codes: &[&str]| codes.first().map(|&code| code.to_owned());
+    let of_member = |codes: &[String]| codes.first().cloned();
     let snomed = given(System::Snomed).or_else(|| given(System::Dmd)).or_else(|| {
-        let (code, name) = member.and_then(|member| Some((of_member(&member.snomed)?, member.text))).unzip();
-        let by_table = code.map(|code| mapped(System::Snomed, code, name, lab::release()));
+        let (code, name) = member.and_then(|member| Some((of_member(&member.snomed)?, member.text.as_str()))).unzip();
+        let by_table = code.map(|code| mapped(System::Snomed, code, name, lab.release()));
         by_table.or_else(|| condition().map(|code| mapped(System::Snomed, code, None, CONDITIONS_BY)))
     });
     let loinc = given(System::Loinc).or_else(|| {
-        let (code, name) = member.and_then(|member| Some((of_member(&member.loinc)?, member.text))).unzip();
-        code.map(|code| mapped(System::Loinc, code, name, lab::release()))
+        let (code, name) = member.and_then(|member| Some((of_member(&member.loinc)?, member.text.as_str()))).unzip();
+        code.map(|code| mapped(System::Loinc, code, name, lab.release()))
     });
     let code = Code {
         // Words must be there: without any, the code itself is what the source shows.
@@ -117,7 +133,29 @@ pub fn code(source: &str, text: Option<String>, codes: &[Given]) -> Coded {
         loinc,
         codings,
     };
-    Coded { code, analyte: found.map(|(analyte, _)| analyte) }
+    Coded { code, analyte }
+}
+
+/// What is understood of a result's number: its canonical form, and why it cannot be used, or not be relied on. `texts`:
+/// what may name its specimen.
+pub fn understand<'a>(
+    analyte: &Analyte,
+    number: Decimal,
+    unit: Option<&str>,
+    texts: impl IntoIterator<Item = &'a str>,
+) -> (Option<Canonical>, Option<&'static str>) {
+    let unitless = || analyte.units.find("").map(|_| "");
+    let Some(unit) = unit.or_else(unitless) else { return (None, Some("no unit")) };
+    if specimen::differs(&analyte.specimen, texts) {
+        return (None, Some("specimen differs"));
+    }
+    match units::convert(analyte, number, unit) {
+        Err(why) => (None, Some(why.as_str())),
+        Ok(number) => {
+            let implausible = (!analyte.plausible.holds(number)).then_some(event::IMPLAUSIBLE);
+            (Some(Canonical { number, unit: analyte.unit.clone() }), implausible)
+        }
+    }
 }
 
 fn written(given: &Given, source: &str) -> Coding {
@@ -148,10 +186,11 @@ mod tests {
 
     #[track_caller]
     fn check(codes: &[(System, &str)], want: &str) {
-        let coded = code("riverside", None, &given(codes));
+        let lab = Lab::shipped();
+        let coded = code(&lab, "riverside", None, &given(codes));
         let field = |text: Option<&str>| text.unwrap_or("-").to_owned();
         let got = [
-            field(coded.analyte.map(|analyte| analyte.key)),
+            field(coded.analyte.map(|analyte| analyte.key.as_str())),
             field(coded.code.loinc.as_deref()),
             field(coded.code.snomed.as_deref()),
             field(coded.code.original_code.as_deref()),
@@ -190,7 +229,8 @@ mod tests {
 
     #[test]
     fn words_fall_back_to_the_code() {
-        let coded = code("stmarys", None, &given(&[(System::Local, "ZZ9")]));
+        let lab = Lab::shipped();
+        let coded = code(&lab, "stmarys", None, &given(&[(System::Local, "ZZ9")]));
         assert_eq!(coded.code.text, "ZZ9");
         assert_eq!(coded.code.original_system.as_deref(), Some("urn:causeway:local:stmarys"));
     }
@@ -198,7 +238,7 @@ mod tests {
     #[test]
     fn every_code_tells_how_it_came_to_be_there() {
         let check = |codes: &[(System, &str)], want: &str| {
-            let told = code("riverside", None, &given(codes)).code.codings;
+            let told = code(&Lab::shipped(), "riverside", None, &given(codes)).code.codings;
             let one = |coding: &Coding| {
                 let by = coding.by.0.as_deref().map(|by| format!(" by {}", by.split(' ').next().unwrap_or_default()));
                 format!("{} {}{}", coding.origin.as_str(), coding.code, by.unwrap_or_default())
@@ -216,6 +256,54 @@ mod tests {
         check(&[(System::ReadV2, "C1541")], "written C1541, mapped 363732003 by conditions");
         check(&[(System::Dmd, "322236009")], "written 322236009");
         check(&[], "");
-        assert!(lab::release().starts_with("analytes.csv ") && lab::release().len() == 21, "{}", lab::release());
+        let lab = Lab::shipped();
+        assert!(lab.release().starts_with("analytes.csv ") && lab.release().len() == 21, "{}", lab.release());
+    }
+
+    #[track_caller]
+    fn check_number(key: &str, text: &str, number: &str, unit: Option<&str>, want: &str) {
+        let lab = Lab::shipped();
+        let analyte = lab.analyte(key).expect("an analyte");
+        let (canonical, why) = understand(analyte, number.parse().expect("digits"), unit, [text]);
+        let canonical =
+            canonical.map_or("-".to_owned(), |canonical| format!("{} {}", canonical.number, canonical.unit));
+        assert_eq!(format!("{canonical} {}", why.unwrap_or("good")), want, "{key} {number} {unit:?} {text}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_flagged_and_never_changed() {
+        let check = |key, number, unit, want| check_number(key, "", number, Some(unit), want);
+        check("potassium", "140", "mmol/L", "140 mmol/L implausible value");
+        check("potassium", "65", "mmol/L", "65 mmol/L good");
+        check("potassium", "65.1", "mmol/L", "65.1 mmol/L implausible value");
+        check("potassium", "0.24", "mmol/L", "0.24 mmol/L implausible value");
+        check("potassium", "6.7", "mmol/L", "6.7 mmol/L good");
+        check("sodium", "4.1", "mmol/L", "4.1 mmol/L implausible value");
+        check("oestradiol", "250", "mmol/L", "- implausible unit");
+        check("oestradiol", "250", "pmol/L", "250 pmol/L good");
+        check("creatinine", "1.2", "umol/L", "1.2 umol/L implausible value");
+        check("creatinine", "88", "mmol/L", "88000 umol/L implausible value");
+        check("creatinine", "1.2", "mg/dL", "106.0824 umol/L good");
+        check("hba1c", "7.2", "mmol/mol", "7.2 mmol/mol implausible value");
+        check("hba1c", "48", "%", "501.18 mmol/mol implausible value");
+        check("haematocrit", "45", "L/L", "45 L/L implausible value");
+        check("chloride", "-1", "mmol/L", "-1 mmol/L implausible value");
+        check("potassium", "4.1", "xyz", "- unknown unit");
+    }
+
+    #[test]
+    fn a_test_without_a_unit_needs_none_and_others_do() {
+        check_number("inr", "INR", "2.5", None, "2.5 {INR} good");
+        check_number("ph", "pH", "7.38", None, "7.38 [pH] good");
+        check_number("hba1c", "HbA1c", "7.2", None, "- no unit");
+        check_number("potassium", "K", "4.1", None, "- no unit");
+    }
+
+    #[test]
+    fn a_specimen_that_differs_is_not_checked() {
+        check_number("potassium", "Urine potassium", "60", Some("mmol/L"), "- specimen differs");
+        check_number("urine-potassium", "Urine potassium", "60", Some("mmol/L"), "60 mmol/L good");
+        check_number("alp", "Faecal calprotectin", "60", Some("U/L"), "- specimen differs");
+        check_number("potassium", "Serum potassium", "4.1", Some("mmol/L"), "4.1 mmol/L good");
     }
 }

@@ -111,6 +111,9 @@ impl Comparator {
 /// Why a result is unchecked whose code is known, and is of no analyte that a rule can watch.
 pub const NOT_WATCHED: &str = "not watched";
 
+/// Why a result is not to be relied on whose number is understood, and cannot be. Limits judge it all the same.
+pub const IMPLAUSIBLE: &str = "implausible value";
+
 words! {
     /// FHIR ObservationStatus, the part that sources use.
     ResultStatus, default "unknown", {

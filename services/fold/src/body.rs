@@ -3,7 +3,7 @@
 use super::view::{self, View};
 use crate::table::{self, more};
 use coding::{
-    self, Coded, units,
+    self, Coded, understand, units,
     value::{self, Beside},
 };
 use event::{
@@ -95,18 +95,17 @@ fn observation(view: &View<'_>, rule: &ObservationRule) -> Observation {
     let Coded { code, analyte } = table::code(view, &rule.code);
     let mut unchecked = None;
     let mut value = measurement(view, rule, &mut unchecked);
+    let rest: Observation = more(view, &rule.more);
     if let Some(analyte) = analyte {
-        match (value.number, value.unit.as_deref()) {
-            (Some(number), Some(unit)) if unchecked.is_none() => {
-                value.canonical = units::convert(analyte, number, unit);
-                if value.canonical.is_none() {
-                    unchecked = Some("unknown unit");
-                }
+        let material = rest.material.as_ref().and_then(|material| material.kind.as_deref());
+        let texts = material.into_iter().chain([code.text.as_str()]);
+        match value.number {
+            Some(number) if unchecked.is_none() => {
+                (value.canonical, unchecked) = understand(analyte, number, value.unit.as_deref(), texts);
             }
-            (Some(_), None) => unchecked = unchecked.or(Some("no unit")),
-            (Some(_), Some(_)) => {}
-            (None, _) if value.text.is_some() => unchecked = unchecked.or(Some("not a number")),
-            (None, _) => unchecked = unchecked.or(Some("no value")),
+            Some(_) => {}
+            None if value.text.is_some() => unchecked = unchecked.or(Some("not a number")),
+            None => unchecked = unchecked.or(Some("no value")),
         }
     } else if code.snomed.is_none() && code.loinc.is_none() {
         unchecked = unchecked.or(Some("unknown code"));
@@ -119,7 +118,7 @@ fn observation(view: &View<'_>, rule: &ObservationRule) -> Observation {
     let (status, status_text) = status(view, rule);
     Observation {
         code,
-        analyte: analyte.map(|analyte| analyte.key.to_owned()),
+        analyte: analyte.map(|analyte| analyte.key.clone()),
         value,
         status,
         authorised_at: view.time(rule.authorised_at.as_ref()),
@@ -131,7 +130,7 @@ fn observation(view: &View<'_>, rule: &ObservationRule) -> Observation {
         unchecked: unchecked.map(str::to_owned),
         comment: view.text(rule.comment.as_ref()),
         status_text,
-        ..more(view, &rule.more)
+        ..rest
     }
 }
 

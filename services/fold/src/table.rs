@@ -21,19 +21,19 @@ pub fn participants(view: &View<'_>, rules: &[Vec<Rule>]) -> Vec<Participant> {
     told.into_iter().map(Participant::of).collect()
 }
 
-pub fn code(view: &View<'_>, rule: &CodeRule) -> Coded {
+pub fn code<'a>(view: &View<'a>, rule: &CodeRule) -> Coded<'a> {
     let given = |of: &CodeOf| {
         let code = view.text(Some(&of.code))?;
         let (version, display) = (view.text(of.version.as_ref()), view.text(of.display.as_ref()));
         Some(Given { system: of.system, code, version, display })
     };
     let codes: Vec<Given> = rule.codes.iter().filter_map(given).collect();
-    coding::code(view.source, view.text(rule.text.as_ref()), &codes)
+    coding::code(&view.mapping.lab, view.source, view.text(rule.text.as_ref()), &codes)
 }
 
 /// By which revisions events are made of rows.
 pub fn made_by(mapping: &Mapping) -> event::MadeBy {
-    let release = coding::lab::release().to_owned();
+    let release = mapping.lab.release().to_owned();
     let mapping = format!("{} {}", mapping.system, mapping.revision);
     event::MadeBy { mapping, terminology: release.clone(), units: release }
 }

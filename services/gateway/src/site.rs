@@ -9,8 +9,9 @@ use crate::{
     record::ingredients::Ingredients,
 };
 use boot::organisations::Organisations;
+use coding::lab::Lab;
 use event::teams::Teams;
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// Agreement files of a site.
 pub const AGREEMENTS_MAX: usize = 1_000;
@@ -24,6 +25,8 @@ pub struct Site {
     pub limits: alert::Limits,
     pub agreements: Vec<Agreement>,
     pub ingredients: Ingredients,
+    /// What tests are shown by.
+    pub lab: Arc<Lab>,
 }
 
 /// What is known about medicines: the site's own file, else the one that is shipped.

@@ -20,7 +20,7 @@ pub use parse::parse;
 pub use text::{civil, date, order, plain, shown};
 
 use change::TableId;
-use coding::{System, value::Marks};
+use coding::{System, lab::Lab, value::Marks};
 use event::Kind;
 use jiff::{civil::Date, tz::TimeZone};
 use std::{fmt, path::Path, sync::Arc};
@@ -54,6 +54,8 @@ pub struct Mapping {
     pub sentinels: Vec<Date>,
     /// How numbers are written in columns of text, unless a value says otherwise.
     pub numbers: Marks,
+    /// What its codes and units are read by: the table that is shipped, unless the site has one of its own.
+    pub lab: Arc<Lab>,
     pub tables: Vec<Table>,
     pub records: Vec<Record>,
     /// What `mapping check` says of a mapping that is good.

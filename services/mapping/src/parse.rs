@@ -7,7 +7,7 @@ use super::{
     moment,
 };
 use change::TableId;
-use coding::value::Marks;
+use coding::{lab::Lab, value::Marks};
 use event::{Kind, datum::Record as _};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::sync::Arc;
@@ -63,7 +63,8 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
     }
     let warnings = Vec::new();
     let (system, revision, zone) = (system?, revision?, zone?);
-    Some(Mapping { system, revision, digest: 0, zone, sentinels, numbers, tables: tables.0, records, warnings })
+    let (lab, tables) = (Lab::shipped(), tables.0);
+    Some(Mapping { system, revision, digest: 0, zone, sentinels, numbers, lab, tables, records, warnings })
 }
 
 fn revision(section: &Section<'_>) -> Option<u32> {

@@ -89,7 +89,10 @@ pub async fn run_source(
     // The first that has no mistakes is used until the source is stopped: an attempt tells what the one before it told.
     let (mapping, settling, failed) = (OnceCell::new(), Settling::default(), AtomicBool::new(false));
     let attempt = || async {
-        let load = || async { Ok::<_, NormaliserError>(Arc::new(mapping::load(&source.mapping)?)) };
+        let load = || async {
+            let mapping = mapping::load(&source.mapping)?;
+            Ok::<_, NormaliserError>(Arc::new(Mapping { lab: settings.lab.clone(), ..mapping }))
+        };
         let context = Context {
             settings: settings.clone(),
             source: source.clone(),

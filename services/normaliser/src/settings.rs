@@ -1,7 +1,8 @@
 //! What an operator says about sources.
 
+use coding::lab::Lab;
 use serde::Deserialize;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -14,11 +15,14 @@ pub struct Settings {
     pub checkpoint_s: u16,
     /// Rows that a replay, or a new mapping, looks at in a second, of each source; 0: as fast as it goes.
     pub walk_rows_per_s: u32,
+    /// What codes and units are read by: of the site's settings, not of this section.
+    #[serde(skip)]
+    pub lab: Arc<Lab>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { events_partitions: 6, state: "state".into(), checkpoint_s: 60, walk_rows_per_s: 0 }
+        Self { events_partitions: 6, state: "state".into(), checkpoint_s: 60, walk_rows_per_s: 0, lab: Lab::shipped() }
     }
 }
 

@@ -247,7 +247,7 @@ type Told = (String, Value);
 
 fn critical_limit(finding: &Finding, limits: &Limits) -> Option<Told> {
     let beyond = judgement::beyond_limit(finding, limits)?;
-    let (side, value, limit) = (beyond.side.as_str(), beyond.bound.value, beyond.limit);
+    let (side, value, limit) = (beyond.side.as_str(), beyond.words(), beyond.limit);
     let certain = beyond.judged == Judged::Certain;
     let says = if certain {
         format!("critical {side}, limit {value}")
@@ -256,8 +256,8 @@ fn critical_limit(finding: &Finding, limits: &Limits) -> Option<Told> {
     };
     let detail = json!({
         "result": tell::detail(finding),
-        "limit": { "side": side, "inequality": beyond.bound.inequality.as_str(), "value": value.to_string(),
-                   "unit": limit.unit, "age_from": limit.age_from, "age_below": limit.age_below },
+        "limit": { "side": side, "inequality": beyond.bound.inequality.as_str(), "value": beyond.bound.value.to_string(),
+                   "unit": beyond.unit, "age_from": limit.age_from, "age_below": limit.age_below },
         "certainty": if certain { "certain" } else { "possible" },
     });
     Some((format!("{} ({says}{})", tell::value(finding), specimen(finding, limits)), detail))
@@ -283,7 +283,7 @@ fn specimen(finding: &Finding, limits: &Limits) -> String {
 }
 
 fn adrenal_crisis(finding: &Finding, context: &Context, known: &Known, limits: &Limits) -> Option<Told> {
-    let (number, unit) = usable(finding)?;
+    let (number, unit) = judgement::measured(finding)?;
     let analyte = finding.analyte.as_deref()?;
     let signal = limits.addisons.signal.iter().find(|signal| signal.analyte == analyte && signal.alone)?;
     let by_number = if signal.unit == unit { judge(finding.comparator, number, signal.sign) } else { Judged::No };

@@ -4,6 +4,7 @@ mod closing;
 mod ended;
 mod generations;
 mod keyless;
+mod labs;
 mod language;
 mod mapping_files;
 mod properties;

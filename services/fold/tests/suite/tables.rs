@@ -68,7 +68,7 @@ fn a_kind_needs_nothing_but_its_table() {
         )
     );
     let made = event.made_by.as_ref().expect("it says by what it was made");
-    assert_eq!((made.mapping.as_str(), made.units.as_str()), ("x 7", coding::lab::release()));
+    assert_eq!((made.mapping.as_str(), made.units.as_str()), ("x 7", coding::lab::Lab::shipped().release()));
 }
 
 #[test]

@@ -56,6 +56,21 @@ mod tests {
         assert_eq!(potassium("8.25", None), critical("Critical high (limit 6.5)"));
         assert_eq!(potassium("8.25", Some("Haemolysed")), critical("Critical high (limit 6.5); haemolysed specimen"));
         assert_eq!(potassium("4.1", Some("Haemolysed")), json!([{"text": "haemolysed specimen"}]));
+        // A number that cannot be is critical all the same, and says so.
+        let mut row = Observation {
+            analyte: Some("potassium".into()),
+            canonical_number: Some(rust_decimal::Decimal::from(140)),
+            canonical_unit: Some("mmol/L".into()),
+            unchecked: Some(event::IMPLAUSIBLE.into()),
+            ..Observation::default()
+        };
+        let limits = Limits::parse(include_str!("../../../../site/alerts.toml")).expect("the file in the repository");
+        let told = observation(Uuid::nil(), &row, None, &limits);
+        assert_eq!(told["interpretation"], critical("Critical high (limit 6.5); implausible value"));
+        assert_eq!(told["valueQuantity"]["value"], 140);
+        row.analyte = Some("chloride".into());
+        let told = observation(Uuid::nil(), &row, None, &limits);
+        assert_eq!(told["interpretation"], json!([{"text": "implausible value"}]));
         // Nothing judges it: that is not "normal".
         assert_eq!(potassium("4.1", None), Value::Null);
     }

@@ -9,13 +9,9 @@
 use super::format;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// Decimals that British laboratories print. Of a test that is not here, up to three.
-const CUSTOMARY: [(&str, u32); 5] =
-    [("sodium", 0), ("creatinine", 0), ("potassium", 1), ("glucose", 1), ("calcium", 2)];
-
-/// A converted number with its test's customary decimals, half away from zero; more where it would cross a limit.
-pub fn converted(number: Decimal, analyte: Option<&str>, limits: &[Decimal]) -> String {
-    let customary = CUSTOMARY.iter().find(|(name, _)| Some(*name) == analyte).map(|(_, decimals)| *decimals);
+/// A converted number with its test's customary decimals, half away from zero; more where it would cross a limit. Of a
+/// test for which the lab table has none, up to three.
+pub fn converted(number: Decimal, customary: Option<u32>, limits: &[Decimal]) -> String {
     let Some(customary) = customary else { return format::number(number) };
     let rounded = |decimals| number.round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero);
     let same_side = |shown: Decimal| limits.iter().all(|limit| shown.cmp(limit) == number.cmp(limit));
@@ -82,6 +78,7 @@ mod tests {
 
     #[test]
     fn converted_numbers_have_their_customary_decimals_and_cross_no_limit() {
+        let lab = coding::lab::Lab::shipped();
         for (number, analyte, limits, want) in [
             ("92.82", Some("creatinine"), &[][..], "93"),
             ("5.495", Some("glucose"), &[], "5.5"),
@@ -95,11 +92,15 @@ mod tests {
             ("6.5", Some("potassium"), &["6.5"], "6.5"),
             ("119.6", Some("sodium"), &["120"], "119.6"),
             ("109.6", Some("creatinine"), &["60", "110"], "109.6"),
+            ("55.18", Some("hba1c"), &[], "55"),
+            ("47.53", Some("hba1c"), &["48"], "47.5"),
+            ("106.0824", Some("creatinine"), &[], "106"),
             ("1.234567", Some("ferritin"), &[], "1.235"),
             ("2.50", None, &[], "2.5"),
         ] {
             let limits: Vec<Decimal> = limits.iter().map(|limit| limit.parse().expect("a number")).collect();
-            assert_eq!(converted(number.parse().expect("a number"), analyte, &limits), want, "{number}");
+            let customary = analyte.and_then(|analyte| lab.analyte(analyte)).and_then(|analyte| analyte.decimals);
+            assert_eq!(converted(number.parse().expect("a number"), customary, &limits), want, "{number}");
         }
     }
 

@@ -89,9 +89,14 @@ impl Observation {
         self.unchecked.as_deref() == Some(event::NOT_WATCHED)
     }
 
+    /// Its number is understood and cannot be: shown as it is, judged, and not to be relied on.
+    fn implausible(&self) -> bool {
+        self.unchecked.as_deref() == Some(event::IMPLAUSIBLE)
+    }
+
     /// Why the number cannot be used.
     pub fn unusable(&self) -> Option<&String> {
-        self.unchecked.as_ref().filter(|_| !self.not_watched())
+        self.unchecked.as_ref().filter(|_| !self.not_watched() && !self.implausible())
     }
 
     pub fn status_words(&self) -> String {
@@ -445,9 +450,12 @@ mod tests {
     fn what_nobody_watches_is_not_unusable() {
         let row =
             |unchecked: Option<&str>| Observation { unchecked: unchecked.map(str::to_owned), ..Observation::default() };
-        for (unchecked, not_watched, unusable) in
-            [(None, false, false), (Some(event::NOT_WATCHED), true, false), (Some("unknown unit"), false, true)]
-        {
+        for (unchecked, not_watched, unusable) in [
+            (None, false, false),
+            (Some(event::NOT_WATCHED), true, false),
+            (Some(event::IMPLAUSIBLE), false, false),
+            (Some("unknown unit"), false, true),
+        ] {
             let row = row(unchecked);
             assert_eq!((row.not_watched(), row.unusable().is_some()), (not_watched, unusable), "{unchecked:?}");
         }

@@ -61,6 +61,7 @@ impl Region {
                 .map_err(|told| anyhow::anyhow!("{told:?}"))?,
             agreements: gateway::agreements(&stack::repository().join("site/agreements"))?,
             ingredients: gateway::medicines(None)?,
+            lab: std::sync::Arc::default(),
         };
         let (stop, health) = (Stop::new(), Health::new());
         let pools = gateway::Pools::new(&settings)?;

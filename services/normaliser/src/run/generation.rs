@@ -44,8 +44,7 @@ impl Context {
 
     /// Of the mapping, and of the tables that it is read with. Never 0.
     fn digest(&self) -> u64 {
-        let lab = xxhash_rust::xxh3::xxh3_64(coding::lab::text().as_bytes());
-        self.mapping.digest.rotate_left(1).wrapping_add(lab).max(1)
+        self.mapping.digest.rotate_left(1).wrapping_add(self.mapping.lab.digest()).max(1)
     }
 
     /// How far the log was told in an earlier generation.

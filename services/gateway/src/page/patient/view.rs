@@ -18,7 +18,7 @@ use crate::{
         summary::{self, Allergies, TREND_MAX, TestResult, Trend},
     },
 };
-use alert::{Level, Limits};
+use alert::Level;
 use askama::Template;
 use event::{Kind, Micros};
 use rust_decimal::Decimal;
@@ -355,7 +355,7 @@ impl Facts<'_> {
         }
         let judged = judged::judge(row, judged::birth_date(self.person, self.decision), &self.app.site.limits);
         Value {
-            shown: shown_value(row, &self.app.site.limits),
+            shown: shown_value(row, &self.app.site),
             critical: judged.level.is_some_and(Level::is_critical),
             flag: judged.words,
             doubt: judged.doubt,
@@ -442,17 +442,18 @@ fn shown_or(identity: Option<&Identity>, detail: impl Fn(&Identity) -> Option<St
 }
 
 /// In canonical units where they are known; else as the source wrote it.
-fn shown_value(row: &Observation, site: &Limits) -> String {
+fn shown_value(row: &Observation, site: &crate::Site) -> String {
     let comparator = row.comparator.as_deref().unwrap_or_default();
     match (row.canonical_number, row.number, &row.text) {
         (Some(number), ..) => {
-            let critical = site.limit.iter().filter(|limit| Some(&limit.analyte) == row.analyte.as_ref());
+            let critical = site.limits.limit.iter().filter(|limit| Some(&limit.analyte) == row.analyte.as_ref());
             let critical = critical.flat_map(|limit| [limit.low, limit.high]).flatten().map(|bound| bound.value);
             let limits: Vec<Decimal> = [row.range_low, row.range_high].into_iter().flatten().chain(critical).collect();
             let number = if row.number == Some(number) {
                 format::number(number)
             } else {
-                units::converted(number, row.analyte.as_deref(), &limits)
+                let analyte = row.analyte.as_deref().and_then(|analyte| site.lab.analyte(analyte));
+                units::converted(number, analyte.and_then(|analyte| analyte.decimals), &limits)
             };
             let unit = units::unit(row.canonical_unit.as_deref().unwrap_or_default());
             format!("{comparator}{number} {unit}").trim_end().to_owned()
