@@ -8,6 +8,7 @@
 //! an input that is answered in a new way joins the population.
 
 mod driver;
+mod language;
 mod meter;
 mod targets;
 

@@ -1,6 +1,6 @@
 //! From a record's rows to what the event says of it.
 
-use super::view::{self, View};
+use super::{fields, view::View};
 use crate::table::{self, more};
 use coding::{
     self, Coded, understand, units,
@@ -61,7 +61,8 @@ pub fn draft(view: &View<'_>, organisation: &str) -> Draft {
         BodyRule::Table(kind, rules) => kind.of(table::told(view, kind.fields(), rules)),
     };
     let organisation = view.text(record.organisation.as_ref()).unwrap_or_else(|| organisation.to_owned());
-    let confidential = view.any(&record.confidential_when);
+    // Where nobody can say, it is withheld.
+    let confidential = view.any(&record.confidential_when, true);
     let effective_precision = effective.and_then(|moment| moment.precision);
     let participants = table::participants(view, &record.participants);
     let location = view.text(record.location.as_ref());
@@ -84,7 +85,7 @@ fn demographics(view: &View<'_>, rule: &DemographicsRule) -> Demographics {
         gender: view.text(rule.gender.as_ref()),
         postcode: view.text(rule.postcode.as_ref()),
         registered_practice: view.text(rule.registered_practice.as_ref()),
-        objection: view.any(&rule.objection_when),
+        objection: view.any(&rule.objection_when, true),
         birth_partial,
         death_partial,
         ..more(view, &rule.more)
@@ -139,8 +140,8 @@ fn measurement(view: &View<'_>, rule: &ObservationRule, unchecked: &mut Option<&
     let words = view.text(rule.text.as_ref());
     let mut measurement = Measurement { unit, ..Measurement::default() };
     if let Some((_, cell)) = view.first(rule.number.as_ref()) {
-        let written = shown(cell);
-        let read = value::read(&written, view::marks_of(cell, rule.marks));
+        let written = shown(&cell);
+        let read = value::read(&written, fields::marks_of(&cell, rule.marks));
         measurement.number = read.number.map(|number| if rule.trim_zeros { number.normalize() } else { number });
         measurement.comparator = read.comparator;
         let beside = read.number.zip(words.as_deref()).map(|(number, words)| value::beside(words, number, rule.marks));
@@ -187,7 +188,7 @@ fn together(known: &mut Option<Comparator>, told: Option<Comparator>, unchecked:
 
 /// The status, and the source's word for one that the mapping does not list. Nobody guesses what it means.
 fn status(view: &View<'_>, rule: &ObservationRule) -> (ResultStatus, Option<String>) {
-    let corrected = view.any(&rule.corrected_when);
+    let corrected = view.any(&rule.corrected_when, false);
     let word = match view.state(rule.status.as_ref()) {
         State::Listed(word) => word,
         State::Unlisted(text) => {
@@ -210,7 +211,7 @@ fn medication(view: &View<'_>, rule: &MedicationRule) -> Medication {
     let (status, status_text) = medication_status(view, rule);
     let current = status.as_deref().is_none_or(|status| CURRENT.contains(&status));
     // Of a status that nobody understands, nobody knows that the medicine is over.
-    let active = current && (status.as_deref() == Some(UNKNOWN) || view.all(&rule.active_when));
+    let active = current && (status.as_deref() == Some(UNKNOWN) || view.all(&rule.active_when, true));
     Medication {
         code: table::code(view, &rule.code).code,
         dosage: view.text(rule.dosage.as_ref()),
@@ -247,7 +248,7 @@ fn allergy(view: &View<'_>, rule: &AllergyRule) -> Allergy {
         reaction: view.text(rule.reaction.as_ref()),
         severity: view.text(rule.severity.as_ref()),
         none_known: view.asserted(&rule.none_known_when),
-        active: view.all(&rule.active_when),
+        active: view.all(&rule.active_when, true),
         ..more(view, &rule.more)
     }
 }
@@ -255,7 +256,7 @@ fn allergy(view: &View<'_>, rule: &AllergyRule) -> Allergy {
 fn condition(view: &View<'_>, rule: &ConditionRule) -> Condition {
     Condition {
         code: table::code(view, &rule.code).code,
-        active: view.all(&rule.active_when),
+        active: view.all(&rule.active_when, true),
         significance: view.text(rule.significance.as_ref()),
         ended_at: view.time(rule.ended_at.as_ref()),
         ..more(view, &rule.more)

@@ -83,7 +83,7 @@ impl<S: Store> Fold<S> {
         let Some(id) = id.map(|id| RecordId { record, id: id.into() }) else { return };
         let Some(view) = view::find(&self.mapping, &self.source, &self.store, &id) else { return };
         // Of several rows of one record, the one that makes it counts.
-        let Some(patient) = view.patient().filter(|_| view.stood() == row.stands) else { return };
+        let Some(patient) = view.patient().filter(|_| view.stood() == row.stands && !view.unjudged()) else { return };
         let name = name::of(&self.mapping, &id);
         let said = match self.store.said(&name) {
             Some(Said::Told(told)) if *told.patient == *patient => Some(told),

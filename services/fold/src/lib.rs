@@ -14,6 +14,7 @@
 mod body;
 mod copies;
 pub mod dry;
+mod fields;
 mod layouts;
 mod memory;
 mod name;

@@ -174,7 +174,8 @@ fn put_copy<S: Store>(fold: &mut Fold<S>, table: usize, old: Option<&Row>, new: 
 fn passed_over<S>(fold: &Fold<S>, table: usize, cells: &Cells) -> bool {
     let conditions = fold.mapping.tables[table].dictionary.iter().flatten();
     let own = view::Own { mapping: &fold.mapping, cells };
-    conditions.into_iter().any(|condition| condition.holds(&own))
+    // An entry is kept where an expression cannot say.
+    mapping::any(conditions.into_iter().map(|condition| condition.holds(&own))).unwrap_or(false)
 }
 
 fn remove<S: Store>(fold: &mut Fold<S>, table: usize, key: &str, touch: &Touch) {

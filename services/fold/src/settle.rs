@@ -142,13 +142,12 @@ fn settle<S: Store>(
         in_quarantine(fold, &name, Vec::new(), outputs);
         return taken_back(fold, patient, &name, said, touch);
     };
-    if view.patient().is_none() {
-        fold.waiting.keep(&mut fold.store, &name, touch);
-        let column = view.record.patient;
-        let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
-        let doubt = Doubt { reason: MISSING_PATIENT, detail: mapping.tables[table].id.to_string() };
-        let item = quarantined(fold, &name, &view, &doubt, None, touch);
-        in_quarantine(fold, &name, vec![item], outputs);
+    if let Some(items) = untellable(fold, &name, &view, patient, touch) {
+        match view.patient() {
+            Some(_) => fold.waiting.forget(&mut fold.store, &name),
+            None => fold.waiting.keep(&mut fold.store, &name, touch),
+        }
+        in_quarantine(fold, &name, items, outputs);
         fold.store.say(&name, Some(Said::Waiting));
         return taken_back(fold, patient, &name, said, touch);
     }
@@ -193,6 +192,25 @@ fn settle<S: Store>(
         fold.store.say(&name, Some(Said::Told(told)));
     }
     (!same).then_some(event)
+}
+
+/// Why a record is not told: nobody knows whose it is, or whether there is one. It is, once its rows are mended.
+fn untellable<S>(
+    fold: &Fold<S>,
+    name: &str,
+    view: &View<'_>,
+    patient: &Key,
+    touch: &Touch,
+) -> Option<Vec<Quarantined>> {
+    if view.patient().is_none() {
+        let column = view.record.patient;
+        let table = column.join.map_or(view.record.table, |join| view.record.joins[join].table);
+        let doubt = Doubt { reason: MISSING_PATIENT, detail: view.mapping.tables[table].id.to_string() };
+        return Some(vec![quarantined(fold, name, view, &doubt, None, touch)]);
+    }
+    let doubts = view.doubts.borrow();
+    let items = || doubts.iter().map(|doubt| quarantined(fold, name, view, doubt, Some(patient), touch)).collect();
+    view.unjudged().then(items)
 }
 
 /// What was told of the record is taken back.

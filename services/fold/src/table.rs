@@ -1,6 +1,6 @@
 //! What follows from a kind's table alone: each field told by what the mapping says for it.
 
-use crate::view::{View, marks_of};
+use crate::{fields::marks_of, view::View};
 use coding::{Coded, Given, value::number};
 use event::{Fields, Participant, Shape, Told, datum::Record};
 use mapping::{CodeOf, CodeRule, Field, Mapping, Rule, shown};
@@ -59,14 +59,14 @@ fn entries(view: &View<'_>, fields: Fields, rules: &[Vec<Rule>]) -> Told {
 /// None where the row says nothing of it: constants alone make nobody a participant.
 fn entry(view: &View<'_>, fields: Fields, rules: &[Rule]) -> Option<Vec<Told>> {
     let told = told(view, fields, rules);
-    let from_the_row = |rule: &Rule| !matches!(rule, Rule::Cell(field) if field.cells.is_empty());
+    let from_the_row = |rule: &Rule| !matches!(rule, Rule::Cell(field) if !field.is_of_row());
     told.iter().zip(rules).any(|(told, rule)| *told != Told::Nothing && from_the_row(rule)).then_some(told)
 }
 
 /// A number, exactly.
 fn decimal(view: &View<'_>, field: &Field) -> Option<Decimal> {
     let (_, value) = view.first(Some(field))?;
-    let known = number(shown(value).trim(), marks_of(value, view.mapping.numbers));
+    let known = number(shown(&value).trim(), marks_of(&value, view.mapping.numbers));
     if known.is_none() {
         view.doubted("unreadable number", Some(field));
     }

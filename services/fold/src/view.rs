@@ -2,15 +2,14 @@
 
 use super::store::{Cells, Kept, RecordId, Stood, Store};
 use change::{Cell, Position, Value};
-use coding::value::{Marks, number};
-use event::{Micros, PartialDate, Precision};
 use mapping::{
-    BodyRule, Condition, ENTERED_IN_ERROR, Field, Join, Look, Mapping, Record, Ref, Rest, State, TAKEN_BACK, Take,
-    moment::{self, Moment},
-    order, plain, shown,
+    BodyRule, Broken, Condition, ENTERED_IN_ERROR, Expr, Join, Judged, Look, Mapping, Record, Ref, State, TAKEN_BACK,
+    moment, order, plain, shown,
 };
-use rust_decimal::Decimal;
-use std::{cell::RefCell, cmp::Ordering};
+use std::{
+    cell::{self, RefCell},
+    cmp::Ordering,
+};
 
 /// Something of a record that could not be read as what the mapping says it is. The event goes
 /// out without it; the row goes to quarantine too.
@@ -19,6 +18,16 @@ pub struct Doubt {
     pub reason: &'static str,
     /// `schema.table.column`.
     pub detail: String,
+}
+
+/// An expression gave nothing, for a reason.
+pub const BROKEN: &str = "expression failed";
+
+/// Where a value is from.
+#[derive(Clone, Copy)]
+pub enum At<'a> {
+    Cell(Ref),
+    Expr(&'a Expr),
 }
 
 pub struct View<'a> {
@@ -31,6 +40,8 @@ pub struct View<'a> {
     stands: Stood,
     latest: Position,
     pub doubts: RefCell<Vec<Doubt>>,
+    /// An expression failed that decides whether there is such a record.
+    unjudged: cell::Cell<bool>,
 }
 
 /// The rows of a view, apart from what it borrows.
@@ -39,13 +50,15 @@ pub struct Found {
     joined: Vec<Option<Cells>>,
     pub stands: Stood,
     pub latest: Position,
+    doubts: Vec<Doubt>,
+    unjudged: bool,
 }
 
 impl Found {
     pub fn view<'a>(self, mapping: &'a Mapping, source: &'a str, record: usize) -> View<'a> {
-        let Self { root, joined, stands, latest } = self;
-        let (record, doubts) = (&mapping.records[record], RefCell::default());
-        View { mapping, record, source, root, joined, stands, latest, doubts }
+        let Self { root, joined, stands, latest, doubts, unjudged } = self;
+        let (record, doubts, unjudged) = (&mapping.records[record], RefCell::new(doubts), cell::Cell::new(unjudged));
+        View { mapping, record, source, root, joined, stands, latest, doubts, unjudged }
     }
 }
 
@@ -67,7 +80,7 @@ pub fn find<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &
             chosen = Some(view);
         }
     }
-    chosen.filter(|view| !view.taken_back() && view.all(&view.record.only_when))
+    chosen.filter(|view| !view.taken_back() && view.arises())
 }
 
 /// The last of the rows that share the record's identity, whatever they make of it: for who asks why there is no record.
@@ -85,7 +98,8 @@ pub fn of<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, record:
     let joined = Vec::with_capacity(record.joins.len());
     let Kept { cells: root, stands } = root;
     let latest = stands.position;
-    let mut view = View { mapping, record, source, root, joined, stands, latest, doubts: RefCell::default() };
+    let (doubts, unjudged) = (RefCell::default(), cell::Cell::default());
+    let mut view = View { mapping, record, source, root, joined, stands, latest, doubts, unjudged };
     for join in &record.joins {
         let found = self::joined(store, &view, join).map(|row| {
             view.latest = view.latest.max(row.stands.position);
@@ -116,8 +130,8 @@ fn joined(store: &impl Store, view: &View<'_>, join: &Join) -> Option<Kept> {
     for (_, row) in store.find(join.table, *first, value) {
         let same = rest.iter().all(|(column, want)| text(&row.cells, *column).as_ref() == Some(want));
         let own = Own { mapping: view.mapping, cells: &row.cells };
-        let held = join.only_when.iter().all(|condition| condition.holds(&own));
-        if same && held && best.as_ref().is_none_or(|best| !beaten(join.highest, &row.cells, &best.cells)) {
+        let held = || view.judged(mapping::all(join.only_when.iter().map(|it| it.holds(&own))), false);
+        if same && held() && best.as_ref().is_none_or(|best| !beaten(join.highest, &row.cells, &best.cells)) {
             best = Some(row);
         }
     }
@@ -138,6 +152,13 @@ fn compare(a: &Cell, b: &Cell) -> Ordering {
     }
 }
 
+const fn told(cell: &Cell) -> Option<&Value> {
+    match cell {
+        Cell::Value(value) => Some(value),
+        Cell::Null | Cell::Unchanged => None,
+    }
+}
+
 /// A row by itself, as conditions look at it.
 pub struct Own<'a> {
     pub mapping: &'a Mapping,
@@ -145,15 +166,13 @@ pub struct Own<'a> {
 }
 
 impl Look for Own<'_> {
-    fn plain(&self, at: Ref) -> Option<String> {
-        text(self.cells, at.column)
+    fn value(&self, at: Ref) -> Option<&Value> {
+        told(&self.cells[at.column])
     }
 
     fn absent(&self, at: Ref) -> bool {
-        match &self.cells[at.column] {
-            Cell::Value(value) => moment::is_nothing(value, &self.mapping.sentinels, &self.mapping.zone),
-            Cell::Null | Cell::Unchanged => true,
-        }
+        let nothing = |value| moment::is_nothing(value, &self.mapping.sentinels, &self.mapping.zone);
+        self.value(at).is_none_or(nothing)
     }
 
     fn there(&self, _: Ref) -> bool {
@@ -162,8 +181,12 @@ impl Look for Own<'_> {
 }
 
 impl Look for View<'_> {
-    fn plain(&self, at: Ref) -> Option<String> {
-        self.value(at).map(plain)
+    fn value(&self, at: Ref) -> Option<&Value> {
+        let cells = match at.join {
+            None => &self.root,
+            Some(join) => self.joined.get(join)?.as_ref()?,
+        };
+        told(&cells[at.column])
     }
 
     fn absent(&self, at: Ref) -> bool {
@@ -181,8 +204,8 @@ impl View<'_> {
     }
 
     pub fn found(self) -> Found {
-        let Self { root, joined, stands, latest, .. } = self;
-        Found { root, joined, stands, latest }
+        let Self { root, joined, stands, latest, doubts, unjudged, .. } = self;
+        Found { root, joined, stands, latest, doubts: doubts.into_inner(), unjudged: unjudged.get() }
     }
 
     /// The first join that finds no row, and whose table is one of these.
@@ -191,25 +214,39 @@ impl View<'_> {
         joins.filter(|(_, found)| found.is_none()).map(|(join, _)| join).find(|join| of_these(join.table))
     }
 
-    pub fn value(&self, at: Ref) -> Option<&Value> {
-        let cells = match at.join {
-            None => &self.root,
-            Some(join) => self.joined.get(join)?.as_ref()?,
-        };
-        match &cells[at.column] {
-            Cell::Value(value) => Some(value),
-            Cell::Null | Cell::Unchanged => None,
-        }
-    }
-
     /// A time that stands for "none".
-    fn is_nothing(&self, value: &Value) -> bool {
+    pub fn is_nothing(&self, value: &Value) -> bool {
         moment::is_nothing(value, &self.mapping.sentinels, &self.mapping.zone)
     }
 
     /// Is the row deleted, by what it and the rows it is joined to say?
     pub fn deleted(&self) -> bool {
-        self.asserted(&self.record.deleted_when)
+        self.decided(mapping::any(self.record.deleted_when.iter().map(|it| it.stands(self))), false)
+    }
+
+    /// Do its rows make a record of this kind?
+    fn arises(&self) -> bool {
+        self.decided(mapping::all(self.record.only_when.iter().map(|it| it.holds(self))), true)
+    }
+
+    /// Did an expression fail that decides whether there is such a record?
+    pub const fn unjudged(&self) -> bool {
+        self.unjudged.get()
+    }
+
+    fn decided(&self, judged: Judged<'_>, failed: bool) -> bool {
+        if judged.is_err() {
+            self.unjudged.set(true);
+        }
+        self.judged(judged, failed)
+    }
+
+    /// The answer; where an expression failed, this one, and a doubt.
+    fn judged(&self, judged: Judged<'_>, failed: bool) -> bool {
+        judged.unwrap_or_else(|broken| {
+            self.broken(broken);
+            failed
+        })
     }
 
     /// Does the record's own status take it away? The newest row decides: an earlier one does not come back.
@@ -230,16 +267,12 @@ impl View<'_> {
 
     /// Any of these, none of which a missing row can meet unless that is what it asks for.
     pub fn asserted(&self, conditions: &[Condition]) -> bool {
-        conditions.iter().any(|condition| self.stands(condition))
+        self.judged(mapping::any(conditions.iter().map(|it| it.stands(self))), false)
     }
 
     /// All of these, and at least one.
     pub fn asserted_all(&self, conditions: &[Condition]) -> bool {
-        !conditions.is_empty() && conditions.iter().all(|condition| self.stands(condition))
-    }
-
-    fn stands(&self, condition: &Condition) -> bool {
-        condition.stands(self)
+        !conditions.is_empty() && self.judged(mapping::all(conditions.iter().map(|it| it.stands(self))), false)
     }
 
     /// The source's own key of the patient: only where the whole chain of joins is there.
@@ -247,158 +280,51 @@ impl View<'_> {
         self.plain(self.record.patient).filter(|key| !key.is_empty())
     }
 
-    pub fn all(&self, conditions: &[Condition]) -> bool {
-        conditions.iter().all(|condition| condition.holds(self))
+    /// All of these. Where an expression fails, `failed`: what is safe to say.
+    pub fn all(&self, conditions: &[Condition], failed: bool) -> bool {
+        self.judged(mapping::all(conditions.iter().map(|it| it.holds(self))), failed)
     }
 
-    pub fn any(&self, conditions: &[Condition]) -> bool {
-        conditions.iter().any(|condition| condition.holds(self))
+    pub fn any(&self, conditions: &[Condition], failed: bool) -> bool {
+        self.judged(mapping::any(conditions.iter().map(|it| it.holds(self))), failed)
     }
 
-    /// The first cell of a field that says something, unless the field's condition fails.
-    pub fn first(&self, field: Option<&Field>) -> Option<(Ref, &Value)> {
-        let field = field.filter(|field| self.all(&field.when))?;
-        field.cells.iter().find_map(|at| self.meant(field, *at).map(|value| (*at, value)))
+    pub fn doubt(&self, reason: &'static str, at: At<'_>) {
+        let place = |table: usize| &self.mapping.tables[table];
+        self.doubt_of(
+            reason,
+            match at {
+                At::Cell(Ref { join, column }) => {
+                    let table = place(join.map_or(self.record.table, |join| self.record.joins[join].table));
+                    format!("{}.{}", table.id, table.columns[column])
+                }
+                At::Expr(expr) => self.key_of(expr),
+            },
+        );
     }
 
-    fn meant(&self, field: &Field, at: Ref) -> Option<&Value> {
-        let value = self.value(at)?;
-        let nothing = match value {
-            Value::Text(text) if text.trim().is_empty() => true,
-            value => {
-                let zone = &self.mapping.zone;
-                self.is_nothing(value)
-                    || !field.nulls.is_empty() && field.nulls.contains(&plain(value))
-                    || field.null_days.iter().any(|day| moment::is_on(value, *day, zone))
-            }
-        };
-        (!nothing).then_some(value)
+    /// `schema.table record.key`.
+    fn key_of(&self, expr: &Expr) -> String {
+        format!("{} {}.{}", self.mapping.tables[self.record.table].id, self.record.name, expr.key)
     }
 
-    pub fn text(&self, field: Option<&Field>) -> Option<String> {
-        let field = field?;
-        if !self.all(&field.when) {
-            return None;
-        }
-        let told = |at: &Ref| {
-            let value = self.meant(field, *at)?;
-            match (field.words.get(plain(value).trim()), &field.rest) {
-                (Some(word), _) | (None, Rest::Word(word)) => (!word.is_empty()).then(|| word.clone()),
-                (None, Rest::AsWritten) => Some(shown(value).trim().to_owned()),
-            }
-        };
-        let said = match &field.take {
-            Take::First => {
-                // A word that means nothing ends the search: the cell was there.
-                field.cells.iter().find(|at| self.meant(field, **at).is_some()).map(told)
-            }
-            Take::Together(between) => {
-                let parts: Vec<String> = field.cells.iter().filter_map(told).collect();
-                (!parts.is_empty()).then(|| Some(parts.join(between)))
-            }
-        };
-        said.unwrap_or_else(|| field.otherwise.clone())
+    /// Of an expression: why it failed, and never on what.
+    pub fn broken(&self, Broken { expr, failure }: Broken<'_>) {
+        self.doubt_of(BROKEN, format!("{}: {failure}", self.key_of(expr)));
     }
 
-    /// A field with a vocabulary: the mapping's word, or the source's where the mapping has none.
-    pub fn state(&self, field: Option<&Field>) -> State {
-        let Some(field) = field.filter(|field| self.all(&field.when)) else { return State::Nothing };
-        let Some((_, value)) = self.first(Some(field)) else {
-            return field.otherwise.clone().map_or(State::Nothing, State::Listed);
-        };
-        match field.words.get(plain(value).trim()) {
-            Some(word) if word.is_empty() => State::Nothing,
-            Some(word) => State::Listed(word.clone()),
-            None => State::Unlisted(shown(value).trim().to_owned()),
-        }
-    }
-
-    fn doubt(&self, reason: &'static str, at: Ref) {
-        let table = at.join.map_or(self.record.table, |join| self.record.joins[join].table);
-        let table = &self.mapping.tables[table];
-        self.doubts.borrow_mut().push(Doubt { reason, detail: format!("{}.{}", table.id, table.columns[at.column]) });
-    }
-
-    pub fn time(&self, field: Option<&Field>) -> Option<Micros> {
-        self.moment(field, "unreadable time").map(|moment| moment.at)
-    }
-
-    fn moment(&self, field: Option<&Field>, unreadable: &'static str) -> Option<Moment> {
-        let (at, value) = self.first(field)?;
-        let moment = moment::read(value, field.map_or(&[], |field| &field.formats), &self.mapping.zone);
-        if moment.is_none() {
-            self.doubt(unreadable, at);
-        }
-        moment
-    }
-
-    /// When it was so, as exactly as it is known.
-    pub fn effective(&self) -> Option<Moment> {
-        let moment = self.moment(self.record.effective_at.as_ref(), "unreadable time")?;
-        let told = self.record.effective_precision.as_ref();
-        Some(match self.state(told) {
-            State::Listed(word) => {
-                Precision::parse(&word).map_or(moment, |precision| moment.to(precision, &self.mapping.zone))
-            }
-            State::Unlisted(_) => {
-                self.doubted("unknown precision", told);
-                moment
-            }
-            State::Nothing => moment,
-        })
-    }
-
-    /// Days since 1970-01-01; or the year or month, where no more is known.
-    pub fn day(&self, field: Option<&Field>) -> (Option<i32>, Option<PartialDate>) {
-        let Some((at, value)) = self.first(field) else { return (None, None) };
-        let formats = field.map_or(&[][..], |field| &field.formats);
-        let known = moment::read(value, formats, &self.mapping.zone).and_then(|moment| {
-            let day = jiff::Timestamp::from_microsecond(moment.at).ok()?.to_zoned(self.mapping.zone.clone()).date();
-            let partial = |month| Some((None, Some(PartialDate::new(u16::try_from(day.year()).ok()?, month)?)));
-            match moment.precision {
-                Some(Precision::Year) => partial(None),
-                Some(Precision::Month) => partial(Some(u8::try_from(day.month()).ok()?)),
-                Some(Precision::Day) | None => Some((Some(day_of(day)?), None)),
-            }
-        });
-        known.unwrap_or_else(|| {
-            self.doubt("unreadable date", at);
-            (None, None)
-        })
-    }
-
-    /// A limit of a range: infinity is no limit.
-    pub fn limit(&self, field: Option<&Field>, marks: Marks) -> Option<Decimal> {
-        let (at, value) = self.first(field)?;
-        let text = shown(value);
-        let text = text.trim();
-        if ["Infinity", "-Infinity", "inf", "-inf", "infinity", "-infinity"].contains(&text) {
-            return None;
-        }
-        let number = number(text, marks_of(value, marks));
-        if number.is_none() {
-            self.doubt("unreadable limit", at);
-        }
-        number
-    }
-
-    pub fn doubted(&self, reason: &'static str, field: Option<&Field>) {
-        if let Some((at, _)) = self.first(field) {
-            self.doubt(reason, at);
+    /// Told once.
+    fn doubt_of(&self, reason: &'static str, detail: String) {
+        let doubt = Doubt { reason, detail };
+        let mut doubts = self.doubts.borrow_mut();
+        if !doubts.contains(&doubt) {
+            doubts.push(doubt);
         }
     }
 
     /// The root row's columns, for quarantine.
     pub fn original(&self) -> Vec<u8> {
         original(&self.mapping.tables[self.record.table].columns, &self.root)
-    }
-}
-
-/// The mapping's marks are about text; PostgreSQL writes its own numbers with a point.
-pub const fn marks_of(value: &Value, marks: Marks) -> Marks {
-    match value {
-        Value::Text(_) => marks,
-        _ => Marks::PLAIN,
     }
 }
 
@@ -414,8 +340,4 @@ pub fn original(columns: &[std::sync::Arc<str>], cells: &[Cell]) -> Vec<u8> {
     };
     let object: serde_json::Map<String, serde_json::Value> = columns.iter().zip(cells).map(entry).collect();
     serde_json::Value::Object(object).to_string().into_bytes()
-}
-
-fn day_of(date: jiff::civil::Date) -> Option<i32> {
-    date.since(jiff::civil::date(1970, 1, 1)).ok().map(|span| span.get_days())
 }

@@ -3,8 +3,7 @@
 use super::{
     AllergyRule, BodyRule, CodeOf, CodeRule, Condition, ConditionRule, DemographicsRule, EncounterRule, Field,
     MEDICATION_STATUSES, MedicationRule, ObservationRule, RESULT_STATUSES, Rest, Rule, TAKEN_BACK, Take, UNKNOWN,
-    document::Section,
-    parse::{self, Scope},
+    document::Section, parse, scope::Scope,
 };
 use coding::System;
 use event::{Fields, Kind, Precision, Shape};
@@ -55,15 +54,15 @@ pub fn body(kind: Kind, s: &Section<'_>, scope: &mut Scope<'_>) -> BodyRule {
             code: code(s, scope),
             active_when: scope.conditions(s, "active_when"),
             significance: scope.field(s, "significance"),
-            ended_at: scope.field(s, "ended_at"),
+            ended_at: scope.time(s, "ended_at"),
             more: more(kind, s, scope, &["code", "significance", "ended_at"]),
         })),
         Kind::Encounter => BodyRule::Encounter(Box::new(EncounterRule {
             class: scope.field(s, "class"),
             text: scope.field(s, "text"),
             team: scope.field(s, "team"),
-            started_at: scope.field(s, "started_at"),
-            ended_at: scope.field(s, "ended_at"),
+            started_at: scope.time(s, "started_at"),
+            ended_at: scope.time(s, "ended_at"),
             referral: s.yes("referral"),
             more: more(kind, s, scope, &["class", "text", "team", "started_at", "ended_at"]),
         })),
@@ -86,9 +85,9 @@ fn rules(s: &Section<'_>, scope: &mut Scope<'_>, fields: Fields, own: &[&str]) -
 
 fn rule(s: &Section<'_>, scope: &mut Scope<'_>, name: &'static str, shape: Shape) -> Rule {
     match shape {
-        Shape::Text | Shape::Time | Shape::Day | Shape::Number => {
-            scope.field(s, name).map_or(Rule::Nothing, |field| Rule::Cell(Box::new(field)))
-        }
+        Shape::Text => of_field(scope.field(s, name)),
+        Shape::Time | Shape::Day => of_field(scope.time(s, name)),
+        Shape::Number => of_field(scope.number(s, name)),
         Shape::Code => Rule::Code(Box::new(code(s, scope))),
         Shape::One(fields) => {
             let inner = s.take(name).and_then(|node| Section::of(s.report, &s.key(name), node));
@@ -104,6 +103,10 @@ fn rule(s: &Section<'_>, scope: &mut Scope<'_>, name: &'static str, shape: Shape
         }
         Shape::Derived => Rule::Nothing,
     }
+}
+
+fn of_field(field: Option<Field>) -> Rule {
+    field.map_or(Rule::Nothing, |field| Rule::Cell(Box::new(field)))
 }
 
 /// A list of tables, each with these fields.
@@ -123,8 +126,8 @@ fn demographics(s: &Section<'_>, scope: &mut Scope<'_>) -> DemographicsRule {
         verified_when: scope.conditions(s, "verified_when"),
         family: scope.field(s, "family"),
         given: scope.field(s, "given"),
-        birth_date: scope.field(s, "birth_date"),
-        death_date: scope.field(s, "death_date"),
+        birth_date: scope.time(s, "birth_date"),
+        death_date: scope.time(s, "death_date"),
         gender: scope.field(s, "gender"),
         postcode: scope.field(s, "postcode"),
         registered_practice: scope.field(s, "registered_practice"),
@@ -135,7 +138,7 @@ fn demographics(s: &Section<'_>, scope: &mut Scope<'_>) -> DemographicsRule {
 
 fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
     let (mut number, mut text, mut unit, mut comparator, mut trim_zeros) = (None, None, None, None, false);
-    let mut marks = scope.numbers;
+    let mut marks = scope.reading.marks;
     let code = code(s, scope);
     let known: Vec<&str> = RESULT_STATUSES.into_iter().chain(TAKEN_BACK).collect();
     if s.take("status").is_none() {
@@ -143,7 +146,7 @@ fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
     }
     let status = status(s, scope, &known);
     if let Some(value) = s.need("value").and_then(|node| Section::of(s.report, &s.key("value"), node)) {
-        number = scope.field(&value, "number");
+        number = scope.number(&value, "number");
         text = scope.field(&value, "text");
         unit = scope.field(&value, "unit");
         comparator = scope.field(&value, "comparator");
@@ -164,9 +167,9 @@ fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
         marks,
         status,
         corrected_when: scope.conditions(s, "corrected_when"),
-        authorised_at: scope.field(s, "authorised_at"),
-        range_low: scope.field(s, "range_low"),
-        range_high: scope.field(s, "range_high"),
+        authorised_at: scope.time(s, "authorised_at"),
+        range_low: scope.number(s, "range_low"),
+        range_high: scope.number(s, "range_high"),
         flag: scope.field(s, "flag"),
         specimen: scope.field(s, "specimen"),
         requester: scope.field(s, "requester"),
@@ -183,7 +186,7 @@ fn status(s: &Section<'_>, scope: &mut Scope<'_>, known: &[&str]) -> Option<Fiel
     for word in said.filter(|word| !word.is_empty() && !known.contains(&word.as_str())) {
         s.tell(line, "status", format!("`{word}` is no status; known are: {}", known.join(", ")));
     }
-    if field.words.is_empty() && !field.cells.is_empty() {
+    if field.words.is_empty() && field.is_of_row() {
         s.tell(line, "status", "needs `words`: a status is understood only where the mapping lists it");
     }
     if matches!(field.take, Take::Together(_)) {
@@ -207,7 +210,7 @@ pub fn precision(s: &Section<'_>, scope: &mut Scope<'_>) -> Option<Field> {
         let what = format!("`{word}` is no precision; known are: {known}, and \"\" for times that are exact");
         s.tell(line, "effective_precision", what);
     }
-    if field.words.is_empty() && !field.cells.is_empty() {
+    if field.words.is_empty() && field.is_of_row() {
         s.tell(line, "effective_precision", "needs `words`: a precision is understood only where the mapping lists it");
     }
     Some(field)
@@ -231,9 +234,9 @@ fn medication(s: &Section<'_>, scope: &mut Scope<'_>) -> MedicationRule {
         quantity: scope.field(s, "quantity"),
         course: scope.field(s, "course"),
         active_when: scope.conditions(s, "active_when"),
-        started_at: scope.field(s, "started_at"),
-        ended_at: scope.field(s, "ended_at"),
-        last_issued_at: scope.field(s, "last_issued_at"),
+        started_at: scope.time(s, "started_at"),
+        ended_at: scope.time(s, "ended_at"),
+        last_issued_at: scope.time(s, "last_issued_at"),
         status: status(s, scope, &MEDICATION_STATUSES),
         status_reason: scope.field(s, "status_reason"),
         status_when: status_when(s, scope),

@@ -1,6 +1,6 @@
 //! Where a field of an event comes from.
 
-use super::{Condition, Ref};
+use super::{Condition, Expr, Ref};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 
@@ -36,6 +36,8 @@ pub enum State {
 #[derive(Clone, Debug)]
 pub struct Field {
     pub cells: Vec<Ref>,
+    /// What is said instead of a cell.
+    pub expr: Option<Box<Expr>>,
     pub take: Take,
     /// Texts that mean nothing here: `9999-12-31`, `0`.
     pub nulls: Vec<String>,
@@ -51,4 +53,11 @@ pub struct Field {
     pub otherwise: Option<String>,
     /// All must hold, or the field is empty.
     pub when: Vec<Condition>,
+}
+
+impl Field {
+    /// Does it say what a row says, and not always the same?
+    pub const fn is_of_row(&self) -> bool {
+        !self.cells.is_empty() || self.expr.is_some()
+    }
 }

@@ -9,12 +9,15 @@
 mod bodies;
 mod condition;
 pub mod document;
+mod expr;
 mod field;
 pub mod moment;
 mod parse;
+mod scope;
 mod text;
 
-pub use condition::{Condition, Look, Test};
+pub use condition::{Condition, Judged, Look, Test, all, any};
+pub use expr::{Broken, EXPR_BYTES_MAX, Expr, Failure, NODES_MAX, TEXT_BYTES_MAX, Type};
 pub use field::{Field, Rest, State, Take};
 pub use parse::parse;
 pub use text::{civil, date, order, plain, shown};

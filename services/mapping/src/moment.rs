@@ -36,6 +36,25 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// The day, where one is known.
+    pub fn day(self, zone: &TimeZone) -> Option<Date> {
+        let at = jiff::Timestamp::from_microsecond(self.at).ok()?;
+        matches!(self.precision, None | Some(Precision::Day)).then(|| at.to_zoned(zone.clone()).date())
+    }
+
+    /// As a cell that is read as the same moment.
+    pub fn value(self, zone: &TimeZone) -> Value {
+        let day = jiff::Timestamp::from_microsecond(self.at).map(|at| at.to_zoned(zone.clone()).date());
+        match (self.precision, day) {
+            (Some(Precision::Year), Ok(day)) => Value::Text(format!("{:04}", day.year())),
+            (Some(Precision::Month), Ok(day)) => Value::Text(format!("{:04}-{:02}", day.year(), day.month())),
+            (Some(Precision::Day), Ok(day)) => Value::Text(day.to_string()),
+            _ => Value::TimestampTz(self.at),
+        }
+    }
+}
+
 fn first_day(day: Date, precision: Precision) -> Date {
     match precision {
         Precision::Year => day.first_of_year(),

@@ -1,19 +1,16 @@
-//! From the document to the mapping: tables, records, joins, references.
+//! From the document to the mapping: tables, records, joins.
 
 use super::{
-    Condition, Field, JOINS_MAX, Join, Mapping, Mistakes, RECORDS_MAX, Record, Ref, Rest, TABLES_MAX, Table, Take,
-    Test, bodies,
+    JOINS_MAX, Join, Mapping, Mistakes, RECORDS_MAX, Record, TABLES_MAX, Table, bodies,
     document::{self, Content, Node, Report, Section},
-    moment,
+    expr::Reading,
+    scope::Scope,
 };
 use change::TableId;
 use coding::{lab::Lab, value::Marks};
 use event::{Kind, datum::Record as _};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::sync::Arc;
-
-/// Says that words without an entry in `words` stay as their source wrote them.
-const AS_WRITTEN: &str = "as written";
 
 /// Reads and checks a mapping. `file` is how mistakes call it.
 pub fn parse(file: &str, text: &str) -> Result<Mapping, Mistakes> {
@@ -39,9 +36,10 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
     });
     let numbers = written.unwrap_or(Marks::PLAIN);
     let sentinels = sentinels(&section);
+    let reading = Reading { zone: zone.clone().unwrap_or(TimeZone::UTC), marks: numbers };
     let mut tables = Tables::default();
     for (index, node) in section.list("dictionary").iter().enumerate() {
-        dictionary(report, &format!("dictionary[{}]", index + 1), node, &mut tables);
+        dictionary(report, &format!("dictionary[{}]", index + 1), node, &mut tables, &reading);
     }
     let nodes = section.list("record");
     if nodes.is_empty() {
@@ -50,7 +48,7 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
     let mut records: Vec<Record> = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let path = format!("record[{}]", index + 1);
-        if let Some(record) = record(report, &path, node, &mut tables, numbers) {
+        if let Some(record) = record(report, &path, node, &mut tables, &reading) {
             if records.iter().any(|known| known.name == record.name) {
                 report.tell(node.line, &format!("{path}.name"), "another record has this name");
             }
@@ -157,7 +155,7 @@ impl Tables {
         self.column(table, name)
     }
 
-    fn column(&mut self, table: usize, name: &str) -> usize {
+    pub fn column(&mut self, table: usize, name: &str) -> usize {
         let columns = &mut self.0[table].columns;
         columns.iter().position(|known| **known == *name).unwrap_or_else(|| {
             columns.push(Arc::from(name));
@@ -173,11 +171,11 @@ impl Tables {
     }
 }
 
-fn dictionary(report: &Report, path: &str, node: &Node, tables: &mut Tables) {
+fn dictionary(report: &Report, path: &str, node: &Node, tables: &mut Tables, reading: &Reading) {
     let Some(section) = Section::of(report, path, node) else { return };
     let table = section.need_text("table").and_then(|name| tables.table(&section, name));
     if let Some(table) = table {
-        let mut scope = Scope { tables, table, joins: &[], numbers: Marks::PLAIN };
+        let mut scope = Scope { tables, table, joins: &[], reading };
         let conditions = scope.conditions(&section, "deleted_when");
         tables.0[table].dictionary = Some(conditions);
     } else {
@@ -186,192 +184,7 @@ fn dictionary(report: &Report, path: &str, node: &Node, tables: &mut Tables) {
     section.finish();
 }
 
-/// What a reference can reach: the root row and the joins before it.
-pub struct Scope<'a> {
-    tables: &'a mut Tables,
-    table: usize,
-    joins: &'a [Join],
-    /// How the source writes numbers, unless a value says otherwise.
-    pub numbers: Marks,
-}
-
-impl Scope<'_> {
-    /// `column` or `join.column`.
-    fn cell(&mut self, section: &Section<'_>, line: usize, key: &str, text: &str) -> Option<Ref> {
-        let Some((join, column)) = text.split_once('.') else {
-            let column = self.tables.column(self.table, text);
-            return Some(Ref { join: None, column });
-        };
-        let Some(index) = self.joins.iter().position(|known| known.name == join) else {
-            let known: Vec<&str> = self.joins.iter().map(|join| join.name.as_str()).collect();
-            section.tell(line, key, format!("no join `{join}` above; known are: {}", known.join(", ")));
-            return None;
-        };
-        let column = self.tables.column(self.joins[index].table, column);
-        Some(Ref { join: Some(index), column })
-    }
-
-    pub fn reference(&mut self, section: &Section<'_>, key: &'static str) -> Option<Ref> {
-        let line = section.need(key)?.line;
-        let text = section.text(key)?;
-        self.cell(section, line, key, text)
-    }
-
-    pub fn conditions(&mut self, section: &Section<'_>, key: &'static str) -> Vec<Condition> {
-        let path = section.key(key);
-        section.list(key).iter().filter_map(|node| self.condition(section.report, &path, node)).collect()
-    }
-
-    fn condition(&mut self, report: &Report, path: &str, node: &Node) -> Option<Condition> {
-        let section = Section::of(report, path, node)?;
-        if let Some(any) = section.take("any") {
-            section.finish();
-            let Content::List(nodes) = &any.content else {
-                section.tell(any.line, "any", "expected a list of conditions");
-                return None;
-            };
-            return Some(Condition::Any(nodes.iter().filter_map(|node| self.condition(report, path, node)).collect()));
-        }
-        let cell = self.reference(&section, "column");
-        let mut tests = Vec::new();
-        for (key, is_in) in [("is", true), ("in", true), ("is_not", false), ("not_in", false)] {
-            let words: Vec<String> = section.list(key).iter().filter_map(|node| word(&section, key, node)).collect();
-            if !words.is_empty() {
-                tests.push(if is_in { Test::In(words) } else { Test::NotIn(words) });
-            }
-        }
-        if let Some(node) = section.take("present") {
-            match node.content {
-                Content::Yes(yes) => tests.push(if yes { Test::Present } else { Test::Absent }),
-                _ => section.tell(node.line, "present", "expected true or false"),
-            }
-        }
-        if let Some(node) = section.take("above") {
-            match node.content {
-                Content::Number(number) => tests.push(Test::Above(number)),
-                _ => section.tell(node.line, "above", "expected a whole number"),
-            }
-        }
-        section.finish();
-        if tests.len() != 1 {
-            report.tell(node.line, path, "expected one of: is, is_not, in, not_in, present, above");
-            return None;
-        }
-        Some(Condition::Cell { cell: cell?, test: tests.remove(0) })
-    }
-
-    /// `"column"`, `["a", "b"]`, or a table with the details.
-    pub fn field(&mut self, section: &Section<'_>, key: &'static str) -> Option<Field> {
-        let node = section.take(key)?;
-        self.field_of(section, key, node)
-    }
-
-    pub fn field_of(&mut self, section: &Section<'_>, key: &str, node: &Node) -> Option<Field> {
-        let mut field = Field {
-            cells: Vec::new(),
-            take: Take::First,
-            nulls: Vec::new(),
-            null_days: Vec::new(),
-            formats: Vec::new(),
-            words: std::collections::BTreeMap::new(),
-            rest: Rest::AsWritten,
-            otherwise: None,
-            when: Vec::new(),
-        };
-        if !matches!(node.content, Content::Table(_)) {
-            field.cells = self.cells(section, key, node);
-            return Some(field);
-        }
-        let inner = Section::of(section.report, &section.key(key), node)?;
-        if let Some(from) = inner.take("from") {
-            field.cells = self.cells(&inner, "from", from);
-        }
-        if let Some(between) = inner.text("together") {
-            field.take = Take::Together(between.to_owned());
-        }
-        field.nulls = inner.texts("null").into_iter().map(|(_, text)| text.to_owned()).collect();
-        field.null_days = field.nulls.iter().filter_map(|text| text.parse().ok()).collect();
-        field.formats = formats(&inner);
-        if let Some(words) = inner.take("words") {
-            field.words = dictionary_of_words(&inner, words);
-        }
-        field.rest = self::rest(&inner, &field);
-        field.otherwise = inner.text("otherwise").map(str::to_owned);
-        field.when = self.conditions(&inner, "when");
-        inner.finish();
-        if field.cells.is_empty() && field.otherwise.is_none() {
-            section.tell(node.line, key, "needs `from` (columns) or `otherwise` (a constant)");
-        }
-        Some(field)
-    }
-
-    fn cells(&mut self, section: &Section<'_>, key: &str, node: &Node) -> Vec<Ref> {
-        let nodes = match &node.content {
-            Content::List(nodes) => nodes.as_slice(),
-            _ => std::slice::from_ref(node),
-        };
-        let mut cells = Vec::new();
-        for node in nodes {
-            match &node.content {
-                Content::Text(text) => cells.extend(self.cell(section, node.line, key, text)),
-                _ => section.tell(node.line, key, "expected a column, a list of columns, or a table"),
-            }
-        }
-        cells
-    }
-}
-
-fn formats(section: &Section<'_>) -> Vec<String> {
-    let good = |(line, text): (usize, &str)| {
-        if !moment::is_format(text) {
-            let what = format!("`{text}` does not read what it writes; expected a year at least, as in %Y or %d/%m/%Y");
-            section.tell(line, "format", what);
-        }
-        text.to_owned()
-    };
-    section.texts("format").into_iter().map(good).collect()
-}
-
-/// What words become that `words` does not list. Without an answer they stay as written, and the check says so.
-fn rest(section: &Section<'_>, field: &Field) -> Rest {
-    let Some(node) = section.take("rest") else {
-        if !field.words.is_empty() {
-            let what = "has no answer for the rest: add `rest = \"as written\"`, or the word that all others become";
-            section.report.warn(section.line_of("words"), &section.key("words"), what);
-        }
-        return Rest::AsWritten;
-    };
-    if field.words.is_empty() {
-        section.tell(node.line, "rest", "is about `words`, which are missing");
-    }
-    match section.text("rest") {
-        None | Some(AS_WRITTEN) => Rest::AsWritten,
-        Some(word) => Rest::Word(word.to_owned()),
-    }
-}
-
-fn word(section: &Section<'_>, key: &str, node: &Node) -> Option<String> {
-    match &node.content {
-        Content::Text(text) => Some(text.clone()),
-        Content::Number(number) => Some(number.to_string()),
-        Content::Yes(yes) => Some(yes.to_string()),
-        _ => {
-            section.tell(node.line, key, "expected text, a whole number, true or false");
-            None
-        }
-    }
-}
-
-fn dictionary_of_words(section: &Section<'_>, node: &Node) -> std::collections::BTreeMap<String, String> {
-    let Content::Table(entries) = &node.content else {
-        section.tell(node.line, "words", "expected a table of words");
-        return std::collections::BTreeMap::new();
-    };
-    let entry = |(key, node): &(String, Node)| Some((key.clone(), word(section, "words", node)?));
-    entries.iter().filter_map(entry).collect()
-}
-
-fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, numbers: Marks) -> Option<Record> {
+fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, reading: &Reading) -> Option<Record> {
     let section = Section::of(report, path, node)?;
     let kind = section.need_text("kind").and_then(|text| {
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
@@ -395,15 +208,15 @@ fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, numbers
         tables.index(table, id[0]);
     }
     let highest = highest(&section, tables, table);
-    let joins = joins(&section, tables, table);
-    let mut scope = Scope { tables, table, joins: &joins, numbers };
+    let joins = joins(&section, tables, table, reading);
+    let mut scope = Scope { tables, table, joins: &joins, reading };
     let deleted_when = scope.conditions(&section, "deleted_when");
     let only_when = scope.conditions(&section, "only_when");
     let confidential_when = scope.conditions(&section, "confidential_when");
     let patient = scope.reference(&section, "patient");
     let organisation = scope.field(&section, "organisation");
-    let entered_at = scope.field(&section, "entered_at");
-    let effective_at = scope.field(&section, "effective_at");
+    let entered_at = scope.time(&section, "entered_at");
+    let effective_at = scope.time(&section, "effective_at");
     let effective_precision = bodies::precision(&section, &mut scope);
     let participants = bodies::many(&section, &mut scope, "participant", event::Participant::FIELDS);
     let location = scope.field(&section, "location");
@@ -437,7 +250,7 @@ fn highest(section: &Section<'_>, tables: &mut Tables, table: usize) -> Option<u
 }
 
 /// `[record.join.NAME]`, in the order written: each may start from the ones before it.
-fn joins(section: &Section<'_>, tables: &mut Tables, root: usize) -> Vec<Join> {
+fn joins(section: &Section<'_>, tables: &mut Tables, root: usize, reading: &Reading) -> Vec<Join> {
     let mut joins: Vec<Join> = Vec::new();
     let Some(node) = section.take("join") else { return joins };
     let Some(all) = Section::of(section.report, &section.key("join"), node) else { return joins };
@@ -455,7 +268,7 @@ fn joins(section: &Section<'_>, tables: &mut Tables, root: usize) -> Vec<Join> {
                 on.tell(node.line, theirs, "expected the cell it equals");
                 continue;
             };
-            let mut scope = Scope { tables, table: root, joins: &joins, numbers: Marks::PLAIN };
+            let mut scope = Scope { tables, table: root, joins: &joins, reading };
             if let Some(ours) = scope.cell(&on, node.line, theirs, text) {
                 let theirs = tables.own(&on, node.line, theirs, table, theirs);
                 if pairs.is_empty() {
@@ -470,7 +283,7 @@ fn joins(section: &Section<'_>, tables: &mut Tables, root: usize) -> Vec<Join> {
             inner.tell(node.line, "on", "expected `their_column = \"our cell\"`");
         }
         let highest = highest(&inner, tables, table);
-        let mut own = Scope { tables, table, joins: &[], numbers: Marks::PLAIN };
+        let mut own = Scope { tables, table, joins: &[], reading };
         let only_when = own.conditions(&inner, "only_when");
         inner.finish();
         joins.push(Join { name: name.clone(), table, on: pairs, only_when, highest });

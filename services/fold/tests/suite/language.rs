@@ -126,7 +126,7 @@ const CONDITION_KEYS: [(&str, &str, &str, &str, bool); 11] = [
 ];
 
 /// The test, then whether it holds of: the value, another value, NULL, and a row that is not there.
-const TESTS: [(&str, [bool; 4]); 7] = [
+const TESTS: [(&str, [bool; 4]); 12] = [
     ("is = \"9\"", [true, false, false, false]),
     ("in = [\"9\", \"8\"]", [true, false, false, false]),
     ("is_not = \"9\"", [false, true, true, true]),
@@ -134,7 +134,111 @@ const TESTS: [(&str, [bool; 4]); 7] = [
     ("present = true", [true, true, false, false]),
     ("present = false", [false, false, true, true]),
     ("above = 8", [true, false, false, false]),
+    ("expr = \"CELL == '9'\"", [true, false, false, false]),
+    ("expr = \"CELL != '9'\"", [false, true, true, true]),
+    ("expr = \"CELL > 8\"", [true, false, false, false]),
+    ("expr = \"present(CELL)\"", [true, true, false, false]),
+    ("expr = \"!present(CELL)\"", [false, false, true, true]),
 ];
+
+fn condition(test: &str, place: Place) -> String {
+    if test.contains("CELL") {
+        return format!("{{ {} }}", test.replace("CELL", place.cell()));
+    }
+    format!("{{ column = \"{}\", {test} }}", place.cell())
+}
+
+/// What is said where a condition's expression fails: what is safe. No value is told.
+#[test]
+fn a_condition_that_fails_is_told_and_nothing_is_guessed() {
+    for ((kind, key, ..), want) in CONDITION_KEYS.into_iter().zip([
+        "waits",
+        "waits",
+        "confidential",
+        "final",
+        "told",
+        "objection",
+        "current",
+        "current",
+        "current",
+        "current",
+        "waits",
+    ]) {
+        for place in [Place::Root, Place::Joined] {
+            let cond = condition("expr = \"CELL > 8\"", place);
+            let mapping = mapping_with(kind, &key.replace("COND", &cond));
+            let outputs = outputs(&mapping, place, &t("Smith"));
+            assert_eq!(said(&outputs), want, "{key} {place:?}");
+            let items: Vec<_> = outputs
+                .iter()
+                .filter_map(|output| match output {
+                    Output::Quarantined(item) => Some((item.reason.as_str(), item.detail.as_str())),
+                    Output::Event(_) => None,
+                })
+                .collect();
+            let [(reason, detail)] = items[..] else { panic!("{key}: {items:?}") };
+            assert_eq!(reason, "expression failed", "{key}");
+            assert!(detail.starts_with("s.root r.") && detail.ends_with(": is not a number"), "{key}: {detail}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_nobody_can_judge_waits_for_its_row() {
+    let mapping = mapping_with("encounter", "only_when = [{ expr = \"c > 8\" }]");
+    let mut world = World::of(mapping, "source");
+    let mut fold = world.fold();
+    let row = |world: &World, c: &str| world.update("s.root", &[("id", i(1)), ("who", i(7)), ("c", t(c))]);
+    let failed = "quarantined expression failed s.root r.only_when: is not a number";
+    for (c, want) in [
+        ("9", &["recorded r/1 of 7 1/1:  - referral=false"][..]),
+        ("x", &[failed, "retracted r/1 of 7 1/1"]),
+        ("y", &[]),
+        (
+            "10",
+            &[
+                "closed expression failed s.root r.only_when: is not a number",
+                "recorded r/1 of 7 1/1:  - referral=false",
+            ],
+        ),
+        ("x", &[failed, "retracted r/1 of 7 1/1"]),
+        ("3", &["closed expression failed s.root r.only_when: is not a number"]),
+    ] {
+        let step = row(&world, c);
+        assert_eq!(world.tell(&mut fold, vec![step]), want, "{c}");
+    }
+}
+
+/// An expression says the same as the cell that it is, or it says why it does not.
+#[test]
+fn a_field_is_an_expression_of_cells() {
+    let told = |kind: &str, lines: &str, cell: &Cell| -> Vec<String> {
+        let mapping = mapping_with(kind, lines);
+        let shown = |output: &Output| match output {
+            Output::Event(event) => format!("{:?} {:?} {:?}", event.entered_at, event.effective_at, event.body),
+            Output::Quarantined(item) => format!("{} {}", item.reason, item.detail),
+        };
+        outputs(&mapping, Place::Joined, cell).iter().map(shown).collect()
+    };
+    for (kind, key) in FIELD_KEYS {
+        let cell = if key.ends_with("_at") || key.ends_with("_date") { t("2026-03-04") } else { t("17") };
+        let (plain, made) = (format!("{key} = \"j.c\""), format!("{key} = {{ expr = \"coalesce(j.c, null)\" }}"));
+        assert_eq!(told(kind, &plain, &cell), told(kind, &made, &cell), "{key}");
+        let made = format!("{key} = {{ expr = \"1 / (decimal(j.c) - 17) > 0 ? j.c : null\" }}");
+        let told = told(kind, &made, &cell);
+        let why = [": divides by zero", ": is not a number"];
+        let failed = told[0].starts_with("expression failed s.root r.") && why.iter().any(|why| told[0].ends_with(why));
+        assert!(failed, "{told:?}");
+        assert!(told.len() == 2, "{key}: the rest is told: {told:?}");
+    }
+    let value = |expr: &str, cell: &str| {
+        let lines = format!("[record.value]\nnumber = {{ expr = \"{expr}\" }}");
+        told("observation", &lines, &t(cell)).join("; ")
+    };
+    assert!(value("j.c + 0.2", "0.1").contains("number: Some(0.3)"), "{}", value("j.c + 0.2", "0.1"));
+    assert!(value("decimal(j.c) == 0 ? null : j.c", "1.50").contains("number: Some(1.50)"));
+    assert!(value("decimal(j.c) == 0 ? null : j.c", "0.0").contains("number: None"));
+}
 
 #[test]
 fn every_condition_of_every_key_holds_wherever_its_cell_stands() {
@@ -142,7 +246,7 @@ fn every_condition_of_every_key_holds_wherever_its_cell_stands() {
     for (kind, key, yes, no, asserts) in CONDITION_KEYS {
         for (test, holds) in TESTS {
             for place in [Place::Root, Place::Joined, Place::Missing] {
-                let cond = format!("{{ column = \"{}\", {test} }}", place.cell());
+                let cond = condition(test, place);
                 let mapping = mapping_with(kind, &key.replace("COND", &cond));
                 let cells = if place == Place::Missing {
                     vec![(t("9"), 3)]
@@ -151,7 +255,7 @@ fn every_condition_of_every_key_holds_wherever_its_cell_stands() {
                 };
                 for (cell, at) in cells {
                     // A row that is not there takes nothing away and asserts nothing, unless that is what was asked.
-                    let negative = test.starts_with("is_not") || test.starts_with("not_in");
+                    let negative = test.starts_with("is_not") || test.starts_with("not_in") || test.contains("CELL !=");
                     let want = holds[at] && !(place == Place::Missing && asserts && negative);
                     let got = said(&outputs(&mapping, place, &cell));
                     if got != if want { yes } else { no } {

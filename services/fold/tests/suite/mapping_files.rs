@@ -57,8 +57,8 @@ fn every_mistake_is_told_with_its_line() {
             "bad.toml:15: record[2].table: expected schema.table",
             "bad.toml:18: record[3].status: is missing; for a source without one: `status = { otherwise = \"final\" }`",
             "bad.toml:18: record[3].value: is missing",
-            "bad.toml:23: record[3].deleted_when.iz: no such key here; known are any, column, is, in, is_not, not_in, present, above",
-            "bad.toml:23: record[3].deleted_when: expected one of: is, is_not, in, not_in, present, above",
+            "bad.toml:23: record[3].deleted_when.iz: no such key here; known are any, expr, column, is, in, is_not, not_in, present, above",
+            "bad.toml:23: record[3].deleted_when: expected one of: is, is_not, in, not_in, present, above; or `expr`",
             "bad.toml:24: record[3].patient: no join `p` above; known are: code",
             "bad.toml:25: record[3].valeu: no such key here; known are kind, name, table, id, highest, join, deleted_when, \
              only_when, confidential_when, patient, organisation, entered_at, effective_at, effective_precision, participant, \
@@ -98,6 +98,44 @@ fn no_field_of_a_kind_is_called_like_a_key_of_every_record() {
             assert!(!keys.contains(name), "{kind}: {name}");
         }
     }
+}
+
+#[test]
+fn an_expression_is_held_to_its_place() {
+    let text = r#"system = "x"
+revision = 1
+zone = "Europe/London"
+[[record]]
+kind = "observation"
+name = "o"
+table = "s.t"
+id = "i"
+patient = "p"
+only_when = [{ expr = "a + 'x'" }, { expr = "a == 1" }, { expr = "nobody.a == 1" }]
+status = { otherwise = "final" }
+effective_at = { expr = "1 + 1" }
+comment = { expr = "double(a)", from = "b" }
+[record.code]
+text = "c"
+[record.value]
+number = { expr = "a == 1" }
+text = { expr = "a ? b : null" }
+"#;
+    let mistakes = mapping::parse("bad.toml", text).expect_err("mistakes");
+    let told: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "bad.toml:10: record[1].only_when.expr: a condition is true or false, not text",
+            "bad.toml:10: record[1].only_when.expr: no join `nobody` above; known are: ",
+            "bad.toml:12: record[1].effective_at.expr: expected a time, and the expression gives a number",
+            "bad.toml:13: record[1].comment.expr: `double`: numbers are decimal, never floats: write decimal() (at 7)",
+            "bad.toml:13: record[1].comment.expr: stands in the place of `from`: name one of them",
+            "bad.toml:17: record[1].value.number.expr: expected a number, and the expression gives true or false",
+        ],
+        "\n{}",
+        told.join("\n")
+    );
 }
 
 #[test]
