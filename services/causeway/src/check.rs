@@ -111,6 +111,9 @@ fn files(settings: &Settings) -> Vec<String> {
     if let Err(error) = site.read_limits(settings.lab()) {
         mistakes.push(format!("{error:#}"));
     }
+    if let Err(error) = site.read_weights() {
+        mistakes.push(format!("{error:#}"));
+    }
     let problems = settings.folder.iter().flat_map(Folder::problems);
     mistakes.extend(problems.map(|(file, what)| format!("{file}: {what}")));
     for source in &settings.sources {

@@ -7,6 +7,7 @@
 mod check;
 mod folder;
 mod labs;
+mod linkage;
 mod mapping;
 mod members;
 mod output;
@@ -63,6 +64,9 @@ enum Verb {
     /// Check and test mapping files.
     #[command(subcommand)]
     Mapping(mapping::Verb),
+    /// Who is one person: weights, the clerks' queue and what clerks decide.
+    #[command(subcommand)]
+    Identity(linkage::Verb),
     /// Look after the per-patient views.
     #[command(subcommand)]
     Views(views::Verb),
@@ -102,6 +106,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Source(verb) => source::run(verb, format).await,
             Verb::Labs(verb) => labs::run(verb, format),
             Verb::Mapping(verb) => mapping::run(verb, format).await,
+            Verb::Identity(verb) => linkage::run(verb, format).await,
             Verb::Views(verb) => views::run(verb, format).await,
         }
     })

@@ -118,9 +118,12 @@ async fn audit(settings: &Settings, item: &Item, reason: &str) -> anyhow::Result
     gateway::operator::quarantine_look(&pool, &look).await.context("the look could not be audited, so nothing is shown")
 }
 
+/// Whoever asks without a name.
+pub const NOBODY: &str = "operator";
+
 /// Who asks, in the audit's words.
-fn actor() -> String {
-    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned())
+pub fn actor() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| NOBODY.to_owned())
 }
 
 fn plain(value: &Value) -> String {

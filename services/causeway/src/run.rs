@@ -166,8 +166,9 @@ impl Region {
             Service::Connector | Service::Normaliser => {}
             Service::Linker => {
                 let partitions = self.settings.normaliser.events_partitions;
+                let weights = self.settings.site.read_weights()?;
                 spawn(services, "the linker".to_owned(), move || {
-                    linker::run(partitions, kafka, registry, pool, health, stop)
+                    linker::run(partitions, kafka, registry, pool, weights, health, stop)
                 });
             }
             Service::Sinks => {

@@ -76,12 +76,15 @@ pub struct SiteSettings {
     pub medicines: Option<PathBuf>,
     /// Analytes, codes and units that the site adds to the lab table.
     pub labs: Option<PathBuf>,
+    /// The weights that records are linked by. Without the file nobody is linked by weight.
+    pub identity: Option<PathBuf>,
 }
 
 impl SiteSettings {
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let needed = [&mut self.teams, &mut self.alerts, &mut self.users, &mut self.agreements];
-        needed.into_iter().chain(&mut self.passwords_file).chain(&mut self.medicines).chain(&mut self.labs)
+        let optional = [&mut self.passwords_file, &mut self.medicines, &mut self.labs, &mut self.identity];
+        needed.into_iter().chain(optional.into_iter().flatten())
     }
 
     pub fn read_teams(&self) -> anyhow::Result<event::teams::Teams> {
@@ -94,6 +97,14 @@ impl SiteSettings {
             "{path}: catch_all names no team; an alert that belongs to no team here would go to nobody"
         );
         Ok(teams)
+    }
+
+    pub fn read_weights(&self) -> anyhow::Result<Option<identity::parameters::Parameters>> {
+        let Some(file) = &self.identity else { return Ok(None) };
+        let path = file.display();
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {path}"))?;
+        let weights = identity::parameters::Parameters::parse(&text);
+        weights.map(Some).map_err(|mistakes| anyhow::anyhow!("{path}: {}", mistakes.join("; ")))
     }
 
     pub fn read_limits(&self, lab: &Lab) -> anyhow::Result<sink_alerts::Limits> {

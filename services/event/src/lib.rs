@@ -24,7 +24,7 @@ pub use alert::{AlertChange, PatientAlert};
 pub use body::*;
 pub use datum::{Fields, Shape, Told};
 pub use kinds::*;
-pub use link::{Link, LinkStatus};
+pub use link::{Link, LinkEvidence, LinkStatus};
 pub use nhs_number::NhsNumber;
 pub use place::Place;
 pub use precision::{PartialDate, Precision};

@@ -5,12 +5,12 @@ use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkStatus {
-    /// Verified NHS number and date of birth agree with the person's others, and nothing contradicts.
+    /// One person with others: by a verified NHS number, by weight, by a clerk or by its source.
     Linked,
     /// Nothing to link by: a person of its own.
     Alone,
-    /// The number agrees but date of birth, forename or sex does not, or two patients of one source bear it: kept apart
-    /// until a human decides.
+    /// The number agrees but date of birth, forename or sex does not, or two patients of one source bear it, or what is said
+    /// of another may be said of it: kept apart until a human decides.
     Held,
 }
 
@@ -35,4 +35,19 @@ pub struct Link {
     /// Why, in fixed words without patient data.
     pub reason: String,
     pub decided_at: Micros,
+    /// Of a link, since links tell it.
+    pub evidence: Option<LinkEvidence>,
+}
+
+/// What a link rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkEvidence {
+    /// must-link, source-merge, number or weight.
+    pub rule: String,
+    /// The patient that it was joined to.
+    pub other: SourcePatient,
+    /// In thousandths of a bit.
+    pub weight: Option<i32>,
+    /// The version of the weights.
+    pub parameters: Option<String>,
 }

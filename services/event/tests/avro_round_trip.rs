@@ -257,6 +257,12 @@ proptest! {
             status: [LinkStatus::Linked, LinkStatus::Alone, LinkStatus::Held][which],
             reason: t[2].clone(),
             decided_at: at,
+            evidence: (version % 2 == 0).then(|| LinkEvidence {
+                rule: t[2].clone(),
+                other: SourcePatient { source: t[1].clone(), id: t[0].clone() },
+                weight: (version % 3 == 0).then(|| -version.cast_signed()),
+                parameters: (version % 5 == 0).then(|| t[0].clone()),
+            }),
         };
         let mut datum = Vec::new();
         avro::encode_link(&link, &mut datum);

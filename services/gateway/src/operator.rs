@@ -2,6 +2,7 @@
 
 use crate::{GatewayError, database};
 use deadpool_postgres::Pool;
+use event::SourcePatient;
 
 /// One look at an item's values.
 #[derive(Debug)]
@@ -58,5 +59,36 @@ pub async fn quarantine_closings(
     let patients: Vec<Option<&str>> = items.iter().map(|item| item.patient).collect();
     let offsets: Vec<i64> = items.iter().map(|item| item.offset).collect();
     client.execute(INSERT_CLOSINGS, &[&actor, &action, &reason, &sources, &patients, &offsets]).await?;
+    Ok(())
+}
+
+/// A look at, or a decision about, who is one person.
+#[derive(Debug)]
+pub struct IdentityAct<'a> {
+    pub actor: &'a str,
+    /// `link-patients`, `view-link-queue`.
+    pub action: &'a str,
+    /// Why, in the operator's words.
+    pub reason: &'a str,
+    pub patients: &'a [&'a SourcePatient],
+}
+
+const INSERT_IDENTITY: &str = "with entry as (
+    insert into access.audit (request_id, actor, role, action, decision, why, reason, source, patient)
+    select 'identity@' || gen_random_uuid(), $1, 'operator', $2, 'allow', 'asked on the command line', $3, s.source, s.patient
+    from unnest($4::text[], $5::text[]) as s (source, patient)
+    returning id)
+    insert into access.outbox (audit) select id from entry order by id";
+
+/// Writes the act, an entry for each patient. The caller does nothing unless this has succeeded.
+pub async fn identity_act(pool: &Pool, act: &IdentityAct<'_>) -> Result<(), GatewayError> {
+    database::migrate(pool).await?;
+    let client = pool.get().await?;
+    let (mut sources, mut patients): (Vec<Option<&str>>, Vec<Option<&str>>) =
+        act.patients.iter().map(|patient| (Some(patient.source.as_str()), Some(patient.id.as_str()))).unzip();
+    if patients.is_empty() {
+        (sources, patients) = (vec![None], vec![None]);
+    }
+    client.execute(INSERT_IDENTITY, &[&act.actor, &act.action, &act.reason, &sources, &patients]).await?;
     Ok(())
 }

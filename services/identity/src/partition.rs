@@ -367,3 +367,6 @@ fn keys(members: &[Known], one: usize, other: usize) -> [(&str, &str); 2] {
     keys.sort_unstable();
     keys
 }
+
+#[cfg(test)]
+mod tests;

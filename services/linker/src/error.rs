@@ -23,6 +23,11 @@ pub enum LinkerError {
     Pool(#[from] deadpool_postgres::PoolError),
     #[error("the identity database holds what nobody can read in `{0}`")]
     Stored(&'static str),
+    #[error(
+        "more than {} patients could be one person with each other: raise bands.link of the weights",
+        crate::store::TOGETHER_MAX
+    )]
+    TooManyTogether,
     #[error("cannot migrate the identity schema")]
     Migration(#[from] refinery::Error),
 }
@@ -35,7 +40,7 @@ impl LinkerError {
     /// Whether starting again can help.
     pub fn worth_retrying(&self) -> bool {
         match self {
-            Self::Stored(_) => false,
+            Self::Stored(_) | Self::TooManyTogether => false,
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
             Self::Database(error) => error.code().is_none_or(|code| !code.code().starts_with("42")),

@@ -23,6 +23,7 @@ use deadpool_postgres::{ClientWrapper, Object, Pool};
 pub use error::LinkerError;
 use event::{PatientEvent, avro};
 use futures_util::{FutureExt, future::try_join_all};
+use identity::parameters::Parameters;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{CommitMode, Consumer, StreamConsumer},
@@ -30,27 +31,35 @@ use rdkafka::{
     message::{Headers, OwnedMessage},
     producer::{FutureProducer, FutureRecord},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// Messages read before the database is written.
 pub const BATCH_MESSAGES_MAX: usize = 1_000;
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 const LOCK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Clerks wait so long at most until the linker sees what they decided.
+const DECISIONS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Counts what the linker takes from an event: when that grows, all of them are read again, by a new group. 2: names and sex.
-const GROUP: &str = "causeway-linker-2";
+/// 3: postcode and confidentiality.
+const GROUP: &str = "causeway-linker-3";
 const DEMOGRAPHICS: &[u8] = b"causeway.patient.demographics.";
 
-/// Runs until the stop signal. `events_partitions`: of `patient.events`, when it is created here.
+/// Runs until the stop signal. `events_partitions`: of `patient.events`, when it is created here. `weights`: without them
+/// nobody is linked by weight.
 pub async fn run(
     events_partitions: u16,
     kafka: KafkaSettings,
     registry: Registry,
     pool: Pool,
+    weights: Option<Parameters>,
     health: Health,
     stop: Stop,
 ) -> Result<(), LinkerError> {
     let part = health.part("linker");
-    let linker = Linker { events_partitions, kafka, registry, pool, part: part.clone() };
+    let linker = Linker { events_partitions, kafka, registry, pool, weights, part: part.clone() };
     let attempt = || async {
         tokio::select! {
             ended = linker.attempt() => ended,
@@ -65,6 +74,7 @@ struct Linker {
     kafka: KafkaSettings,
     registry: Registry,
     pool: Pool,
+    weights: Option<Parameters>,
     part: Part,
 }
 
@@ -91,10 +101,15 @@ impl Linker {
         let (consumer, mut reading) = self.consumer().await?;
         let (consumer, mut watch, mut owners) = (Arc::new(consumer), watch(), Owners::default());
         outbox.empty(&client).await?;
+        self.weigh_anew(&mut client, &mut outbox).await?;
         let mut versions = Versions::new(self.registry.clone(), avro::SCHEMA);
         self.part.ready();
         tracing::info!("links patients");
         loop {
+            if let Some(changed) = store::take_decisions(&mut client, self.weights.as_ref()).await? {
+                metrics::counter!("causeway_links_changed_total").increment(changed as u64);
+                outbox.empty(&client).await?;
+            }
             let messages = tokio::select! {
                 biased;
                 messages = batch(&consumer) => messages?,
@@ -102,6 +117,7 @@ impl Linker {
                     let_go(consumer);
                     return Err(stalled.into());
                 }
+                () = tokio::time::sleep(DECISIONS_AGAIN_AFTER) => continue,
             };
             watch.heard();
             messages.iter().for_each(|message| reading.take(message));
@@ -113,13 +129,32 @@ impl Linker {
                 events.extend(event(message, &mut versions).await?);
             }
             if !events.is_empty() {
-                let changed = store::take(&mut client, &events).await?;
+                let changed = store::take(&mut client, &events, self.weights.as_ref()).await?;
                 metrics::counter!("causeway_links_changed_total").increment(changed as u64);
                 outbox.empty(&client).await?;
             }
             // Only after the database: a crash here reads the batch again, which changes nothing.
             commit(&consumer, &messages)?;
         }
+    }
+
+    /// After another version of the weights, or without any more: everybody once, before anything new is taken.
+    async fn weigh_anew(&self, client: &mut ClientWrapper, outbox: &mut Outbox) -> Result<(), LinkerError> {
+        let (mut after, mut patients) = (0, 0_u64);
+        let now = store::micros(SystemTime::now());
+        while let Some((last, changed)) = store::weigh_anew(client, after, now, self.weights.as_ref()).await? {
+            if after == 0 {
+                tracing::info!("weighs all patients anew");
+            }
+            (after, patients) = (last, patients + 1);
+            metrics::counter!("causeway_links_changed_total").increment(changed as u64);
+            self.part.not_ready("weighs all patients anew");
+            outbox.empty(client).await?;
+        }
+        if patients > 0 {
+            tracing::info!("weighed all patients anew");
+        }
+        Ok(())
     }
 
     /// A connection of its own that holds the writer's lock. It is closed when dropped, and the lock with it.

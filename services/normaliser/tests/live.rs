@@ -401,6 +401,7 @@ async fn links(kafka: &KafkaSettings, registry: &Registry, database: &stack::Pos
             kafka.clone(),
             registry.clone(),
             pool.clone(),
+            None,
             Health::new(),
             stop.clone(),
         ));

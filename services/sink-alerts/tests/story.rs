@@ -88,6 +88,7 @@ impl Site {
             status: LinkStatus::Linked,
             reason: "verified number".into(),
             decided_at: NOW,
+            evidence: None,
         };
         self.items(Topic::Links, vec![Item::Link(link)]).await;
     }

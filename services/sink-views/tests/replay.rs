@@ -292,6 +292,7 @@ async fn a_retraction_leaves_a_marker_and_links_and_quarantine_are_guarded() {
         status: LinkStatus::Linked,
         reason: "verified number".into(),
         decided_at: 1_700_000_000_000_000,
+        evidence: None,
     };
     let place = |topic, offset| Place { topic, partition: 0, offset };
     for (offset, item) in [(1, link(2, 2)), (0, link(1, 1))] {

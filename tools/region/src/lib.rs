@@ -12,6 +12,7 @@ pub mod gp_connect;
 pub mod history;
 pub mod hospital;
 pub mod hostile;
+pub mod linkage;
 pub mod load;
 pub mod person;
 pub mod row;

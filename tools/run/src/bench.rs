@@ -20,6 +20,8 @@ pub enum Name {
     Normalise,
     /// From a commit in the source to the alert in a browser.
     Latency,
+    /// Who is one person, of a generated population, and how many records a second the linker takes.
+    Linkage,
     /// One process with many sources: how long until all are level, and what it holds then.
     Sources,
 }
@@ -29,7 +31,7 @@ pub struct Arguments {
     /// What to measure.
     #[arg(value_enum)]
     pub name: Name,
-    /// Rows: of the backlog (500,000 unless told), of the snapshot (1,500,000), of each backlog of `normalise` (300,000), the sources of `sources` (500), of the large transaction (5,000,000).
+    /// Rows: of the backlog (500,000 unless told), of the snapshot (1,500,000), of each backlog of `normalise` (300,000), the sources of `sources` (500), the persons that `linkage` knows (3,000,000), of the large transaction (5,000,000).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub rows: Option<u64>,
     /// Rounds, of which the median is told; each measures its floor, too. Three unless told, one for `capture-latency`;
@@ -63,7 +65,7 @@ impl Arguments {
     fn options(&self) -> Options {
         let (rate, repeat) = match self.name {
             Name::CaptureLatency => (bench::capture_latency::RATE, 1),
-            Name::Capture | Name::Snapshot | Name::Normalise | Name::Latency | Name::Sources => {
+            Name::Capture | Name::Snapshot | Name::Normalise | Name::Latency | Name::Linkage | Name::Sources => {
                 (bench::latency::RATE, 3)
             }
         };
@@ -80,7 +82,8 @@ impl Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!arguments.large || arguments.name == Name::Capture, "--large goes with `capture`");
-    let alone = arguments.large || matches!(arguments.name, Name::Latency | Name::Normalise | Name::Sources);
+    let alone =
+        arguments.large || matches!(arguments.name, Name::Latency | Name::Linkage | Name::Normalise | Name::Sources);
     anyhow::ensure!(!alone || arguments.peer.is_none(), "no peer does this");
     if let Some(file) = &arguments.report {
         checks::writable(file)?;
@@ -100,6 +103,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     Name::Snapshot => bench::snapshot::run(&options, say).await,
                     Name::Normalise => bench::normalise::run(&options, say).await,
                     Name::Latency => bench::latency::run(&options, say).await,
+                    Name::Linkage => bench::linkage::run(&options, say).await,
                     Name::Sources => bench::sources::run(&options, say).await,
                 }
             } => report,

@@ -1,7 +1,7 @@
 //! `causeway.PersonLink`.
 
 use super::{DecodeError, wire, wire::Reader};
-use crate::{Link, LinkStatus, SourcePatient};
+use crate::{Link, LinkEvidence, LinkStatus, SourcePatient};
 
 pub const SCHEMA: &str = include_str!("../../../../schemas/person_link.avsc");
 
@@ -16,6 +16,13 @@ pub fn encode(link: &Link, out: &mut Vec<u8>) {
     wire::long(out, link.status as i64);
     wire::string(out, &link.reason);
     wire::long(out, link.decided_at);
+    wire::optional(out, link.evidence.as_ref(), |out, evidence| {
+        wire::string(out, &evidence.rule);
+        wire::string(out, &evidence.other.source);
+        wire::string(out, &evidence.other.id);
+        wire::optional_int(out, evidence.weight);
+        wire::optional_string(out, evidence.parameters.as_ref());
+    });
 }
 
 pub fn decode(datum: &[u8]) -> Result<Link, DecodeError> {
@@ -27,7 +34,17 @@ pub fn decode(datum: &[u8]) -> Result<Link, DecodeError> {
         status: r.symbol("status", &STATUSES)?,
         reason: r.string()?,
         decided_at: r.long()?,
+        evidence: r.optional(evidence)?,
     };
     r.finish()?;
     Ok(link)
+}
+
+fn evidence(r: &mut Reader<'_>) -> Result<LinkEvidence, DecodeError> {
+    Ok(LinkEvidence {
+        rule: r.string()?,
+        other: SourcePatient { source: r.string()?, id: r.string()? },
+        weight: r.optional_int()?,
+        parameters: r.optional_string()?,
+    })
 }

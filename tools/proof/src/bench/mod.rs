@@ -9,6 +9,7 @@ pub mod capture_latency;
 mod commits;
 pub mod large;
 pub mod latency;
+pub mod linkage;
 pub mod normalise;
 mod peer;
 mod sighting;

@@ -1,7 +1,6 @@
 //! Who is one person: invariants over any records and decisions, and the stories that they come from.
 
-use event::LinkStatus;
-use identity::{
+use crate::{
     Known, linking_number,
     names::Name,
     parameters::{Bands, File, Parameters, Rates},
@@ -10,6 +9,7 @@ use identity::{
     score::stop,
     whole::link,
 };
+use event::LinkStatus;
 use proptest::{collection::vec, prelude::*, sample::select};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// Names and a birth date that agree are enough for a link, names alone for a clerk.
 fn parameters() -> Parameters {
     let rates = |m: &str, u: &str| Rates { m: m.into(), u: u.into() };
-    let field = |field: identity::compare::Field| {
+    let field = |field: crate::compare::Field| {
         let levels = field.levels();
         let rates = levels.iter().enumerate().map(|(at, level)| {
             let rates = match at {
@@ -34,7 +34,7 @@ fn parameters() -> Parameters {
         prior: "0.01".into(),
         frequency_min: "0.001".into(),
         bands: Bands { link: "10".into(), clerical: "4".into() },
-        field: identity::compare::Field::ALL.map(field).into_iter().collect(),
+        field: crate::compare::Field::ALL.map(field).into_iter().collect(),
         frequency: BTreeMap::new(),
     };
     Parameters::of(&file).expect("good parameters")
@@ -303,7 +303,7 @@ proptest! {
             let other = &after.settled[place(at)];
             prop_assert_eq!(settled.decision.status, other.decision.status);
             prop_assert_eq!(settled.decision.reason, other.decision.reason);
-            let key = |members: &[Known], evidence: identity::partition::Evidence| {
+            let key = |members: &[Known], evidence: crate::partition::Evidence| {
                 (evidence.rule, evidence.weight, format!("{:?}", members[evidence.with].key()))
             };
             prop_assert_eq!(
