@@ -1,5 +1,6 @@
 //! Rules of the house that the compiler does not know.
 
+mod exits;
 mod files;
 mod plants;
 mod shipped;

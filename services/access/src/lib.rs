@@ -7,18 +7,23 @@
 //! agreement that covers the kind, for direct care, today. What none covers is withheld, and what a source marks as
 //! confidential never leaves the organisation that holds it: no agreement and no broken glass reaches it.
 //!
-//! [`decide`] is a pure function over facts that a shell has gathered, so that one table of cases proves every exit.
+//! [`decide`] is a pure function over facts that a shell has gathered, so that one table of cases proves every exit. What an
+//! exit sends is [`Released`], which is made from a recorded decision and in no other way.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod agreement;
 mod decision;
 mod patient;
+mod release;
 mod role;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod who_may;
 
-pub use agreement::Agreement;
+pub use agreement::{Agreement, Purpose};
 pub use decision::{Decision, Request, Why, decide};
 pub use event::teams::{Team, TeamKind};
 pub use patient::{BREAK_GLASS_MINUTES, Contact, ENCOUNTER_GRACE_HOURS_DEFAULT, Grant, Holding, PatientContext};
-pub use role::{Action, Role};
+pub use release::{AboutNobody, Recorded, Released};
+pub use role::{Action, Channel, Role};

@@ -33,6 +33,8 @@ pub struct PatientContext {
     pub holdings: Vec<Holding>,
     /// The patient objects to sharing between organisations.
     pub objection: bool,
+    /// A national data opt-out or a type 1 objection: for uses beyond the patient's own care, and for no others.
+    pub opted_out: bool,
     /// Of an alert: the teams it was routed to.
     pub recipients: Vec<String>,
 }

@@ -4,6 +4,7 @@
 //! A thin main: settings are checked before anything connects, services are functions of
 //! settings and a stop signal, and every verb that prints does so as text or as JSON.
 
+mod agreements;
 mod check;
 mod folder;
 mod labs;
@@ -70,6 +71,9 @@ enum Verb {
     /// Look after the per-patient views.
     #[command(subcommand)]
     Views(views::Verb),
+    /// Who may receive what, from whom, by which agreement.
+    #[command(subcommand)]
+    Agreements(agreements::Verb),
 }
 
 /// A settings file, by path; the argument most verbs share.
@@ -108,6 +112,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Mapping(verb) => mapping::run(verb, format).await,
             Verb::Identity(verb) => linkage::run(verb, format).await,
             Verb::Views(verb) => views::run(verb, format).await,
+            Verb::Agreements(verb) => agreements::run(&verb, format),
         }
     })
 }

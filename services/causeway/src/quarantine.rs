@@ -13,6 +13,7 @@ use crate::{
 use anyhow::{Context, ensure};
 use base64::Engine as _;
 use event::quarantined::Verdict;
+use gateway::access::Recorded;
 use serde_json::{Value, json};
 use topic::{Item, State};
 
@@ -82,14 +83,16 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
                 .with_context(|| format!("no item at offset {offset} of the quarantine"))?;
             let mut shown = item.without_values();
             if values {
-                // The audit is written first: without it nothing is shown.
-                audit(&settings, &item, &reason.unwrap_or_default()).await?;
+                // The audit is written first: without it nothing is released.
+                let look = audit(&settings, &item, &reason.unwrap_or_default()).await?;
                 let text = |bytes: &Option<Vec<u8>>| {
                     bytes.as_ref().map(|b| base64::engine::general_purpose::STANDARD.encode(b))
                 };
-                shown["key"] = json!(text(&item.what.key));
-                shown["original"] = json!(text(&item.what.original));
-                shown["patient"] = json!(item.what.patient);
+                let values = json!({
+                    "key": text(&item.what.key), "original": text(&item.what.original), "patient": item.what.patient,
+                });
+                let values = look.release(values).map_err(|why| anyhow::anyhow!("refused: {}", why.as_str()))?;
+                values.send(|values| merge(&mut shown, values));
             }
             output::one(format, &shown, |shown| {
                 let fields = shown.as_object().into_iter().flatten();
@@ -110,11 +113,22 @@ fn table(rows: &[Value]) -> String {
     output::table(&headings, rows.iter().map(|row| COLUMNS.map(|key| plain(&row[key])).to_vec()))
 }
 
-async fn audit(settings: &Settings, item: &Item, reason: &str) -> anyhow::Result<()> {
+fn merge(into: &mut Value, more: Value) {
+    if let (Value::Object(into), Value::Object(more)) = (into, more) {
+        into.extend(more);
+    }
+}
+
+async fn audit(settings: &Settings, item: &Item, reason: &str) -> anyhow::Result<Recorded> {
     ensure!(!reason.trim().is_empty(), "--reason must say why the values are needed");
     let pool = boot::database::pool(&settings.database, 1)?;
-    let look =
-        gateway::operator::QuarantineLook { actor: &actor(), source: &item.what.source, offset: item.offset, reason };
+    let look = gateway::operator::QuarantineLook {
+        actor: &actor(),
+        source: &item.what.source,
+        patient: item.what.patient.as_deref(),
+        offset: item.offset,
+        reason,
+    };
     gateway::operator::quarantine_look(&pool, &look).await.context("the look could not be audited, so nothing is shown")
 }
 

@@ -213,7 +213,7 @@ impl Region {
             teams: site.read_teams()?,
             organisations: self.organisations.clone(),
             limits: site.read_limits(self.settings.lab())?,
-            agreements: gateway::agreements(&site.agreements)?,
+            agreements: gateway::Agreements::read(&site.agreements)?,
             ingredients: gateway::medicines(site.medicines.as_deref())?,
             lab: self.settings.lab().clone(),
         })

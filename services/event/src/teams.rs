@@ -102,6 +102,18 @@ impl Teams {
         if on_duty.is_empty() { all } else { on_duty }
     }
 
+    /// The words that an organisation's teams share (`St Mary's`), or its code.
+    pub fn organisation_name(&self, code: &str) -> String {
+        let mut names = self.of(code).map(|team| team.name.as_str());
+        let Some(first) = names.next() else { return code.to_owned() };
+        let mut shared: Vec<&str> = first.split_whitespace().collect();
+        for name in names {
+            let same = shared.iter().zip(name.split_whitespace()).take_while(|(one, two)| *one == two).count();
+            shared.truncate(same);
+        }
+        if shared.is_empty() { code.to_owned() } else { shared.join(" ") }
+    }
+
     /// All teams of an organisation.
     pub fn of<'a>(&'a self, organisation: &'a str) -> impl Iterator<Item = &'a Team> {
         self.teams.iter().filter(move |team| team.organisation == organisation)

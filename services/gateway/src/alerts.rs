@@ -6,14 +6,15 @@ mod reader;
 
 use crate::{
     GatewayError,
-    access::{Action, Decision, Holding, PatientContext},
+    access::{Action, Decision, Holding, PatientContext, Released, Why},
     app::App,
-    audit::{self, Subject},
+    audit::{self, Decided, Subject},
     record::micros,
     session::Actor,
 };
 use deadpool_postgres::GenericClient;
 use event::{Kind, Micros};
+use std::collections::BTreeMap;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
@@ -191,47 +192,29 @@ fn alert(row: &Row) -> Option<Alert> {
     })
 }
 
-/// Alerts with what was decided on each.
-pub struct Sifted {
-    pub shown: Vec<(Alert, Decision)>,
-    pub withheld: Vec<(Alert, Decision)>,
-}
+/// An alert, as its reader may be told of it, and what was decided.
+pub type Sifted = (Alert, Decision);
 
-impl Sifted {
-    /// What the audit says of those of them that `are` asked for.
-    pub fn rows<'a>(
-        &'a self,
-        actor: &'a Actor,
-        action: Action,
-        are: impl Fn(&Alert) -> bool + 'a,
-    ) -> impl Iterator<Item = audit::Row<'a>> {
-        let all = self.shown.iter().chain(&self.withheld).filter(move |(alert, _)| are(alert));
-        all.map(move |(alert, decision)| audit::Row {
-            actor,
-            entry: audit::Entry::of(action.as_str(), decision),
-            subject: alert.subject(),
-        })
-    }
-}
-
-/// Splits what may be told from what may not; each as its reader may be told of it.
+/// Decides on each; those that may be told become what their reader may be told of them.
 pub async fn sift(
     app: &App,
     client: &impl GenericClient,
     actor: &Actor,
     action: Action,
     alerts: Vec<Alert>,
-) -> Result<Sifted, GatewayError> {
+) -> Result<Vec<Sifted>, GatewayError> {
     let decided = alerts.into_iter().map(|mut alert| {
         answer_for(app, &mut alert);
         let decision = app.decide_on(actor, action, Some(&alert.context));
         (alert, decision)
     });
-    let (allowed, mut withheld): (Vec<_>, Vec<_>) = decided.partition(|(_, decision)| decision.allow);
-    let readable: Vec<&Alert> = allowed.iter().map(|(alert, _)| alert).collect();
+    let decided: Vec<Sifted> = decided.collect();
+    let readable: Vec<&Alert> = decided.iter().filter(|(_, decision)| decision.allow).map(|(alert, _)| alert).collect();
     let facts = facts::read(client, &readable, &app.site.limits).await?;
-    let mut shown = Vec::with_capacity(allowed.len());
-    for (alert, decision) in allowed {
+    let told = decided.into_iter().map(|(alert, decision)| {
+        if !decision.allow {
+            return (alert, decision);
+        }
         let shows = |organisation: &str, kind: Kind, confidential: bool| {
             let kinds = vec![kind];
             let holding = Holding { organisation: organisation.to_owned(), kinds, ..Holding::default() };
@@ -239,11 +222,17 @@ pub async fn sift(
             app.decide_on(actor, action, Some(&context)).shows(organisation, kind, confidential)
         };
         match reader::told(alert.clone(), &facts, &app.site.limits, shows) {
-            Some(told) => shown.push((told, decision)),
-            None => withheld.push((alert, decision.withheld_whole())),
+            Some(told) => (told, decision),
+            // All that it tells rests on what is withheld.
+            None => (alert, decision.turned_down(Why::NoAgreement)),
         }
-    }
-    Ok(Sifted { shown, withheld })
+    });
+    Ok(told.collect())
+}
+
+/// What the audit says of it.
+pub fn decided<'a>(actor: &'a Actor, action: Action, alert: &Alert, decision: Decision) -> Decided<'a> {
+    Decided { actor, action: action.as_str(), decision, subjects: vec![alert.subject()] }
 }
 
 /// A result of an organisation that has no team here (a hub, a practice that closed) is answered for as it was routed.
@@ -263,10 +252,22 @@ pub async fn disclose(
     actor: &Actor,
     action: Action,
     alerts: Vec<Alert>,
-) -> Result<Vec<Alert>, GatewayError> {
+) -> Result<Vec<Released<Alert>>, GatewayError> {
     let sifted = sift(app, client, actor, action, alerts).await?;
-    audit::write_rows(client, &sifted.rows(actor, action, |_| true).collect::<Vec<_>>()).await?;
-    Ok(sifted.shown.into_iter().map(|(alert, _)| alert).collect())
+    release(client, actor, action, sifted).await
+}
+
+async fn release(
+    client: &impl GenericClient,
+    actor: &Actor,
+    action: Action,
+    sifted: Vec<Sifted>,
+) -> Result<Vec<Released<Alert>>, GatewayError> {
+    let decided = sifted.into_iter().map(|(alert, decision)| {
+        let decided = decided(actor, action, &alert, decision);
+        (alert, decided)
+    });
+    audit::release_all(client, decided.collect()).await
 }
 
 /// One page of what the reader may be told, and whether there is more of it. Counted after the decisions: how much lies
@@ -277,7 +278,7 @@ pub async fn page(
     actor: &Actor,
     which: impl Fn(i64) -> Which,
     page: i64,
-) -> Result<(Vec<Alert>, bool), GatewayError> {
+) -> Result<(Vec<Released<Alert>>, bool), GatewayError> {
     let size = usize::try_from(INBOX_MAX).unwrap_or_default();
     let mut to_pass = usize::try_from(page).unwrap_or_default() * size;
     let (mut shown, mut withheld) = (Vec::new(), Vec::new());
@@ -285,11 +286,15 @@ pub async fn page(
     while scanned < SCANNED_MAX && shown.len() <= size {
         let chunk = read(client, actor, &which(scanned)).await?;
         let count = i64::try_from(chunk.len()).unwrap_or(i64::MAX);
-        let sifted = sift(app, client, actor, Action::ViewAlerts, chunk).await?;
-        let passed = to_pass.min(sifted.shown.len());
-        to_pass -= passed;
-        shown.extend(sifted.shown.into_iter().skip(passed));
-        withheld.extend(sifted.withheld);
+        for (alert, decision) in sift(app, client, actor, Action::ViewAlerts, chunk).await? {
+            if !decision.allow {
+                withheld.push((alert, decision));
+            } else if to_pass > 0 {
+                to_pass -= 1;
+            } else {
+                shown.push((alert, decision));
+            }
+        }
         if count <= INBOX_MAX {
             break;
         }
@@ -297,9 +302,23 @@ pub async fn page(
     }
     let more = shown.len() > size;
     shown.truncate(size);
-    let sifted = Sifted { shown, withheld };
-    audit::write_rows(client, &sifted.rows(actor, Action::ViewAlerts, |_| true).collect::<Vec<_>>()).await?;
-    Ok((sifted.shown.into_iter().map(|(alert, _)| alert).collect(), more))
+    shown.extend(withheld);
+    Ok((release(client, actor, Action::ViewAlerts, shown).await?, more))
+}
+
+/// Whom these alerts are about, whoever asks: for the audit of who is refused them.
+pub async fn subjects(client: &impl GenericClient, alerts: &[Uuid]) -> Result<BTreeMap<Uuid, Subject>, GatewayError> {
+    let ids: Vec<String> = alerts.iter().map(Uuid::to_string).collect();
+    let sql = "select a.id::text, a.source, a.patient, p.organisation, l.person::text from alert.alert a
+        left join record.patient p on p.source = a.source and p.patient = a.patient
+        left join record.link l on l.source = a.source and l.patient = a.patient
+        where a.id = any($1::text[]::uuid[])";
+    let rows = client.query(sql, &[&ids]).await?;
+    let subject = |row: &Row| {
+        let person = row.get::<_, Option<&str>>(4).and_then(|person| person.parse().ok());
+        Subject { source: row.get(1), patient: row.get(2), organisation: row.get(3), person }
+    };
+    Ok(rows.iter().filter_map(|row| Some((row.get::<_, &str>(0).parse().ok()?, subject(row)))).collect())
 }
 
 #[derive(Clone, Copy)]
@@ -308,12 +327,11 @@ pub enum Step {
     Acknowledge,
 }
 
-/// Takes the step, if it is a legal one, and tells the state that the alert is in afterwards. The alert must have been
-/// disclosed to the actor before. Whoever marks a withdrawn alert as seen has been told that it was withdrawn.
+/// Takes the step, if it is a legal one, and tells the state that the alert is in afterwards. Whoever marks a withdrawn alert as seen has been told that it was withdrawn.
 pub async fn take(
     client: &impl GenericClient,
     actor: &Actor,
-    alert: &Alert,
+    alert: &Released<Alert>,
     step: Step,
 ) -> Result<Option<String>, GatewayError> {
     let sql = match step {

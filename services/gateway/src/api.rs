@@ -1,6 +1,7 @@
 //! JSON for scripts: sessions, problems, and the OpenAPI document.
 
 use crate::{
+    access::Released,
     app::{Problem, RequestId, Shared, Signed},
     input,
     page::{inbox, sign_in},
@@ -15,7 +16,7 @@ use axum::{
     routing::get,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use utoipa::{OpenApi, ToSchema};
 
@@ -106,8 +107,14 @@ async fn close_session(State(app): State<Shared>, signed: Signed) -> Result<Stat
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The door of JSON.
+pub fn json(value: Released<Value>) -> Response {
+    value.send(|value| Json(value).into_response())
+}
+
 pub fn problem(problem: &Problem) -> Response {
-    let mut response = (problem.status(), Json(json!({"error": problem.words()}))).into_response();
+    let mut response = json(Released::about_nobody(problem).map(|problem| json!({"error": problem.words()})));
+    *response.status_mut() = problem.status();
     problem.hint(response.headers_mut());
     if matches!(problem, Problem::NotSignedIn) {
         let challenge = axum::http::HeaderValue::from_static("Bearer");

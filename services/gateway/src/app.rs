@@ -2,7 +2,7 @@
 
 use crate::{
     GatewayError, Settings, Site,
-    access::{self, Action, Decision, PatientContext, Team},
+    access::{self, AboutNobody, Action, Channel, Decision, Grant, PatientContext, Purpose, Team, Why},
     address,
     freshness::{self, Sources},
     page::format,
@@ -48,27 +48,36 @@ impl App {
     }
 
     pub fn decide(&self, actor: &Actor, action: Action, person: &Person) -> Decision {
-        let request = access::Request { grants: &person.grants, ..self.request(action, Some(&person.context)) };
-        access::decide(&access::Request { roles: actor.roles(), teams: &self.teams_of(actor), ..request })
+        self.decide_with(actor, action, Some(&person.context), &person.grants)
     }
 
     /// For what is not about one person's record: an alert, the inbox, the status page, a glass to break.
     pub fn decide_on(&self, actor: &Actor, action: Action, context: Option<&PatientContext>) -> Decision {
-        let request = self.request(action, context);
-        access::decide(&access::Request { roles: actor.roles(), teams: &self.teams_of(actor), ..request })
+        self.decide_with(actor, action, context, &[])
     }
 
-    fn request<'a>(&'a self, action: Action, patient: Option<&'a PatientContext>) -> access::Request<'a> {
-        access::Request {
-            roles: &[],
-            teams: &[],
+    /// With the agreements as they are now.
+    fn decide_with(
+        &self,
+        actor: &Actor,
+        action: Action,
+        patient: Option<&PatientContext>,
+        grants: &[Grant],
+    ) -> Decision {
+        access::decide(&access::Request {
+            roles: actor.roles(),
+            teams: &self.teams_of(actor),
             action,
+            channel: actor.channel,
+            purpose: Purpose::DirectCare,
             patient,
-            agreements: &self.site.agreements,
-            grants: &[],
+            // No account is a patient's yet.
+            themselves: false,
+            agreements: &self.site.agreements.now(),
+            grants,
             encounter_grace_hours: self.settings.encounter_grace_hours,
             now: now(),
-        }
+        })
     }
 
     /// The sources whose newest changes may be missing…
@@ -108,16 +117,9 @@ impl App {
         self.site.teams.iter().find(|team| team.id == id).map_or(id, |team| &team.name)
     }
 
-    /// The words that an organisation's teams share (`St Mary's`), or its code.
+    /// See [`event::teams::Teams::organisation_name`].
     pub fn organisation_name(&self, code: &str) -> String {
-        let mut names = self.site.teams.of(code).map(|team| team.name.as_str());
-        let Some(first) = names.next() else { return code.to_owned() };
-        let mut shared: Vec<&str> = first.split_whitespace().collect();
-        for name in names {
-            let same = shared.iter().zip(name.split_whitespace()).take_while(|(one, two)| *one == two).count();
-            shared.truncate(same);
-        }
-        if shared.is_empty() { code.to_owned() } else { shared.join(" ") }
+        self.site.teams.organisation_name(code)
     }
 }
 
@@ -217,6 +219,15 @@ impl IntoResponse for Problem {
     }
 }
 
+/// What a reader is told when there is no answer: words of ours, and the person that they named themselves.
+impl AboutNobody for &Problem {}
+
+impl From<Why> for Problem {
+    fn from(why: Why) -> Self {
+        Self::forbidden(why.as_str())
+    }
+}
+
 /// Of one request; told in `X-Request-Id` and in the audit.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
@@ -253,8 +264,19 @@ impl FromRequestParts<Shared> for Signed {
         let touch = !by_itself(&parts.method, parts.uri.path());
         let client = if touch { app.pool.get().await? } else { app.streams.get().await? };
         let actor = session::actor(&client, &session::hash_token(&token), &request_id, touch).await?;
+        let channel = parts.extensions.get::<Channel>().copied().unwrap_or(Channel::Page);
         let csrf_header = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        actor.map(|actor| Self { actor, bearer, csrf_header }).ok_or(Problem::NotSignedIn)
+        let actor = actor.map(|actor| Actor { channel, ..actor }).ok_or(Problem::NotSignedIn)?;
+        Ok(Self { actor, bearer, csrf_header })
+    }
+}
+
+/// Which door an address is of.
+fn door(path: &str) -> Channel {
+    match path.split('/').nth(1) {
+        Some("fhir") => Channel::Fhir,
+        Some("events") => Channel::Stream,
+        _ => Channel::Page,
     }
 }
 
@@ -314,6 +336,8 @@ pub async fn guard(
     let over_tls = app.over_tls(peer, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(OverTls(over_tls));
+    let door = door(request.uri().path());
+    request.extensions_mut().insert(door);
     let site = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
     let foreign = !request.method().is_safe() && site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
     let mut response = if foreign {
@@ -353,6 +377,20 @@ mod tests {
             (Method::POST, "/alerts/0197f2a0-0000-7000-8000-0000000000a1/seen", false),
         ] {
             assert_eq!(by_itself(&method, path), alone, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn each_address_is_of_one_door() {
+        for (path, channel) in [
+            ("/fhir/Patient/1", Channel::Fhir),
+            ("/fhir", Channel::Fhir),
+            ("/events", Channel::Stream),
+            ("/fhirs", Channel::Page),
+            ("/inbox/fhir", Channel::Page),
+            ("/", Channel::Page),
+        ] {
+            assert_eq!(door(path), channel, "{path}");
         }
     }
 }

@@ -1,6 +1,13 @@
 //! Every read and every refusal, written in the reader's own transaction before the answer leaves.
+//!
+//! # Why
+//! A decision lets nothing out until it stands here: [`record_all`] takes decisions and gives back what can release.
 
-use crate::{GatewayError, access::Decision, session::Actor};
+use crate::{
+    GatewayError,
+    access::{Decision, Recorded, Released},
+    session::Actor,
+};
 use deadpool_postgres::GenericClient;
 use uuid::Uuid;
 
@@ -24,7 +31,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    pub fn of(action: &'a str, decision: &'a Decision) -> Self {
+    fn of(action: &'a str, decision: &'a Decision) -> Self {
         Self {
             action,
             allow: decision.allow,
@@ -34,16 +41,69 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Refused without a decision: there is nobody to decide about.
+    pub const fn refused(action: &'a str, why: &'a str) -> Self {
+        Self { action, allow: false, why, reason: None, withheld: false }
+    }
+
     const fn decision(&self) -> &'static str {
         if self.allow { "allow" } else { "refuse" }
     }
 }
 
-/// What one reader was shown or refused, of one subject.
-pub struct Row<'a> {
+/// What was decided for one reader, of one patient: a row for each of the patient's sources.
+pub struct Decided<'a> {
     pub actor: &'a Actor,
-    pub entry: Entry<'a>,
-    pub subject: Subject,
+    pub action: &'a str,
+    pub decision: Decision,
+    pub subjects: Vec<Subject>,
+}
+
+/// Writes what was decided, for one or several readers, in one statement. What leaves is released by what comes back, in
+/// the same order.
+pub async fn record_all(client: &impl GenericClient, decided: Vec<Decided<'_>>) -> Result<Vec<Recorded>, GatewayError> {
+    let nobody = [Subject::default()];
+    let rows = decided.iter().flat_map(|decided| {
+        let subjects = if decided.subjects.is_empty() { &nobody[..] } else { &decided.subjects };
+        let entry = Entry::of(decided.action, &decided.decision);
+        subjects.iter().map(move |subject| Row { actor: decided.actor, entry: entry.clone(), subject: subject.clone() })
+    });
+    write_rows(client, &rows.collect::<Vec<_>>()).await?;
+    Ok(decided.into_iter().map(|decided| decided.decision.recorded()).collect())
+}
+
+/// One decision. See [`record_all`].
+pub async fn record(
+    client: &impl GenericClient,
+    actor: &Actor,
+    action: &str,
+    decision: Decision,
+    subjects: Vec<Subject>,
+) -> Result<Recorded, GatewayError> {
+    let rows: Vec<Row<'_>> = if subjects.is_empty() { vec![Subject::default()] } else { subjects }
+        .into_iter()
+        .map(|subject| Row { actor, entry: Entry::of(action, &decision), subject })
+        .collect();
+    write_rows(client, &rows).await?;
+    drop(rows);
+    Ok(decision.recorded())
+}
+
+/// Writes what was decided of each, and releases what may leave of them.
+pub async fn release_all<T>(
+    client: &impl GenericClient,
+    decided: Vec<(T, Decided<'_>)>,
+) -> Result<Vec<Released<T>>, GatewayError> {
+    let (each, decided): (Vec<T>, Vec<Decided<'_>>) = decided.into_iter().unzip();
+    let recorded = record_all(client, decided).await?;
+    Ok(each.into_iter().zip(recorded).filter_map(|(content, recorded)| recorded.release(content).ok()).collect())
+}
+
+/// What one reader was shown or refused, of one subject.
+struct Row<'a> {
+    actor: &'a Actor,
+    entry: Entry<'a>,
+    subject: Subject,
 }
 
 const INSERT: &str = "with entry as (
@@ -55,7 +115,7 @@ const INSERT: &str = "with entry as (
     returning id)
     insert into access.outbox (audit) select id from entry order by id";
 
-/// One row for each subject; one without a patient when there is none.
+/// One row for each subject; one without a patient when there is none. For what no decision was made about.
 pub async fn write(
     client: &impl GenericClient,
     actor: &Actor,
@@ -69,7 +129,7 @@ pub async fn write(
 }
 
 /// Rows of one or several readers, in one statement.
-pub async fn write_rows(client: &impl GenericClient, rows: &[Row<'_>]) -> Result<(), GatewayError> {
+async fn write_rows(client: &impl GenericClient, rows: &[Row<'_>]) -> Result<(), GatewayError> {
     if rows.is_empty() {
         return Ok(());
     }

@@ -32,7 +32,7 @@ pub use database::{Pools, migrate};
 pub use deliver::SCHEMA as AUDIT_SCHEMA;
 pub use error::GatewayError;
 pub use input::BODY_WITHIN;
-pub use site::{Site, agreements, medicines};
+pub use site::{Agreements, Site, agreements, medicines};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use boot::{Stop, health::Health};
@@ -140,6 +140,7 @@ pub async fn serve(
     let _ends = stop.clone().drop_guard();
     let alerts = health.part("gateway alerts");
     tokio::spawn(sse::consume::run(kafka.clone(), registry.clone(), live.clone(), stop.clone(), alerts));
+    tokio::spawn(site.agreements.clone().follow(health.part("agreements"), stop.clone()));
     let sources = freshness::Sources::default();
     tokio::spawn(freshness::run(kafka.clone(), pool.clone(), sources.clone(), stop.clone()));
     tokio::spawn(deliver::run(kafka, registry, pool.clone(), stop.clone(), health.part("gateway audit")));

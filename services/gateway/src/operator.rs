@@ -1,6 +1,11 @@
 //! The audit of what an operator does outside the gateway: looks at values in the quarantine, and closes its items.
 
-use crate::{GatewayError, database};
+use crate::{
+    GatewayError,
+    access::{self, Action, Channel, Purpose, Recorded, Role, Why},
+    app::now,
+    database,
+};
 use deadpool_postgres::Pool;
 use event::SourcePatient;
 
@@ -9,23 +14,43 @@ use event::SourcePatient;
 pub struct QuarantineLook<'a> {
     pub actor: &'a str,
     pub source: &'a str,
+    pub patient: Option<&'a str>,
     pub offset: i64,
     /// Why the values were needed, in the operator's words.
     pub reason: &'a str,
 }
 
 const INSERT: &str = "with entry as (
-    insert into access.audit (request_id, actor, role, action, decision, why, reason, source)
-    values ('quarantine@' || $3::bigint, $1, 'operator', 'view-quarantine-values', 'allow', 'asked on the command line', $4, $2)
+    insert into access.audit (request_id, actor, role, action, decision, why, reason, source, patient)
+    values ('quarantine@' || $3::bigint, $1, 'operator', 'view-quarantine-values', $5, $6, $4, $2, $7)
     returning id)
     insert into access.outbox (audit) select id from entry";
 
-/// Writes the look. The caller shows nothing unless this has succeeded.
-pub async fn quarantine_look(pool: &Pool, look: &QuarantineLook<'_>) -> Result<(), GatewayError> {
+/// Decides on the look and writes it; what comes back releases the values. Whoever may run the command line runs the
+/// machinery.
+pub async fn quarantine_look(pool: &Pool, look: &QuarantineLook<'_>) -> Result<Recorded, GatewayError> {
     database::migrate(pool).await?;
+    let decision = access::decide(&access::Request {
+        roles: &[Role::DataEngineer],
+        teams: &[],
+        action: Action::ViewQuarantined,
+        channel: Channel::Cli,
+        purpose: Purpose::DirectCare,
+        patient: None,
+        themselves: false,
+        agreements: &[],
+        grants: &[],
+        encounter_grace_hours: 0,
+        now: now(),
+    });
+    let decision = if look.reason.trim().is_empty() { decision.turned_down(Why::NoReason) } else { decision };
+    let verdict = if decision.allow { "allow" } else { "refuse" };
     let client = pool.get().await?;
-    client.execute(INSERT, &[&look.actor, &look.source, &look.offset, &look.reason]).await?;
-    Ok(())
+    let why = decision.why.as_str();
+    client
+        .execute(INSERT, &[&look.actor, &look.source, &look.offset, &look.reason, &verdict, &why, &look.patient])
+        .await?;
+    Ok(decision.recorded())
 }
 
 /// One item that is closed by hand.

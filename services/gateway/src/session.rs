@@ -6,7 +6,7 @@
 
 use crate::{
     GatewayError,
-    access::Role,
+    access::{Channel, Role},
     address, database,
     record::micros,
     throttle::{self, Limit, Tried},
@@ -48,6 +48,8 @@ pub struct Actor {
     pub user: String,
     pub name: String,
     pub role: Option<Role>,
+    /// The door at which they ask.
+    pub channel: Channel,
     /// Ids of the user's teams, as they are now.
     pub teams: Vec<String>,
     pub request_id: String,
@@ -63,6 +65,7 @@ impl Actor {
             user: user.to_owned(),
             name: String::new(),
             role: None,
+            channel: Channel::Page,
             teams: Vec::new(),
             request_id: request_id.to_owned(),
             csrf: String::new(),
@@ -265,6 +268,7 @@ fn actor_of(row: &Row) -> Actor {
         user: row.get(1),
         name: row.get(2),
         role: Role::parse(&role),
+        channel: Channel::Page,
         teams: row.get(4),
         request_id: String::new(),
         csrf: row.get(5),

@@ -1,4 +1,9 @@
 //! What a site says about itself: teams, agreements, and what is known about medicines.
+//!
+//! # Why
+//! An agreement that ends today does not wait for a restart: the folder is read again every few seconds. A set with a mistake
+//! in it is not taken, whole: half of it could let more through than anybody signed. What was last good stays, and the part
+//! `agreements` says so.
 
 use crate::{
     GatewayError,
@@ -8,10 +13,14 @@ use crate::{
     },
     record::ingredients::Ingredients,
 };
-use boot::organisations::Organisations;
+use boot::{Stop, health::Part, organisations::Organisations};
 use coding::lab::Lab;
 use event::teams::Teams;
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 /// Agreement files of a site.
 pub const AGREEMENTS_MAX: usize = 1_000;
@@ -23,7 +32,7 @@ pub struct Site {
     pub organisations: Organisations,
     /// What alerts, and how the record is judged.
     pub limits: alert::Limits,
-    pub agreements: Vec<Agreement>,
+    pub agreements: Agreements,
     pub ingredients: Ingredients,
     /// What tests are shown by.
     pub lab: Arc<Lab>,
@@ -38,6 +47,58 @@ pub fn medicines(path: Option<&Path>) -> Result<Ingredients, GatewayError> {
     let named = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| GatewayError::File { path: named.clone(), source })?;
     Ingredients::parse(&named, &text).map_err(GatewayError::Site)
+}
+
+/// The folder of agreements is read again so often…
+const REREAD: Duration = Duration::from_secs(2);
+const _: () = assert!(REREAD.as_secs() <= 4, "what was revoked reaches an open stream within five seconds");
+
+/// The agreements as they were last read without a mistake. Clones share them. The default lets nothing through.
+#[derive(Clone, Debug, Default)]
+pub struct Agreements {
+    last_good: Arc<RwLock<Arc<Vec<Agreement>>>>,
+    directory: Option<PathBuf>,
+}
+
+impl Agreements {
+    pub fn read(directory: &Path) -> Result<Self, GatewayError> {
+        let last_good = Arc::new(RwLock::new(Arc::new(agreements(directory)?)));
+        Ok(Self { last_good, directory: Some(directory.to_owned()) })
+    }
+
+    /// To decide with, now.
+    pub fn now(&self) -> Arc<Vec<Agreement>> {
+        Arc::clone(&self.last_good.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the folder again and again, until the stop signal.
+    pub async fn follow(self, part: Part, stop: Stop) {
+        let Some(directory) = self.directory.clone() else { return part.ready() };
+        loop {
+            let folder = directory.clone();
+            match tokio::task::spawn_blocking(move || agreements(&folder)).await {
+                Ok(read) => self.take(read, &part),
+                Err(_) => part.ready_but("the folder could not be read; what was last good holds"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(REREAD) => {}
+            }
+        }
+    }
+
+    fn take(&self, read: Result<Vec<Agreement>, GatewayError>, part: &Part) {
+        match read {
+            Ok(read) => {
+                if *self.now() != read {
+                    tracing::info!(agreements = read.len(), "the agreements have changed");
+                    *self.last_good.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
+                }
+                part.ready();
+            }
+            Err(error) => part.ready_but(format!("what was last good holds: {error}")),
+        }
+    }
 }
 
 /// Every `*.toml` of a directory. All mistakes of all files at once.
@@ -61,4 +122,27 @@ pub fn agreements(directory: &Path) -> Result<Vec<Agreement>, GatewayError> {
     let named = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     agreement::parse(named)
         .map_err(|mistakes| GatewayError::Site(mistakes.iter().map(FileMistake::to_string).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boot::health::Health;
+
+    #[test]
+    fn a_set_with_a_mistake_is_not_taken_and_the_part_says_so() {
+        let health = Health::new();
+        let (part, all) = (health.part("agreements"), Agreements::default());
+        let why = || health.parts().remove("agreements").flatten();
+        let one = Agreement { id: "a".into(), ..Agreement::default() };
+        all.take(Ok(vec![one.clone()]), &part);
+        assert_eq!((all.now().len(), why()), (1, None));
+        all.take(Err(GatewayError::Site(vec!["a.toml: line 3: agreement.until: lies before `from`".into()])), &part);
+        assert_eq!(all.now().first().map(|it| it.id.clone()), Some("a".to_owned()), "the last good one holds");
+        let told = why().expect("told");
+        assert!(told.starts_with("what was last good holds") && told.contains("a.toml: line 3"), "{told}");
+        assert!(health.ready(), "it works on");
+        all.take(Ok(Vec::new()), &part);
+        assert_eq!((all.now().len(), why()), (0, None), "taken away is taken away");
+    }
 }

@@ -138,7 +138,9 @@ mod tests {
         assert_eq!(
             parse("users.toml", bad, known),
             Err(vec![
-                "users.toml: line 4: user.role: `boss` is not one of clinician, data-engineer".to_owned(),
+                "users.toml: line 4: user.role: `boss` is not one of clinician, practice-staff, pharmacist, social-care, \
+                 community-nurse, patient, privacy-officer, data-engineer, safety-officer, subscriber"
+                    .to_owned(),
                 "users.toml: line 5: user.teams: `nowhere` is not a team of the site".to_owned(),
                 "users.toml: line 8: user.id: `a` is empty or used twice".to_owned(),
             ])

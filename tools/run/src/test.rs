@@ -147,6 +147,8 @@ fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
     let mut groups = vec![
         group("format", &["fmt", "--all", "--check"]),
         unit(repository)?,
+        // What does not compile: `access` shows what no exit can do.
+        group("doc", &["test", "--quiet", "--package", "access", "--doc"]),
         group("fuzz", &["test", "--quiet", "--workspace", "--test", "fuzz"]),
         Group { beside: true, ..lints },
     ];

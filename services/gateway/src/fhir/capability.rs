@@ -1,8 +1,18 @@
 //! The CapabilityStatement.
 
+use crate::access::{AboutNobody, Released};
 use serde_json::{Value, json};
 
-pub fn statement() -> Value {
+/// What the server can do, whoever is in it.
+struct Capability;
+
+impl AboutNobody for Capability {}
+
+pub fn statement() -> Released<Value> {
+    Released::about_nobody(Capability).map(|_| resource())
+}
+
+fn resource() -> Value {
     let search = |name: &str, kind: &str| json!({"name": name, "type": kind});
     let resource = |name: &str, parameters: Vec<Value>| {
         json!({

@@ -3,17 +3,18 @@
 mod capability;
 mod detail;
 mod interpreted;
+mod patients;
 pub mod resources;
 pub mod search;
 
 use crate::{
     GatewayError,
-    access::{Action, Why},
+    access::{Action, Recorded, Released, Why},
     app::{App, OverTls, Problem, Shared, Signed},
     audit::{self, Subject},
     database, input,
-    page::patient::decide_and_audit,
-    record::{self, PERSONS_MAX, Person, clinical, judged},
+    page::patient::{NO_PERSON, decide_and_audit},
+    record::{self, Person, clinical, judged},
 };
 use axum::{
     Extension, Router,
@@ -24,10 +25,9 @@ use axum::{
     routing::{get, post},
 };
 use deadpool_postgres::Transaction;
-use event::{Kind, NhsNumber};
+use event::Kind;
 use search::{Page, Refused, Search, Token};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use uuid::Uuid;
 
 pub const NHS_NUMBER_SYSTEM: &str = "https://fhir.nhs.uk/Id/nhs-number";
@@ -88,7 +88,7 @@ impl IntoResponse for Stop {
     fn into_response(self) -> Response {
         match self {
             Self::Problem(problem) => problem.into_response(),
-            Self::Refused(refused) => fhir(StatusCode::BAD_REQUEST, &resources::refused(&refused)),
+            Self::Refused(refused) => fhir(StatusCode::BAD_REQUEST, resources::refused(&refused)),
         }
     }
 }
@@ -126,9 +126,10 @@ fn posted(raw: Option<String>, headers: &HeaderMap, form: &str) -> Result<String
     Ok(format!("{}&{form}", raw.unwrap_or_default()))
 }
 
-fn fhir(status: StatusCode, resource: &Value) -> Response {
+/// The door of FHIR.
+fn fhir(status: StatusCode, resource: Released<Value>) -> Response {
     let kind = HeaderValue::from_static("application/fhir+json; charset=utf-8");
-    (status, [(header::CONTENT_TYPE, kind)], resource.to_string()).into_response()
+    resource.send(|resource| (status, [(header::CONTENT_TYPE, kind)], resource.to_string()).into_response())
 }
 
 async fn problems_as_outcomes(request: Request, next: Next) -> Response {
@@ -139,7 +140,7 @@ async fn problems_as_outcomes(request: Request, next: Next) -> Response {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if !search::takes_json(format.as_deref(), accept) {
         let refused = Refused { code: "not-supported", words: "only application/fhir+json is written".into() };
-        return fhir(StatusCode::NOT_ACCEPTABLE, &resources::refused(&refused));
+        return fhir(StatusCode::NOT_ACCEPTABLE, resources::refused(&refused));
     }
     let response = next.run(request).await;
     let outcome = match response.extensions().get::<Problem>() {
@@ -150,7 +151,7 @@ async fn problems_as_outcomes(request: Request, next: Next) -> Response {
         None => return response,
     };
     let status = response.extensions().get::<Problem>().map_or_else(|| response.status(), Problem::status);
-    let mut answer = fhir(status, &outcome);
+    let mut answer = fhir(status, outcome);
     if status == StatusCode::UNAUTHORIZED {
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
@@ -164,7 +165,7 @@ fn is_fhir(response: &Response) -> bool {
 /// What the server can do.
 #[utoipa::path(get, path = "/fhir/metadata", tag = "fhir", responses((status = 200, description = "CapabilityStatement")), security(()))]
 pub async fn metadata() -> Response {
-    fhir(StatusCode::OK, &capability::statement())
+    fhir(StatusCode::OK, capability::statement())
 }
 
 /// The person, decided on and audited; the transaction is committed on refusal.
@@ -174,10 +175,10 @@ async fn opened<'t>(
     transaction: Transaction<'t>,
     id: Uuid,
     action: &str,
-) -> Result<(Transaction<'t>, Person, crate::access::Decision), Problem> {
+) -> Result<(Transaction<'t>, Person, Recorded), Problem> {
     let mut persons = record::persons(&transaction, &[id], &signed.actor.user).await?;
     let Some(person) = persons.remove(&id) else {
-        let entry = audit::Entry { action, allow: false, why: "no such person", reason: None, withheld: false };
+        let entry = audit::Entry::refused(action, NO_PERSON);
         audit::write(&transaction, &signed.actor, &entry, &[Subject { person: Some(id), ..Subject::default() }])
             .await?;
         transaction.commit().await?;
@@ -202,7 +203,7 @@ pub async fn patient(State(app): State<Shared>, signed: Signed, Path(id): Path<S
     let transaction = database::begin(&mut client).await?;
     let (transaction, person, decision) = opened(&app, &signed, transaction, id, "fhir-read-patient").await?;
     transaction.commit().await?;
-    Ok(fhir(StatusCode::OK, &resources::patient(&person, &decision)))
+    Ok(fhir(StatusCode::OK, decision.release(resources::patient(&person, &decision)).map_err(Problem::from)?))
 }
 
 /// Persons by NHS number, among those whom the reader's teams look after.
@@ -217,7 +218,7 @@ pub async fn patients(
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Stop> {
-    search_patients(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query: raw.unwrap_or_default() })
+    patients::search(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query: raw.unwrap_or_default() })
         .await
 }
 
@@ -234,84 +235,7 @@ pub async fn patients_posted(
     form: String,
 ) -> Result<Response, Stop> {
     let query = posted(raw, &headers, &form)?;
-    search_patients(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query }).await
-}
-
-async fn search_patients(app: &Shared, signed: &Signed, asked: &Asked<'_>) -> Result<Response, Stop> {
-    let search = asked.search(&["identifier", "_id"])?;
-    let page = search.page()?;
-    let named = search.all_of("_id")?;
-    let mut numbers = Vec::new();
-    for alternatives in search.all_of("identifier")? {
-        numbers.push(nhs_numbers(&alternatives)?);
-    }
-    let mut client = app.pool.get().await?;
-    let transaction = database::begin(&mut client).await?;
-    // Each parameter narrows what the others found.
-    let mut found: Option<BTreeSet<Uuid>> = None;
-    let mut narrow =
-        |ids: BTreeSet<Uuid>| found = Some(found.take().map_or_else(|| ids.clone(), |found| &found & &ids));
-    for alternatives in &named {
-        narrow(alternatives.iter().filter_map(|token| token.code.as_ref()?.parse().ok()).collect());
-    }
-    for numbers in &numbers {
-        narrow(bearers(&transaction, numbers).await?);
-    }
-    let Some(ids) = found else {
-        return Err(Problem::Bad("search by identifier or _id").into());
-    };
-    let ids: Vec<Uuid> = ids.into_iter().collect();
-    let persons = record::persons(&transaction, &ids, &signed.actor.user).await?;
-    let mut entries = Vec::new();
-    for person in persons.values() {
-        let decision = decide_and_audit(app, &transaction, &signed.actor, person, "fhir-search-patient").await?;
-        // A number that only a withheld identity has finds nobody.
-        let shown = |numbers: &Vec<NhsNumber>| numbers.iter().any(|number| person.shows_number(&decision, number));
-        if decision.allow && numbers.iter().all(shown) {
-            entries.push(resources::patient(person, &decision));
-        }
-    }
-    if persons.is_empty() {
-        let allow = app.decide_on(&signed.actor, crate::access::Action::BreakGlass, None);
-        let entry = audit::Entry {
-            action: "fhir-search-patient",
-            allow: allow.allow,
-            why: "nobody found",
-            reason: None,
-            withheld: false,
-        };
-        audit::write(&transaction, &signed.actor, &entry, &[]).await?;
-    }
-    transaction.commit().await?;
-    let total = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-    let skipped = entries.into_iter().skip(usize::try_from(page.offset).unwrap_or(usize::MAX));
-    let entries = skipped.take(usize::try_from(page.count).unwrap_or_default()).collect();
-    let bundle = resources::bundle(&asked.base(), total, entries, &links(&search, "Patient", page, total));
-    Ok(fhir(StatusCode::OK, &bundle))
-}
-
-fn nhs_numbers(alternatives: &[Token]) -> Result<Vec<NhsNumber>, Problem> {
-    let number = |token: &Token| {
-        if token.system.as_deref().is_some_and(|system| system != NHS_NUMBER_SYSTEM) {
-            return Err(Problem::Bad("the only identifier system is https://fhir.nhs.uk/Id/nhs-number"));
-        }
-        let number = token.code.as_deref().and_then(NhsNumber::parse);
-        number.ok_or(Problem::Bad("that is not an NHS number"))
-    };
-    alternatives.iter().map(number).collect()
-}
-
-/// The persons who bear one of these NHS numbers.
-async fn bearers(transaction: &Transaction<'_>, numbers: &[NhsNumber]) -> Result<BTreeSet<Uuid>, Stop> {
-    let numbers: Vec<&str> = numbers.iter().map(NhsNumber::as_str).collect();
-    let sql = "select distinct l.person::text from record.patient p join record.link l using (source, patient)
-        where p.nhs_number = any($1) and not p.retracted limit $2";
-    let most = i64::try_from(PERSONS_MAX).unwrap_or(i64::MAX);
-    let rows = transaction.query(sql, &[&numbers, &(most + 1)]).await?;
-    if rows.len() > PERSONS_MAX {
-        return Err(Problem::Bad("more people than one answer holds: narrow the search").into());
-    }
-    Ok(rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect())
+    patients::search(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query }).await
 }
 
 /// `self` says what was answered; `next` is there while there is more.
@@ -368,7 +292,8 @@ pub async fn observation(
     let row = row.ok_or(Problem::NotFound)?;
     let birth_date = judged::birth_date(&person, &decision);
     let row = clinical::observation(&row);
-    Ok(fhir(StatusCode::OK, &interpreted::observation(person.id, &row, birth_date, &app.site.limits)))
+    let resource = interpreted::observation(person.id, &row, birth_date, &app.site.limits);
+    Ok(fhir(StatusCode::OK, decision.release(resource)?))
 }
 
 /// A person's results, newest first.
@@ -487,5 +412,5 @@ async fn search_observations(app: &Shared, signed: &Signed, asked: &Asked<'_>) -
         let words = format!("new results may be missing from {sources}");
         resources::note(&mut bundle, "incomplete", json!({"diagnostics": words}));
     }
-    Ok(fhir(StatusCode::OK, &bundle))
+    Ok(fhir(StatusCode::OK, decision.release(bundle).map_err(Problem::from)?))
 }

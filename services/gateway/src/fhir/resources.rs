@@ -3,7 +3,7 @@
 
 use super::{NHS_NUMBER_SYSTEM, detail, search::Refused};
 use crate::{
-    access::Decision,
+    access::{Decision, Released},
     app::Problem,
     page::{format, patient::main_identity},
     record::{
@@ -44,7 +44,11 @@ pub fn person_of(observation: &str) -> Option<Uuid> {
     observation.split_once('.')?.0.parse().ok()
 }
 
-pub fn outcome(problem: &Problem) -> Value {
+pub fn outcome(problem: &Problem) -> Released<Value> {
+    Released::about_nobody(problem).map(outcome_of)
+}
+
+fn outcome_of(problem: &Problem) -> Value {
     let code = match problem {
         Problem::NotSignedIn => "login",
         Problem::Forbidden { .. } => "forbidden",
@@ -60,8 +64,9 @@ pub fn outcome(problem: &Problem) -> Value {
     json!({"resourceType": "OperationOutcome", "issue": issue})
 }
 
-pub fn refused(refused: &Refused) -> Value {
-    json!({"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": refused.code, "diagnostics": refused.words}]})
+pub fn refused(refused: &Refused) -> Released<Value> {
+    let outcome = |refused: &Refused| json!({"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": refused.code, "diagnostics": refused.words}]});
+    Released::about_nobody(refused).map(outcome)
 }
 
 /// A searchset of resources at `base`. FHIR knows no empty arrays.

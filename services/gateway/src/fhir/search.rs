@@ -7,6 +7,7 @@
 //! says what was answered. A modifier changes what a parameter means: it is refused whatever the client asks.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use crate::access::AboutNobody;
 use uuid::Uuid;
 
 pub const COUNT_DEFAULT: i64 = 50;
@@ -22,6 +23,9 @@ pub struct Refused {
     pub code: &'static str,
     pub words: String,
 }
+
+/// Words of ours, and names that the client sent.
+impl AboutNobody for &Refused {}
 
 impl Refused {
     fn invalid(words: impl Into<String>) -> Self {

@@ -2,8 +2,9 @@
 
 use super::{Frame, format, render};
 use crate::{
-    access::Action,
+    access::{Action, PatientContext, Released},
     alerts::{self, Alert, Step, Which},
+    api,
     app::{Problem, Shared, Signed, now},
     audit, database,
     page::sign_in::Csrf,
@@ -11,12 +12,13 @@ use crate::{
 };
 use askama::Template;
 use axum::{
-    Form, Json,
+    Form,
     extract::{Path, Query, State},
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The filters, with the states each shows.
@@ -182,7 +184,7 @@ pub async fn inbox(State(app): State<Shared>, signed: Signed, Query(asked): Quer
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
     let decision = app.decide_on(actor, Action::ViewAlerts, None);
-    audit::write(&transaction, actor, &audit::Entry::of("open-inbox", &decision), &[]).await?;
+    let decision = audit::record(&transaction, actor, "open-inbox", decision, Vec::new()).await?;
     if !decision.allow {
         transaction.commit().await?;
         return Err(Problem::forbidden(decision.why.as_str()));
@@ -191,18 +193,19 @@ pub async fn inbox(State(app): State<Shared>, signed: Signed, Query(asked): Quer
     let (rows, more) = alerts::page(&app, &transaction, actor, of_states, page).await?;
     let (untold, _) = alerts::page(&app, &transaction, actor, |skip| Which::WithdrawnUntold { skip }, 0).await?;
     transaction.commit().await?;
-    render(&InboxPage {
+    let views = |alerts: Vec<Alert>| alerts.iter().map(|alert| View::new(&app, alert)).collect();
+    render(Released::all(rows).and(Released::all(untold)).map(|(rows, untold)| InboxPage {
         frame: Frame::new(&app, actor, "Alerts", "inbox"),
         csrf: actor.csrf.clone(),
         filters: FILTERS.map(|(key, name, _)| (key, name, key == filter)).to_vec(),
         filter,
         filter_name,
-        alerts: rows.iter().map(|alert| View::new(&app, alert)).collect(),
-        withdrawn: untold.iter().map(|alert| View::new(&app, alert)).collect(),
+        alerts: views(rows),
+        withdrawn: views(untold),
         newer: (page > 0).then(|| page - 1),
         older: more.then_some(page + 1),
         head,
-    })
+    }))
 }
 
 /// One alert, disclosed and audited.
@@ -212,12 +215,13 @@ async fn disclosed(
     actor: &Actor,
     id: Uuid,
     action: Action,
-) -> Result<Option<Alert>, Problem> {
+) -> Result<Option<Released<Alert>>, Problem> {
     let found = alerts::read(client, actor, &Which::These(vec![id])).await?;
     if found.is_empty() {
-        // Also for an alert of other teams: the refusal does not say whether there is one.
-        let decision = app.decide_on(actor, action, Some(&crate::access::PatientContext::default()));
-        audit::write(client, actor, &audit::Entry::of(action.as_str(), &decision), &[]).await?;
+        // Also for an alert of other teams: the refusal does not say whether there is one, the audit does.
+        let decision = app.decide_on(actor, action, Some(&PatientContext::default()));
+        let subjects = alerts::subjects(client, &[id]).await?.into_values().collect();
+        audit::record(client, actor, action.as_str(), decision, subjects).await?;
     }
     Ok(alerts::disclose(app, client, actor, action, found).await?.pop())
 }
@@ -239,17 +243,20 @@ pub async fn row(
     match alert {
         None => Err(Problem::NotFound),
         Some(alert) if !states.contains(&alert.state.as_str()) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Some(alert) => render(&RowPage { csrf: actor.csrf.clone(), alert: View::new(&app, &alert) }),
+        Some(alert) => render(alert.map(|alert| RowPage { csrf: actor.csrf.clone(), alert: View::new(&app, &alert) })),
     }
 }
 
-/// The state that the alert is in afterwards.
-async fn step(app: &Shared, signed: &Signed, id: Uuid, step: Step) -> Result<String, Problem> {
+/// The alert and the state that it is in afterwards.
+async fn step(app: &Shared, signed: &Signed, id: Uuid, step: Step) -> Result<Released<Value>, Problem> {
     let mut client = app.pool.get().await?;
     let transaction = database::begin_change(&mut client).await?;
     let alert = disclosed(app, &transaction, &signed.actor, id, Action::HandleAlert).await?;
     let state = match alert {
-        Some(alert) => alerts::take(&transaction, &signed.actor, &alert, step).await?,
+        Some(alert) => {
+            let state = alerts::take(&transaction, &signed.actor, &alert, step).await?;
+            state.map(|state| alert.map(|alert| json!({"alert": alert.id.to_string(), "state": state})))
+        }
         None => None,
     };
     transaction.commit().await?;
@@ -263,7 +270,7 @@ pub async fn seen(
     Form(form): Form<Csrf>,
 ) -> Result<Redirect, Problem> {
     signed.check_csrf(Some(&form.csrf))?;
-    step(&app, &signed, id, Step::Seen).await?;
+    drop(step(&app, &signed, id, Step::Seen).await?);
     Ok(Redirect::to("/inbox"))
 }
 
@@ -274,7 +281,7 @@ pub async fn acknowledge(
     Form(form): Form<Csrf>,
 ) -> Result<Redirect, Problem> {
     signed.check_csrf(Some(&form.csrf))?;
-    step(&app, &signed, id, Step::Acknowledge).await?;
+    drop(step(&app, &signed, id, Step::Acknowledge).await?);
     Ok(Redirect::to("/inbox"))
 }
 
@@ -283,8 +290,7 @@ pub async fn acknowledge(
     responses((status = 200, description = "The state that the alert is in now"), (status = 401), (status = 404, description = "No such alert of your teams")))]
 pub async fn seen_api(State(app): State<Shared>, signed: Signed, Path(id): Path<Uuid>) -> Result<Response, Problem> {
     signed.check_csrf(None)?;
-    let state = step(&app, &signed, id, Step::Seen).await?;
-    Ok(Json(serde_json::json!({"alert": id.to_string(), "state": state})).into_response())
+    Ok(api::json(step(&app, &signed, id, Step::Seen).await?))
 }
 
 /// Somebody has taken the alert on.
@@ -296,6 +302,5 @@ pub async fn acknowledge_api(
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
     signed.check_csrf(None)?;
-    let state = step(&app, &signed, id, Step::Acknowledge).await?;
-    Ok(Json(serde_json::json!({"alert": id.to_string(), "state": state})).into_response())
+    Ok(api::json(step(&app, &signed, id, Step::Acknowledge).await?))
 }

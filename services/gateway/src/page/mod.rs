@@ -9,7 +9,7 @@ pub mod status;
 pub mod units;
 
 use crate::{
-    access::Role,
+    access::{AboutNobody, Action, Released},
     app::{Problem, Shared},
     input,
     session::Actor,
@@ -17,7 +17,7 @@ use crate::{
 use askama::Template;
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Redirect, Response},
@@ -38,8 +38,10 @@ pub struct Viewer {
     pub name: String,
     pub teams: String,
     pub csrf: String,
-    pub clinician: bool,
-    pub engineer: bool,
+    /// Which places there are for them.
+    pub alerts: bool,
+    pub patients: bool,
+    pub status: bool,
 }
 
 impl Frame {
@@ -49,8 +51,9 @@ impl Frame {
             name: actor.name.clone(),
             teams: teams.join(", "),
             csrf: actor.csrf.clone(),
-            clinician: actor.role == Some(Role::Clinician),
-            engineer: actor.role == Some(Role::DataEngineer),
+            alerts: app.decide_on(actor, Action::ViewAlerts, None).allow,
+            patients: app.decide_on(actor, Action::FindPatient, None).allow,
+            status: app.decide_on(actor, Action::ViewStatus, None).allow,
         };
         Self { title: title.into(), user: Some(user), place, behind: app.behind() }
     }
@@ -60,14 +63,15 @@ impl Frame {
     }
 }
 
-pub fn render(template: &impl Template) -> Result<Response, Problem> {
-    match template.render() {
+/// The door of the pages.
+pub fn render(page: Released<impl Template>) -> Result<Response, Problem> {
+    page.send(|template| match template.render() {
         Ok(html) => Ok(Html(html).into_response()),
         Err(error) => {
             tracing::error!(%error, "a page could not be rendered");
             Err(Problem::Failed)
         }
-    }
+    })
 }
 
 pub fn router() -> Router<Shared> {
@@ -96,8 +100,14 @@ pub fn router() -> Router<Shared> {
         .layer(middleware::from_fn(problems_as_pages))
 }
 
-async fn home(signed: crate::app::Signed) -> Redirect {
-    Redirect::to(if signed.actor.role == Some(Role::DataEngineer) { "/status" } else { "/inbox" })
+async fn home(State(app): State<Shared>, signed: crate::app::Signed) -> Redirect {
+    let may = |action| app.decide_on(&signed.actor, action, None).allow;
+    let place = match () {
+        () if may(Action::ViewStatus) => "/status",
+        () if may(Action::FindPatient) && !may(Action::ViewAlerts) => "/patients",
+        () => "/inbox",
+    };
+    Redirect::to(place)
 }
 
 async fn asset(kind: &'static str, text: &'static str) -> Response {
@@ -112,6 +122,8 @@ struct ProblemPage {
     glass: Option<(String, String)>,
     reason_max: usize,
 }
+
+impl AboutNobody for ProblemPage {}
 
 /// Problems leave as pages; who is not signed in is shown the way. Scripts that ask for JSON get JSON.
 async fn problems_as_pages(request: Request, next: Next) -> Response {
@@ -146,7 +158,7 @@ async fn problems_as_pages(request: Request, next: Next) -> Response {
         glass,
         reason_max: patient::REASON_CHARS_MAX,
     };
-    let mut response = match render(&page) {
+    let mut response = match render(Released::about_nobody(page)) {
         Ok(response) => response,
         Err(problem) => return problem.into_response(),
     };

@@ -6,7 +6,7 @@ mod view;
 
 use super::{Frame, render, search::subjects};
 use crate::{
-    access::{Action, BREAK_GLASS_MINUTES, Decision, Why},
+    access::{Action, BREAK_GLASS_MINUTES, Decision, Recorded, Why},
     app::{Problem, Shared, Signed, now},
     audit::{self, Subject},
     database,
@@ -25,6 +25,8 @@ use uuid::Uuid;
 pub const REASON_CHARS_MAX: usize = 300;
 /// A reason says more than this.
 const REASON_CHARS_MIN: usize = 5;
+/// What the audit says of an id that nobody has.
+pub const NO_PERSON: &str = "no such person";
 
 /// Decides on one person's record and writes the audit rows. The caller commits.
 pub async fn decide_and_audit(
@@ -33,10 +35,9 @@ pub async fn decide_and_audit(
     actor: &Actor,
     person: &Person,
     action: &str,
-) -> Result<Decision, Problem> {
+) -> Result<Recorded, Problem> {
     let decision = app.decide(actor, Action::ViewRecord, person);
-    audit::write(transaction, actor, &audit::Entry::of(action, &decision), &subjects(person)).await?;
-    Ok(decision)
+    Ok(audit::record(transaction, actor, action, decision, subjects(person)).await?)
 }
 
 /// The identity to show in the banner: verified first, then the reader's decision order.
@@ -54,8 +55,7 @@ pub async fn record(State(app): State<Shared>, signed: Signed, Path(id): Path<Uu
     let transaction = database::begin(&mut client).await?;
     let mut persons = record::persons(&transaction, &[id], &actor.user).await?;
     let Some(person) = persons.remove(&id) else {
-        let entry =
-            audit::Entry { action: "view-record", allow: false, why: "no such person", reason: None, withheld: false };
+        let entry = audit::Entry::refused(Action::ViewRecord.as_str(), NO_PERSON);
         audit::write(&transaction, actor, &entry, &[Subject { person: Some(id), ..Subject::default() }]).await?;
         transaction.commit().await?;
         return Err(refused(&app, actor, id, Why::NoRelation));
@@ -70,7 +70,7 @@ pub async fn record(State(app): State<Shared>, signed: Signed, Path(id): Path<Uu
     transaction.commit().await?;
     let facts = view::Facts { app: &app, person: &person, decision: &decision, clinical: &clinical, held, now: now() };
     let frame = |title: String| Frame::new(&app, actor, title, "patients");
-    render(&view::RecordPage::new(&facts, frame, actor.csrf.clone()))
+    render(decision.release(view::RecordPage::new(&facts, frame, actor.csrf.clone()))?)
 }
 
 /// The same whether there is such a person or not: who guesses learns nothing.
@@ -103,13 +103,18 @@ pub async fn open_glass(app: &Shared, signed: &Signed, person: Uuid, reason: &st
     let reason = reason.trim();
     let length = reason.chars().count();
     let decision = app.decide_on(actor, Action::BreakGlass, None);
-    if decision.allow && !(REASON_CHARS_MIN..=REASON_CHARS_MAX).contains(&length) {
-        return Err(Problem::Bad("give a reason of 5 to 300 letters; it is kept with your name"));
-    }
+    let unreasoned = decision.allow && !(REASON_CHARS_MIN..=REASON_CHARS_MAX).contains(&length);
+    let decision = if unreasoned { decision.turned_down(Why::NoReason) } else { decision };
     let mut client = app.pool.get().await?;
     let transaction = database::begin_change(&mut client).await?;
     let found = record::persons(&transaction, &[person], &actor.user).await?;
-    let entry = audit::Entry { reason: decision.allow.then_some(reason), ..audit::Entry::of("break-glass", &decision) };
+    let entry = audit::Entry {
+        action: Action::BreakGlass.as_str(),
+        allow: decision.allow,
+        why: decision.why.as_str(),
+        reason: decision.allow.then_some(reason),
+        withheld: false,
+    };
     let subjects = found.get(&person).map(subjects).unwrap_or_default();
     audit::write(&transaction, actor, &entry, &subjects).await?;
     if decision.allow && !subjects.is_empty() {
@@ -123,6 +128,9 @@ pub async fn open_glass(app: &Shared, signed: &Signed, person: Uuid, reason: &st
             .await?;
     }
     transaction.commit().await?;
+    if unreasoned {
+        return Err(Problem::Bad("give a reason of 5 to 300 letters; it is kept with your name"));
+    }
     if !decision.allow {
         return Err(Problem::forbidden(decision.why.as_str()));
     }

@@ -8,9 +8,9 @@ mod query;
 
 use super::{Frame, format, patient::REASON_CHARS_MAX, render};
 use crate::{
-    access::{Action, Grant},
+    access::{Action, Grant, Released, Why},
     app::{Problem, Shared, Signed, now},
-    audit::{self, Subject},
+    audit::{self, Decided, Subject},
     database,
     record::{self, Identity, Person},
 };
@@ -94,21 +94,20 @@ pub async fn form(
 }
 
 async fn may_search(app: &Shared, signed: &Signed) -> Result<(), Problem> {
-    let decision = app.decide_on(&signed.actor, Action::BreakGlass, None);
+    let decision = app.decide_on(&signed.actor, Action::FindPatient, None);
     if decision.allow {
         return Ok(());
     }
     let client = app.pool.get().await?;
-    let entry = audit::Entry::of(Action::FindPatient.as_str(), &decision);
-    audit::write(&client, &signed.actor, &entry, &[]).await?;
-    Err(Problem::forbidden(decision.why.as_str()))
+    let decision = audit::record(&client, &signed.actor, Action::FindPatient.as_str(), decision, Vec::new()).await?;
+    Err(decision.why.into())
 }
 
 fn page(
     app: &Shared,
     signed: &Signed,
     query: String,
-    found: Option<(Vec<Found>, bool)>,
+    found: Option<(Released<Vec<Found>>, bool)>,
     error: Option<&'static str>,
 ) -> Result<Response, Problem> {
     let number = match query::parse(&query) {
@@ -116,8 +115,8 @@ fn page(
         Ok(Query::Name(_)) | Err(_) => None,
     };
     let searched = found.is_some();
-    let (found, more) = found.unwrap_or_default();
-    render(&SearchPage {
+    let (found, more) = found.unwrap_or_else(|| (Released::all([]), false));
+    render(found.map(|found| SearchPage {
         frame: Frame::new(app, &signed.actor, if error.is_some() { "Error: Patients" } else { "Patients" }, "patients"),
         csrf: signed.actor.csrf.clone(),
         glass: number.filter(|_| searched && found.is_empty()).map(|number| number.as_str().to_owned()),
@@ -127,7 +126,7 @@ fn page(
         found,
         more,
         reason_max: REASON_CHARS_MAX,
-    })
+    }))
 }
 
 pub async fn search(State(app): State<Shared>, signed: Signed, Form(asked): Form<Asked>) -> Result<Response, Problem> {
@@ -153,42 +152,37 @@ async fn answer(app: &Shared, signed: &Signed, text: String, query: &Query) -> R
     let ids = candidates(&transaction, app, signed, query).await?;
     let cut = ids.len() >= record::PERSONS_MAX;
     let persons = record::persons(&transaction, &ids, &actor.user).await?;
-    let (mut found, mut subjects) = (Vec::new(), Vec::new());
+    let mut decided: Vec<(Found, Decided<'_>)> = Vec::new();
     for person in persons.values() {
         let decision = app.decide(actor, Action::FindPatient, person);
-        let matches = |identity: &&Identity| {
-            let identity = identity.shown_by(&decision).then_some(identity);
-            identity
-                .is_some_and(|of| query.matches(of.nhs_number.as_deref(), of.family.as_deref(), of.given.as_deref()))
+        let matches = |identity: &Identity| {
+            identity.shown_by(&decision)
+                && query.matches(identity.nhs_number.as_deref(), identity.family.as_deref(), identity.given.as_deref())
         };
         // By what may be shown of them: a name or a number that only a withheld identity has finds nobody.
-        if decision.allow && person.identities.iter().any(|identity| matches(&identity)) {
-            found.push((found_of(app, person, &decision), self::subjects(person)));
-        } else if !decision.allow {
-            audit::write(
-                &transaction,
-                actor,
-                &audit::Entry::of(Action::FindPatient.as_str(), &decision),
-                &self::subjects(person),
-            )
-            .await?;
-        }
+        let matched = person.identities.iter().any(matches);
+        let decision = if decision.allow && !matched { decision.turned_down(Why::NotMatched) } else { decision };
+        let found = found_of(app, person, &decision);
+        let (action, subjects) = (Action::FindPatient.as_str(), self::subjects(person));
+        decided.push((found, Decided { actor, action, decision, subjects }));
     }
-    found.sort_by(|(one, _), (two, _)| one.name.cmp(&two.name));
-    let more = cut || found.len() > FOUND_MAX;
-    found.truncate(FOUND_MAX);
-    let found: Vec<Found> = found
-        .into_iter()
-        .map(|(found, of)| {
-            subjects.extend(of);
-            found
-        })
-        .collect();
-    let why = if subjects.is_empty() { "nobody found" } else { "relation to the user's teams" };
-    let entry = audit::Entry { action: Action::FindPatient.as_str(), allow: true, why, reason: None, withheld: false };
-    audit::write(&transaction, actor, &entry, &subjects).await?;
+    decided.sort_by(|(one, of_one), (two, of_two)| {
+        (!of_one.decision.allow, &one.name).cmp(&(!of_two.decision.allow, &two.name))
+    });
+    let matched = decided.iter().filter(|(_, of)| of.decision.allow).count();
+    for (_, left_out) in decided.iter_mut().take(matched).skip(FOUND_MAX) {
+        left_out.decision = left_out.decision.clone().turned_down(Why::LeftOut);
+    }
+    if matched == 0 {
+        let why = "nobody found";
+        let entry =
+            audit::Entry { action: Action::FindPatient.as_str(), allow: true, why, reason: None, withheld: false };
+        audit::write(&transaction, actor, &entry, &[]).await?;
+    }
+    let found = audit::release_all(&transaction, decided).await?;
     transaction.commit().await?;
-    page(app, signed, text, Some((found, more)), None)
+    let more = cut || matched > FOUND_MAX;
+    page(app, signed, text, Some((Released::all(found), more)), None)
 }
 
 pub fn subjects(person: &Person) -> Vec<Subject> {
@@ -279,13 +273,14 @@ pub async fn break_glass(
     let actor = &signed.actor;
     let role = app.decide_on(actor, Action::BreakGlass, None);
     let number = NhsNumber::parse(&form.nhs_number).ok_or(Problem::Bad("that is not an NHS number"))?;
-    let client = app.pool.get().await?;
+    let mut client = app.pool.get().await?;
+    let transaction = database::begin(&mut client).await?;
     let sql =
         "select distinct l.person::text, l.status from record.patient p join record.link l using (source, patient)
         where p.nhs_number = $1 and not p.retracted order by l.status desc limit 20";
-    let rows = client.query(sql, &[&number.as_str()]).await?;
+    let rows = transaction.query(sql, &[&number.as_str()]).await?;
     let ids: Vec<Uuid> = rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect();
-    let mut persons = record::persons(&client, &ids, &actor.user).await?;
+    let mut persons = record::persons(&transaction, &ids, &actor.user).await?;
     let opened = ids.into_iter().find(|id| {
         persons.get_mut(id).is_some_and(|person| {
             person.grants.push(Grant { reason: String::new(), from: i64::MIN, until: i64::MAX });
@@ -293,16 +288,18 @@ pub async fn break_glass(
         })
     });
     let Some(person) = opened.filter(|_| role.allow) else {
+        // The audit tells them apart; the answer does not.
+        let subjects: Vec<Subject> = persons.values().flat_map(subjects).collect();
+        let nobody = if subjects.is_empty() { "nobody has this number" } else { Why::NotMatched.as_str() };
         let entry = audit::Entry {
-            action: Action::BreakGlass.as_str(),
-            allow: false,
-            why: if role.allow { "nobody has this number" } else { role.why.as_str() },
             reason: Some(form.reason.trim()).filter(|reason| reason.chars().count() <= REASON_CHARS_MAX),
-            withheld: false,
+            ..audit::Entry::refused(Action::BreakGlass.as_str(), if role.allow { nobody } else { role.why.as_str() })
         };
-        audit::write(&client, actor, &entry, &[]).await?;
-        return Err(if role.allow { Problem::NotFound } else { Problem::forbidden(role.why.as_str()) });
+        audit::write(&transaction, actor, &entry, &subjects).await?;
+        transaction.commit().await?;
+        return Err(if role.allow { Problem::NotFound } else { role.why.into() });
     };
+    drop(transaction);
     drop(client);
     super::patient::open_glass(&app, &signed, person, &form.reason).await?;
     Ok(Redirect::to(&format!("/patients/{person}")).into_response())

@@ -2,6 +2,7 @@
 
 use super::{Frame, render};
 use crate::{
+    access::{AboutNobody, Released},
     app::{OverTls, Problem, RequestId, Shared, Signed, cookie},
     audit,
     session::{self, Actor, Identified, Proof},
@@ -24,6 +25,8 @@ struct SignInPage {
     user: String,
 }
 
+impl AboutNobody for SignInPage {}
+
 #[derive(Deserialize)]
 pub struct Credentials {
     pub user: String,
@@ -36,7 +39,8 @@ pub struct Csrf {
 }
 
 pub async fn form() -> Result<Response, Problem> {
-    render(&SignInPage { frame: Frame::for_nobody("Sign in"), error: None, user: String::new() })
+    let page = SignInPage { frame: Frame::for_nobody("Sign in"), error: None, user: String::new() };
+    render(Released::about_nobody(page))
 }
 
 /// Checks the credentials and opens a session; each attempt is audited.
@@ -92,7 +96,7 @@ pub async fn sign_in(
         _ => "The user name or password is wrong.".to_owned(),
     };
     let page = SignInPage { frame: Frame::for_nobody("Error: Sign in"), error: Some(error), user: credentials.user };
-    let mut response = render(&page)?;
+    let mut response = render(Released::about_nobody(page))?;
     *response.status_mut() = problem.status();
     problem.hint(response.headers_mut());
     Ok(response)

@@ -2,7 +2,7 @@
 
 use super::{Frame, format, render};
 use crate::{
-    access::Action,
+    access::{AboutNobody, Action, Released},
     app::{Problem, Shared, Signed, now},
     audit, database,
     record::micros,
@@ -21,6 +21,8 @@ struct StatusPage {
     audit_waiting: i64,
     live: String,
 }
+
+impl AboutNobody for StatusPage {}
 
 struct Source {
     name: String,
@@ -45,7 +47,8 @@ pub async fn status(State(app): State<Shared>, signed: Signed) -> Result<Respons
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
     let decision = app.decide_on(&signed.actor, Action::ViewStatus, None);
-    audit::write(&transaction, &signed.actor, &audit::Entry::of(Action::ViewStatus.as_str(), &decision), &[]).await?;
+    let decision =
+        audit::record(&transaction, &signed.actor, Action::ViewStatus.as_str(), decision, Vec::new()).await?;
     if !decision.allow {
         transaction.commit().await?;
         return Err(Problem::forbidden(decision.why.as_str()));
@@ -64,7 +67,7 @@ pub async fn status(State(app): State<Shared>, signed: Signed) -> Result<Respons
     let audit_waiting = transaction.query_one("select count(*) from access.outbox", &[]).await?.get(0);
     transaction.commit().await?;
     let now = now();
-    render(&StatusPage {
+    render(Released::about_nobody(StatusPage {
         frame: Frame::new(&app, &signed.actor, "Status", "status"),
         sources: sources
             .iter()
@@ -94,5 +97,5 @@ pub async fn status(State(app): State<Shared>, signed: Signed) -> Result<Respons
             .collect(),
         audit_waiting,
         live: app.live.head().map_or_else(|| "waiting for Kafka".into(), |head| format!("at offset {head}")),
-    })
+    }))
 }

@@ -231,12 +231,15 @@ mod tests {
             kinds: Kind::ALL.into(),
             from: 0,
             until: i64::MAX,
-            break_glass_overrides_objection: false,
+            ..Agreement::default()
         };
         let decision = access::decide(&access::Request {
             roles: &[Role::Clinician],
             teams: &teams.iter().filter(|team| team.id == "ed").cloned().collect::<Vec<_>>(),
             action: Action::ViewRecord,
+            channel: access::Channel::Page,
+            purpose: access::Purpose::DirectCare,
+            themselves: false,
             patient: Some(&person.context),
             agreements: if case.agreed { std::slice::from_ref(&agreement) } else { &[] },
             grants: &[],

@@ -9,10 +9,11 @@
 
 use crate::{
     GatewayError,
-    access::Action,
+    access::{Action, Channel, PatientContext, Released},
     alerts::{self, Alert, Sifted, Which},
     app::{App, Problem, Shared},
-    audit, database, session,
+    audit::{self, Decided},
+    database, session,
     session::Actor,
 };
 use std::{
@@ -34,7 +35,7 @@ const _: () =
 /// What a reader is told: their teams as they are now, and of the alerts asked for those that may be shown.
 pub struct Told {
     pub teams: Vec<String>,
-    pub alerts: Vec<Alert>,
+    pub alerts: Vec<Released<Alert>>,
 }
 
 struct Question {
@@ -115,7 +116,7 @@ async fn tell(app: &App, batch: &[Question]) -> Result<Vec<Option<Told>>, Gatewa
     let sessions = session::actors(&transaction, &hashes).await?;
     let actor = |question: &Question| {
         let actor = sessions.get(&question.token_hash)?;
-        Some(Actor { request_id: question.request_id.clone(), ..actor.clone() })
+        Some(Actor { request_id: question.request_id.clone(), channel: Channel::Stream, ..actor.clone() })
     };
     let actors: Vec<Option<Actor>> = batch.iter().map(actor).collect();
     // What one user may see does not depend on which of their tabs asks.
@@ -125,28 +126,41 @@ async fn tell(app: &App, batch: &[Question]) -> Result<Vec<Option<Told>>, Gatewa
             wanted.entry(&actor.user).or_insert((actor, BTreeSet::new())).1.extend(&question.alerts);
         }
     }
-    let mut found: BTreeMap<&str, Sifted> = BTreeMap::new();
+    let (mut found, mut others): (BTreeMap<&str, Vec<Sifted>>, BTreeSet<Uuid>) = (BTreeMap::new(), BTreeSet::new());
     for (user, (actor, ids)) in wanted {
-        let alerts = alerts::read(&transaction, actor, &Which::These(ids.into_iter().collect())).await?;
-        found.insert(user, alerts::sift(app, &transaction, actor, Action::ViewAlerts, alerts).await?);
+        let alerts = alerts::read(&transaction, actor, &Which::These(ids.iter().copied().collect())).await?;
+        let sifted = alerts::sift(app, &transaction, actor, Action::ViewAlerts, alerts).await?;
+        others.extend(ids.iter().filter(|id| !sifted.iter().any(|(alert, _)| alert.id == **id)));
+        found.insert(user, sifted);
     }
-    let mut rows = Vec::new();
-    let mut told = Vec::with_capacity(batch.len());
-    for (question, actor) in batch.iter().zip(&actors) {
-        let Some(actor) = actor else {
-            told.push(None);
-            continue;
-        };
-        let mut alerts = Vec::new();
-        if let Some(sifted) = found.get(actor.user.as_str()) {
-            rows.extend(sifted.rows(actor, Action::ViewAlerts, |alert| question.alerts.contains(&alert.id)));
-            let asked = sifted.shown.iter().filter(|(alert, _)| question.alerts.contains(&alert.id));
-            alerts.extend(asked.map(|(alert, _)| alert.clone()));
+    let others = alerts::subjects(&transaction, &others.into_iter().collect::<Vec<_>>()).await?;
+    let mut told: Vec<Option<Told>> = actors
+        .iter()
+        .map(|actor| actor.as_ref().map(|actor| Told { teams: actor.teams.clone(), alerts: vec![] }))
+        .collect();
+    let (mut asked, mut decided) = (Vec::new(), Vec::new());
+    for (index, (question, actor)) in batch.iter().zip(&actors).enumerate() {
+        let Some(actor) = actor else { continue };
+        let sifted = found.get(actor.user.as_str()).into_iter().flatten();
+        for (alert, decision) in sifted.clone().filter(|(alert, _)| question.alerts.contains(&alert.id)) {
+            decided.push(alerts::decided(actor, Action::ViewAlerts, alert, decision.clone()));
+            asked.push((index, Some(alert)));
         }
-        told.push(Some(Told { teams: actor.teams.clone(), alerts }));
+        // It was routed to them when it was told, and is not any more.
+        for id in question.alerts.iter().filter(|id| !sifted.clone().any(|(alert, _)| alert.id == **id)) {
+            let decision = app.decide_on(actor, Action::ViewAlerts, Some(&PatientContext::default()));
+            let subjects = others.get(id).cloned().into_iter().collect();
+            decided.push(Decided { actor, action: Action::ViewAlerts.as_str(), decision, subjects });
+            asked.push((index, None));
+        }
     }
-    audit::write_rows(&transaction, &rows).await?;
-    drop(rows);
+    let recorded = audit::record_all(&transaction, decided).await?;
+    for ((index, alert), recorded) in asked.into_iter().zip(recorded) {
+        let released = alert.and_then(|alert| recorded.release(alert.clone()).ok());
+        if let (Some(told), Some(alert)) = (&mut told[index], released) {
+            told.alerts.push(alert);
+        }
+    }
     transaction.commit().await?;
     Ok(told)
 }

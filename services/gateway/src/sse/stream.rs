@@ -11,7 +11,7 @@ use super::{
     ring::{Entry, Resume},
 };
 use crate::{
-    access::Action,
+    access::{AboutNobody, Action, Released},
     alerts::Alert,
     app::{Problem, RequestId, Shared, Signed, now},
     audit,
@@ -63,7 +63,7 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     let decision = app.decide_on(&signed.actor, Action::ViewAlerts, None);
     let client = app.streams.get().await?;
-    audit::write(&client, &signed.actor, &audit::Entry::of("open-stream", &decision), &[]).await?;
+    let decision = audit::record(&client, &signed.actor, "open-stream", decision, Vec::new()).await?;
     drop(client);
     if !decision.allow {
         return Err(Problem::forbidden(decision.why.as_str()));
@@ -98,15 +98,15 @@ pub async fn events(
         reader.after = match resume {
             Resume::After(after) => after,
             Resume::Reset(head) => {
-                yield Ok(event("reset", head, &json!({"reason": "the point to resume from is outside the window"})));
+                yield Ok(sent(said("reset", head, Said::Reset)));
                 head
             }
         };
         let mut grown = reader.live.grown.subscribe();
         loop {
             match reader.step().await {
-                Step::Say(bytes) => yield Ok(bytes),
-                Step::SayAndEnd(bytes) => { yield Ok(bytes); break; }
+                Step::Say(told) => yield Ok(sent(told)),
+                Step::SayAndEnd(told) => { yield Ok(sent(told)); break; }
                 Step::End => break,
                 Step::Skip => {}
                 Step::Wait(until) => tokio::select! {
@@ -136,8 +136,8 @@ impl Drop for Gone {
 }
 
 enum Step {
-    Say(Bytes),
-    SayAndEnd(Bytes),
+    Say(Released<Bytes>),
+    SayAndEnd(Released<Bytes>),
     End,
     Skip,
     Wait(Instant),
@@ -171,7 +171,7 @@ impl Reader {
             self.spoke = Instant::now();
             let at = jiff::Timestamp::now().to_string();
             // With an id, so that the place to resume from moves on when nothing is for this reader.
-            return Step::Say(event("heartbeat", self.after, &json!({"at": at, "behind": self.app.behind()})));
+            return Step::Say(said("heartbeat", self.after, Said::Heartbeat { at, behind: self.app.behind() }));
         }
         let next = match self.live.next(self.after, EVENTS_AT_ONCE_MAX) {
             Ok(next) => next,
@@ -185,7 +185,7 @@ impl Reader {
             Ok(Some(told)) => {
                 self.after = last;
                 self.failures = 0;
-                if told.is_empty() { Step::Skip } else { Step::Say(told.into()) }
+                if told.is_empty() { Step::Skip } else { Step::Say(told) }
             }
             Ok(None) => self.bye(),
             Err(_) => self.failed(),
@@ -193,7 +193,7 @@ impl Reader {
     }
 
     fn bye(&self) -> Step {
-        Step::SayAndEnd(event("bye", self.after, &json!({"reason": "the session has ended"})))
+        Step::SayAndEnd(said("bye", self.after, Said::Bye))
     }
 
     fn failed(&mut self) -> Step {
@@ -202,7 +202,7 @@ impl Reader {
     }
 
     /// Listening is not using: it keeps no session alive.
-    async fn ask(&mut self, alerts: BTreeSet<Uuid>) -> Result<Option<Vec<Alert>>, Problem> {
+    async fn ask(&mut self, alerts: BTreeSet<Uuid>) -> Result<Option<Vec<Released<Alert>>>, Problem> {
         let told = self.desk.ask(&self.token_hash, &self.request_id, alerts).await?;
         self.checked = Instant::now();
         Ok(told.map(|told| {
@@ -212,25 +212,56 @@ impl Reader {
     }
 
     /// The events that are for this reader now, in their order; their disclosure is in the audit. `None`: no session.
-    async fn tell(&mut self, entries: &[Entry]) -> Result<Option<Vec<u8>>, Problem> {
+    async fn tell(&mut self, entries: &[Entry]) -> Result<Option<Released<Bytes>>, Problem> {
         let routed_elsewhere =
             |entry: &Entry| entry.change == AlertChange::Routed && self.live.had_before(entry, &self.teams);
         let mine =
             |entry: &&Entry| entry.teams.iter().any(|team| self.teams.contains(team)) && !routed_elsewhere(entry);
         let mine: Vec<&Entry> = entries.iter().filter(mine).collect();
         if mine.is_empty() {
-            return Ok(Some(Vec::new()));
+            return Ok(Some(told(Vec::new())));
         }
-        let Some(shown) = self.ask(mine.iter().map(|entry| entry.alert).collect()).await? else { return Ok(None) };
-        let mut told = Vec::new();
-        for entry in mine {
-            // Not shown to this reader, or no longer theirs.
-            if let Some(alert) = shown.iter().find(|alert| alert.id == entry.alert) {
-                told.extend_from_slice(&alert_event(entry, alert));
-            }
+        let Some(mut shown) = self.ask(mine.iter().map(|entry| entry.alert).collect()).await? else { return Ok(None) };
+        let mut events = Vec::new();
+        // One alert may have changed more than once, and is released once: each change is told with it as it is now.
+        while let Some(alert) = shown.pop() {
+            let changes: Vec<&Entry> = mine.iter().copied().filter(|entry| entry.alert == alert.id).collect();
+            events.push(alert.map(|alert| changes.iter().map(|of| (of.offset, alert_event(of, &alert))).collect()));
         }
-        Ok(Some(told))
+        Ok(Some(told(events)))
     }
+}
+
+/// The events of each alert, with their offsets, as one answer in the order of the stream.
+fn told(events: Vec<Released<Vec<(i64, Bytes)>>>) -> Released<Bytes> {
+    Released::all(events).map(|events| {
+        let mut events: Vec<(i64, Bytes)> = events.into_iter().flatten().collect();
+        events.sort_by_key(|(offset, _)| *offset);
+        events.iter().flat_map(|(_, event)| event.iter().copied()).collect::<Vec<u8>>().into()
+    })
+}
+
+/// What a stream says of itself.
+enum Said {
+    Heartbeat { at: String, behind: Option<String> },
+    Reset,
+    Bye,
+}
+
+impl AboutNobody for Said {}
+
+fn said(kind: &str, id: i64, what: Said) -> Released<Bytes> {
+    let data = |what| match what {
+        Said::Heartbeat { at, behind } => json!({"at": at, "behind": behind}),
+        Said::Reset => json!({"reason": "the point to resume from is outside the window"}),
+        Said::Bye => json!({"reason": "the session has ended"}),
+    };
+    Released::about_nobody(what).map(|what| event(kind, id, &data(what)))
+}
+
+/// The door of the stream.
+fn sent(told: Released<Bytes>) -> Bytes {
+    told.send(|bytes| bytes)
 }
 
 fn alert_event(entry: &Entry, alert: &Alert) -> Bytes {

@@ -2,6 +2,7 @@
 //! and what a live stream tells.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
+mod audit;
 mod dates;
 mod entries;
 mod fhir;
@@ -9,6 +10,8 @@ mod hapi;
 mod limits;
 mod live;
 mod region;
+mod revocation;
+mod roles;
 mod tls;
 
 use anyhow::{Context, ensure};
@@ -60,6 +63,10 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     limits::a_lost_connection_is_a_reason_to_ask_again(&doors).await?;
     tls::only_its_authority_is_believed(&doors, &folder).await?;
     tls::a_trusted_proxy_may_say_that_it_was_tls(&doors).await?;
+    audit::names_who_is_refused_and_left_out(&doors).await?;
+    audit::names_who_is_not_told_on_a_stream(&doors).await?;
+    revocation::reaches_every_door(&doors).await?;
+    roles::do_what_the_table_says(&doors).await?;
     live::a_source_behind_is_told(&doors).await?;
     live::an_open_page_keeps_no_session_alive(&doors).await?;
     revocation_reaches_an_open_stream(&doors).await?;
@@ -298,7 +305,12 @@ async fn what_a_source_keeps_back_stays_there(doors: &Doors<'_>) -> anyhow::Resu
         ensure!(answer.status() == StatusCode::NOT_FOUND, "{number}: {}", answer.status());
     }
     let sql = "select count(*) from access.audit where actor = 'amu.stmarys' and why = 'nobody has this number'";
-    ensure!(doors.count(sql).await? == 2, "attempts are audited");
+    ensure!(doors.count(sql).await? == 1, "attempts are audited, for a number that nobody has…");
+    let sql = format!(
+        "select count(*) from access.audit where actor = 'amu.stmarys' and decision = 'refuse'
+        and action = 'break-glass' and why = 'only what is withheld has what was asked for' and person = '{CARL}'"
+    );
+    ensure!(doors.count(&sql).await? == 2, "…and for whose it is, of each source");
     doors.ask(&amu, Method::POST, &format!("/patients/{CARL}/break-glass"), "csrf=&reason=collapsed+at+home").await?;
     let (status, page) = doors.get(&amu, &format!("/patients/{CARL}")).await?;
     ensure!(status == StatusCode::OK && page.contains("You broke the glass") && !page.contains("ZACHERT"));

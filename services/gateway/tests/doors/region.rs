@@ -5,7 +5,11 @@ use boot::{Stop, health::Health};
 use change_log::{KafkaSettings, Registry, RegistrySettings};
 use deadpool_postgres::Pool;
 use event::teams::Teams;
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 pub struct Region {
     pub pool: Pool,
@@ -17,6 +21,8 @@ pub struct Region {
     pub url: String,
     pub passwords: BTreeMap<String, String>,
     pub stop: Stop,
+    /// A folder of its own, that a test may change.
+    pub agreements: PathBuf,
     site: gateway::Site,
     _parts: (stack::Kafka, stack::Registry, stack::Postgres),
 }
@@ -51,6 +57,12 @@ impl Region {
             clients: change_log::Clients::default(),
         };
         let names = Registry::new(&RegistrySettings { url: registry.url() })?;
+        let agreements = folder.join("agreements");
+        std::fs::create_dir_all(&agreements)?;
+        for file in std::fs::read_dir(stack::repository().join("site/agreements"))? {
+            let file = file?;
+            std::fs::copy(file.path(), agreements.join(file.file_name()))?;
+        }
         let site = gateway::Site {
             teams: Teams::parse(include_str!("../../../../site/teams.toml"))
                 .map_err(|told| anyhow::anyhow!("{told:?}"))?,
@@ -59,7 +71,7 @@ impl Region {
                 .into(),
             limits: alert::Limits::parse(include_str!("../../../../site/alerts.toml"))
                 .map_err(|told| anyhow::anyhow!("{told:?}"))?,
-            agreements: gateway::agreements(&stack::repository().join("site/agreements"))?,
+            agreements: gateway::Agreements::read(&agreements)?,
             ingredients: gateway::medicines(None)?,
             lab: std::sync::Arc::default(),
         };
@@ -75,6 +87,7 @@ impl Region {
             url: String::new(),
             passwords,
             stop,
+            agreements,
             site,
             _parts: parts,
         };
