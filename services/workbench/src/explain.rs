@@ -7,8 +7,11 @@ use crate::{
     sample::Sample,
     uses::{self, Use, Wants},
 };
-use fold::{Fold, Output, view::View};
-use mapping::{Condition, Field, Look, Mapping, Record, Ref, State, Take, Test, shown};
+use fold::{
+    Fold, Output,
+    view::{At, View},
+};
+use mapping::{Condition, Expr, Field, Judged, Look, Mapping, Record, Ref, State, Take, Test, shown};
 use std::{fmt::Write, sync::Arc};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,7 +129,7 @@ impl Of<'_> {
         let mut all = Vec::new();
         for (key, conditions) in uses::conditions(self.record) {
             for condition in conditions {
-                let holds = if condition.holds(self.view) { "holds" } else { "does not hold" };
+                let holds = holds(condition.holds(self.view));
                 all.push(format!("{key}: {}: {holds}", self.condition(condition)));
             }
         }
@@ -149,18 +152,27 @@ impl Of<'_> {
                 };
                 format!("{} {asks}", self.cell(*cell))
             }
+            Condition::Expr(expr) => self.expr(expr),
         }
+    }
+
+    /// The cells that an expression looks at.
+    fn expr(&self, expr: &Expr) -> String {
+        let cells: Vec<String> = expr.needs().iter().map(|at| self.cell(*at)).collect();
+        format!("the expression at `{}` over {}", expr.key, cells.join(", "))
     }
 
     fn field(&self, used: &Use<'_>) -> Told {
         let field = used.field;
         let mut cells: Vec<String> = field.cells.iter().map(|at| self.looked_at(field, *at)).collect();
         let when = field.when.iter().map(|condition| {
-            let holds = if condition.holds(self.view) { "holds" } else { "does not hold: the field is empty" };
-            format!("when {}: {holds}", self.condition(condition))
+            let judged = condition.holds(self.view);
+            let then = if matches!(judged, Ok(true)) { "" } else { ": the field is empty" };
+            format!("when {}: {}{then}", self.condition(condition), holds(judged))
         });
         cells.splice(0..0, when);
-        if let (true, Some(constant)) = (field.cells.is_empty(), &field.otherwise) {
+        cells.extend(field.expr.iter().map(|expr| self.expr(expr)));
+        if let (false, Some(constant)) = (field.is_of_row(), &field.otherwise) {
             cells.push(format!("the constant {constant:?}"));
         }
         let told = match used.wants {
@@ -190,12 +202,21 @@ impl Of<'_> {
         }
         if matches!(field.take, Take::First) {
             match first {
-                Some(first) if first == at => told.push_str(" (taken)"),
+                Some(At::Cell(first)) if first == at => told.push_str(" (taken)"),
                 Some(_) => told.push_str(" (another is taken)"),
                 None => told.push_str(" (means nothing here)"),
             }
         }
         told
+    }
+}
+
+/// Never the value that an expression failed on.
+fn holds(judged: Judged<'_>) -> &'static str {
+    match judged {
+        Ok(true) => "holds",
+        Ok(false) => "does not hold",
+        Err(_) => "its expression failed",
     }
 }
 

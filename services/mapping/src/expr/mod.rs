@@ -143,6 +143,11 @@ enum Op {
 }
 
 impl Expr {
+    /// The cells that it cannot do without.
+    pub fn needs(&self) -> &[Ref] {
+        &self.needs
+    }
+
     /// A condition. NULL is no.
     pub fn truth(&self, row: &impl Look) -> Result<bool, Broken<'_>> {
         run::truth(&self.node, row, &self.reading).map_err(|failure| Broken { expr: self, failure })
