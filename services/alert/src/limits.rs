@@ -5,6 +5,8 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 
 pub const LIMITS_MAX: usize = 1_000;
+/// Units that one limit is defined in.
+pub const REPORTED_MAX: usize = 10;
 /// Kinds of doubt, and words of each.
 pub const DOUBTS_MAX: usize = 100;
 
@@ -200,6 +202,9 @@ impl Limits {
                 mistake("names an analyte and a family: one of them");
             }
             Limit::bounds_mistakes(limit.low, limit.high, &mut mistake);
+            if limit.reported.len() > REPORTED_MAX {
+                mistake(&format!("is reported in more than {REPORTED_MAX} units"));
+            }
             for it in &limit.reported {
                 Limit::bounds_mistakes(it.low, it.high, |what| mistake(&format!("reported in {}: {what}", it.unit)));
             }
