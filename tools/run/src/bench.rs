@@ -24,6 +24,8 @@ pub enum Name {
     Linkage,
     /// One process with many sources: how long until all are level, and what it holds then.
     Sources,
+    /// Results coded and converted by the lab table on one core, against a bare look-up and product of the same values.
+    Units,
 }
 
 #[derive(clap::Args)]
@@ -65,9 +67,13 @@ impl Arguments {
     fn options(&self) -> Options {
         let (rate, repeat) = match self.name {
             Name::CaptureLatency => (bench::capture_latency::RATE, 1),
-            Name::Capture | Name::Snapshot | Name::Normalise | Name::Latency | Name::Linkage | Name::Sources => {
-                (bench::latency::RATE, 3)
-            }
+            Name::Capture
+            | Name::Snapshot
+            | Name::Normalise
+            | Name::Latency
+            | Name::Linkage
+            | Name::Sources
+            | Name::Units => (bench::latency::RATE, 3),
         };
         Options {
             folder: stack::local().join("bench"),
@@ -82,8 +88,8 @@ impl Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!arguments.large || arguments.name == Name::Capture, "--large goes with `capture`");
-    let alone =
-        arguments.large || matches!(arguments.name, Name::Latency | Name::Linkage | Name::Normalise | Name::Sources);
+    let alone = arguments.large
+        || matches!(arguments.name, Name::Latency | Name::Linkage | Name::Normalise | Name::Sources | Name::Units);
     anyhow::ensure!(!alone || arguments.peer.is_none(), "no peer does this");
     if let Some(file) = &arguments.report {
         checks::writable(file)?;
@@ -105,6 +111,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     Name::Latency => bench::latency::run(&options, say).await,
                     Name::Linkage => bench::linkage::run(&options, say).await,
                     Name::Sources => bench::sources::run(&options, say).await,
+                    Name::Units => bench::units::run(&options, say),
                 }
             } => report,
         }

@@ -243,7 +243,7 @@ fn written(analyte: &str, result: &Result) -> Option<Written> {
     let original: Decimal = Some(digits).filter(|_| known && plain)?.parse().ok()?;
     let unit: String = result.unit.as_deref()?.split_whitespace().collect();
     let factor = match (analyte, unit.as_str()) {
-        ("glucose", "mg/dL" | "mg/dl") => Decimal::new(5_551, 5),
+        ("glucose", "mg/dL" | "mg/dl") => Decimal::new(55_507, 6),
         (_, "mmol/L" | "mmol/l" | "mmols/L" | "mmols/l" | "mM") => Decimal::ONE,
         ("sodium" | "potassium", "mEq/L" | "mEq/l" | "meq/L" | "meq/l") => Decimal::ONE,
         _ => return None,
