@@ -8,4 +8,5 @@ mod connect;
 mod contract;
 mod end_to_end;
 mod recovery;
+mod terminology;
 mod tidy;

@@ -10,6 +10,7 @@
 mod driver;
 mod language;
 mod meter;
+mod releases;
 mod targets;
 
 #[global_allocator]

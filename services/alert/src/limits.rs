@@ -1,8 +1,9 @@
 //! `alerts.toml`: what raises an alert at this site, as data.
-use coding::{check_digit, lab::Lab, units};
+use coding::{lab::Lab, units};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use terminology::{Release, sctid::is_concept, sets::ConceptSets};
 
 pub const LIMITS_MAX: usize = 1_000;
 /// Units that one limit is defined in.
@@ -150,7 +151,10 @@ impl Inequality {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Addisons {
+    /// The concept set of the problem: its concepts, closed where a release is loaded, go before those below.
+    pub concept_set: Option<String>,
     /// SNOMED CT concepts of the problem.
+    #[serde(default)]
     pub snomed: Vec<String>,
     pub companion_hours: u32,
     #[serde(default)]
@@ -179,9 +183,20 @@ const fn yes() -> bool {
 impl Limits {
     /// All mistakes at once. Those of the TOML itself come with their line.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let limits: Self = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+        let mut limits: Self = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+        // Of the document that is shipped, until the site's own is known.
+        let _ = limits.close(&ConceptSets::shipped(), None);
         let mistakes = limits.mistakes();
         if mistakes.is_empty() { Ok(limits) } else { Err(mistakes) }
+    }
+
+    /// Takes the concepts of the sets that are named; tells a set that is not there.
+    pub fn close(&mut self, sets: &ConceptSets, release: Option<&Release>) -> Result<(), String> {
+        let Some(name) = &self.addisons.concept_set else { return Ok(()) };
+        let members = sets.members(name, release);
+        let members = members.ok_or_else(|| format!("addisons.concept_set: there is no concept set `{name}`"))?;
+        self.addisons.snomed = members.into_iter().collect();
+        Ok(())
     }
 
     fn mistakes(&self) -> Vec<String> {
@@ -233,10 +248,10 @@ impl Limits {
                 mistakes.push("addisons.signal: analyte and unit must not be empty".to_owned());
             }
         }
-        for concept in self.addisons.snomed.iter().filter(|concept| !check_digit::is_sctid(concept)) {
+        for concept in self.addisons.snomed.iter().filter(|concept| !is_concept(concept)) {
             mistakes.push(format!("addisons.snomed: `{concept}` is no SNOMED CT identifier: its check digit is wrong"));
         }
-        if self.addisons.snomed.is_empty() {
+        if self.addisons.snomed.is_empty() && self.addisons.concept_set.is_none() {
             mistakes.push("addisons.snomed names no concept".to_owned());
         }
         mistakes
@@ -348,8 +363,37 @@ mod tests {
 
     #[test]
     fn a_mistyped_concept_is_told() {
-        let told = Limits::parse(&SITE.replace("363732003", "363732004")).expect_err("a wrong check digit");
+        // Concepts that other files of this repository and FHIR examples name.
+        for known in ["363732003", "24867002", "14669001", "91936005", "14140009", "89627008", "1000651000000109"] {
+            assert!(is_concept(known), "{known}");
+            let bytes: Vec<u8> = known.bytes().collect();
+            for place in 0..bytes.len() {
+                for digit in b'0'..=b'9' {
+                    let mut typed = bytes.clone();
+                    typed[place] = digit;
+                    let typed = String::from_utf8(typed).expect("digits");
+                    assert_eq!(is_concept(&typed), typed == known, "{typed}");
+                }
+                let mut swapped = bytes.clone();
+                swapped.swap(place, (place + 1).min(bytes.len() - 1));
+                let swapped = String::from_utf8(swapped).expect("digits");
+                assert_eq!(is_concept(&swapped), swapped == known, "{swapped}");
+            }
+        }
+        assert!(!is_concept("") && !is_concept("C1541") && !is_concept("36373200３"));
+        let told = Limits::parse(&SITE.replace("concept_set = \"addisons-disease\"", "snomed = [\"363732004\"]"))
+            .expect_err("a wrong check digit");
         assert_eq!(told, ["addisons.snomed: `363732004` is no SNOMED CT identifier: its check digit is wrong"]);
+    }
+
+    #[test]
+    fn the_problem_is_a_concept_set() {
+        let mut limits = Limits::parse(SITE).expect("good");
+        assert_eq!(limits.addisons.snomed, ["363732003"]);
+        let told = limits.close(&ConceptSets::default(), None);
+        assert_eq!(told, Err("addisons.concept_set: there is no concept set `addisons-disease`".to_owned()));
+        let none = Limits::parse(&SITE.replace("concept_set = \"addisons-disease\"", "")).expect_err("no concept");
+        assert_eq!(none, ["addisons.snomed names no concept"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     labs, mapping,
     output::{self, Format},
     settings::{Settings, SourceSettings},
-    state,
+    state, terminology,
 };
 use boot::settings::Mistakes;
 use coding::lab::Lab;
@@ -35,10 +35,10 @@ pub struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Finding {
+pub struct Finding {
     /// `mistake` stops a run; `advice` does not; `watched` says which results the rules look at.
-    kind: &'static str,
-    what: String,
+    pub kind: &'static str,
+    pub what: String,
 }
 
 pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
@@ -62,6 +62,7 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
         mapping_warnings(settings, &mut findings);
         let strangers = settings.strangers().into_iter();
         findings.extend(strangers.map(|what| Finding { kind: "advice", what }));
+        terminology::look(settings, &mut findings);
         if let Ok(limits) = settings.site.read_limits(settings.lab()) {
             watched(&limits, settings.lab(), &mut findings);
         }
@@ -96,8 +97,8 @@ fn files(settings: &Settings) -> Vec<String> {
     if let Some(Err(error)) = settings.gateway.tls.as_ref().map(gateway::server::Tls::load) {
         mistakes.push(error.to_string());
     }
-    if let Err(error) = gateway::medicines(site.medicines.as_deref()) {
-        mistakes.push(error.to_string());
+    if let Err(error) = site.closed_medicines(None) {
+        mistakes.push(format!("{error:#}"));
     }
     match std::fs::read_to_string(&site.users) {
         Ok(text) => {
@@ -108,7 +109,7 @@ fn files(settings: &Settings) -> Vec<String> {
         }
         Err(error) => mistakes.push(format!("cannot read {}: {error}", site.users.display())),
     }
-    if let Err(error) = site.read_limits(settings.lab()) {
+    if let Err(error) = site.closed_limits(None, settings.lab()) {
         mistakes.push(format!("{error:#}"));
     }
     if let Err(error) = site.read_weights() {

@@ -20,6 +20,7 @@ mod source;
 mod sources;
 mod state;
 mod status;
+mod terminology;
 mod views;
 
 use clap::{Parser, Subcommand};
@@ -68,6 +69,9 @@ enum Verb {
     /// Who is one person: weights, the clerks' queue and what clerks decide.
     #[command(subcommand)]
     Identity(linkage::Verb),
+    /// Load releases of SNOMED CT, Read maps, LOINC and dm+d, and look into them.
+    #[command(subcommand)]
+    Terminology(terminology::Verb),
     /// Look after the per-patient views.
     #[command(subcommand)]
     Views(views::Verb),
@@ -111,6 +115,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Labs(verb) => labs::run(verb, format),
             Verb::Mapping(verb) => mapping::run(verb, format).await,
             Verb::Identity(verb) => linkage::run(verb, format).await,
+            Verb::Terminology(verb) => terminology::run(verb, format),
             Verb::Views(verb) => views::run(verb, format).await,
             Verb::Agreements(verb) => agreements::run(&verb, format),
         }

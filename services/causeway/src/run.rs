@@ -123,14 +123,18 @@ struct Region {
     organisations: Organisations,
     health: Health,
     stop: Stop,
+    /// What codes and concept sets are read by.
+    release: Option<terminology::Release>,
 }
 
 impl Region {
-    fn new(settings: Settings, stop: Stop) -> anyhow::Result<Self> {
+    fn new(mut settings: Settings, stop: Stop) -> anyhow::Result<Self> {
         let registry = Registry::new(&settings.registry)?;
         let pool = boot::database::pool(&settings.database, INGESTION_CONNECTIONS_MAX)?;
         let organisations = settings.organisations();
-        Ok(Self { settings, registry, pool, organisations, health: Health::new(), stop })
+        let release = settings.terminology.open()?;
+        settings.normaliser.release.clone_from(&release);
+        Ok(Self { settings, registry, pool, organisations, health: Health::new(), stop, release })
     }
 
     /// What is done for sources, all of it in tasks: a source has no thread of its own.
@@ -172,7 +176,8 @@ impl Region {
                 });
             }
             Service::Sinks => {
-                let alerting = alerting(&self.settings, sink_views::World { kafka, registry, pool })?;
+                let world = sink_views::World { kafka, registry, pool };
+                let alerting = alerting(&self.settings, self.release.as_ref(), world)?;
                 let (settings, views) = (self.settings.alerts.clone(), self.settings.views.clone());
                 spawn(services, "the sinks".to_owned(), move || {
                     sink_alerts::run(settings, views, alerting, health, stop)
@@ -212,22 +217,26 @@ impl Region {
         Ok(gateway::Site {
             teams: site.read_teams()?,
             organisations: self.organisations.clone(),
-            limits: site.read_limits(self.settings.lab())?,
+            limits: site.closed_limits(self.release.as_ref(), self.settings.lab())?,
             agreements: gateway::Agreements::read(&site.agreements)?,
-            ingredients: gateway::medicines(site.medicines.as_deref())?,
+            ingredients: site.closed_medicines(self.release.as_ref())?,
             lab: self.settings.lab().clone(),
         })
     }
 }
 
 /// What the sinks work with.
-pub fn alerting(settings: &Settings, world: sink_views::World) -> anyhow::Result<sink_alerts::Alerting> {
+pub fn alerting(
+    settings: &Settings,
+    release: Option<&terminology::Release>,
+    world: sink_views::World,
+) -> anyhow::Result<sink_alerts::Alerting> {
     Ok(sink_alerts::Alerting {
         world,
         database: settings.database.clone(),
         teams: settings.site.read_teams()?,
         organisations: settings.organisations(),
-        limits: settings.site.read_limits(settings.lab())?,
+        limits: settings.site.closed_limits(release, settings.lab())?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The settings file of a region, whole: every section, and the files that it names.
 
 pub mod source;
+pub mod terminology;
 
 use crate::{Config, folder::Folder, labs, members::MembersSettings};
 use anyhow::Context;
@@ -21,6 +22,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+pub use terminology::TerminologySettings;
 
 #[derive(Debug)]
 pub struct Settings {
@@ -32,6 +34,7 @@ pub struct Settings {
     pub gateway: gateway::Settings,
     pub site: SiteSettings,
     pub normaliser: normaliser::settings::Settings,
+    pub terminology: TerminologySettings,
     pub views: sink_views::Settings,
     pub alerts: sink_alerts::Settings,
     /// Those of the file itself, and of the folder as it was when the file was read.
@@ -78,12 +81,15 @@ pub struct SiteSettings {
     pub labs: Option<PathBuf>,
     /// The weights that records are linked by. Without the file nobody is linked by weight.
     pub identity: Option<PathBuf>,
+    /// Concept sets of rules and pages; the file that is shipped unless said.
+    pub concept_sets: Option<PathBuf>,
 }
 
 impl SiteSettings {
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let needed = [&mut self.teams, &mut self.alerts, &mut self.users, &mut self.agreements];
-        let optional = [&mut self.passwords_file, &mut self.medicines, &mut self.labs, &mut self.identity];
+        let optional =
+            [&mut self.passwords_file, &mut self.medicines, &mut self.labs, &mut self.identity, &mut self.concept_sets];
         needed.into_iter().chain(optional.into_iter().flatten())
     }
 
@@ -214,26 +220,21 @@ impl Settings {
         let mut kafka = document.section::<KafkaSettings>("kafka");
         let registry = document.section("registry");
         let mut database = document.section::<DatabaseSettings>("database");
-        let ops = document.optional("ops");
-        let logs = document.optional("logs");
+        let (ops, logs) = (document.optional("ops"), document.optional("logs"));
         let mut gateway = document.section::<gateway::Settings>("gateway");
         let mut site = document.section::<SiteSettings>("site");
         let mut normaliser = document.optional::<normaliser::Settings>("normaliser").unwrap_or_default();
+        let terminology = TerminologySettings::of(&mut document, folder);
         let views = document.optional::<sink_views::Settings>("views");
         let alerts = document.optional("alerts").unwrap_or_default();
-        let apart: Option<SourcesSettings> = document.optional("sources");
-        let members: Option<MembersSettings> = document.optional("members");
+        let (apart, members) =
+            (document.optional::<SourcesSettings>("sources"), document.optional::<MembersSettings>("members"));
         let blocks = source::read(&mut document, folder);
         let paths = kafka.iter_mut().flat_map(kafka_paths).chain(database.iter_mut().flat_map(database_paths));
         let certificate = gateway.iter_mut().flat_map(|gateway| &mut gateway.tls);
         let certificate = certificate.flat_map(|tls| [&mut tls.certificate_file, &mut tls.key_file]);
-        let paths = paths
-            .chain(certificate)
-            .chain(site.iter_mut().flat_map(SiteSettings::paths))
-            .chain([&mut normaliser.state]);
-        for path in paths {
-            *path = folder.join(&*path);
-        }
+        let paths = paths.chain(certificate).chain(site.iter_mut().flat_map(SiteSettings::paths));
+        paths.chain([&mut normaliser.state]).for_each(|path| *path = folder.join(&*path));
         normaliser.lab = lab(site.as_ref(), &mut document);
         for mistake in kafka.iter().flat_map(KafkaSettings::mistakes) {
             document.mistake("kafka", 0, "", mistake.to_string());
@@ -273,6 +274,7 @@ impl Settings {
             gateway,
             site,
             normaliser,
+            terminology,
             views,
             alerts,
             own: sources.len(),

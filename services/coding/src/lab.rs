@@ -108,7 +108,7 @@ pub struct Lab {
     /// Codes of each system: Read v2, SNOMED CT, LOINC.
     codes: Codes<3>,
     /// Of one source alone, by its name: they go before all others.
-    own: BTreeMap<String, Codes<5>>,
+    own: BTreeMap<String, Codes<{ System::NAMES.len() }>>,
     release: String,
     digest: u64,
 }
@@ -231,5 +231,6 @@ const fn index(system: System) -> usize {
         System::Loinc => 2,
         System::Dmd => 3,
         System::Local => 4,
+        System::Ctv3 => 5,
     }
 }

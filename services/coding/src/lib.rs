@@ -8,6 +8,7 @@
 pub mod check_digit;
 pub mod lab;
 pub mod read;
+pub mod release;
 pub mod specimen;
 pub mod units;
 pub mod value;
@@ -20,6 +21,7 @@ use rust_decimal::Decimal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum System {
     ReadV2,
+    Ctv3,
     Snomed,
     Loinc,
     /// dm+d: its product ids are SNOMED CT concepts of the UK drug extension.
@@ -29,8 +31,9 @@ pub enum System {
 }
 
 impl System {
-    pub const NAMES: [(&'static str, Self); 5] = [
+    pub const NAMES: [(&'static str, Self); 6] = [
         ("read-v2", Self::ReadV2),
+        ("ctv3", Self::Ctv3),
         ("snomed", Self::Snomed),
         ("loinc", Self::Loinc),
         ("dmd", Self::Dmd),
@@ -48,6 +51,7 @@ impl System {
     fn uri(self, source: &str) -> String {
         match self {
             Self::ReadV2 => "http://read.info/readv2".into(),
+            Self::Ctv3 => "http://read.info/ctv3".into(),
             Self::Snomed => "http://snomed.info/sct".into(),
             Self::Loinc => "http://loinc.org".into(),
             Self::Dmd => "https://dmd.nhs.uk".into(),

@@ -28,14 +28,25 @@ pub fn code<'a>(view: &View<'a>, rule: &CodeRule) -> Coded<'a> {
         Some(Given { system: of.system, code, version, display })
     };
     let codes: Vec<Given> = rule.codes.iter().filter_map(given).collect();
-    coding::code(&view.mapping.lab, view.source, view.text(rule.text.as_ref()), &codes)
+    let mut coded = coding::code(&view.mapping.lab, view.source, view.text(rule.text.as_ref()), &codes);
+    if let Some(release) = &view.mapping.release {
+        coding::release::add(&mut coded.code, &codes, release);
+        // What a release says that a code means may be what the lab table watches.
+        let mapped = || view.mapping.lab.find(coding::System::Snomed, coded.code.snomed.as_deref()?);
+        coded.analyte = coded.analyte.or_else(|| mapped().map(|found| found.analyte));
+    }
+    coded
 }
 
 /// By which revisions events are made of rows.
 pub fn made_by(mapping: &Mapping) -> event::MadeBy {
-    let release = mapping.lab.release().to_owned();
+    let units = mapping.lab.release().to_owned();
+    let terminology = match &mapping.release {
+        Some(release) => format!("{units}; {}", release.id()),
+        None => units.clone(),
+    };
     let mapping = format!("{} {}", mapping.system, mapping.revision);
-    event::MadeBy { mapping, terminology: release.clone(), units: release }
+    event::MadeBy { mapping, terminology, units }
 }
 
 fn one(view: &View<'_>, shape: Shape, rule: &Rule) -> Told {

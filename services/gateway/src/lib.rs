@@ -32,6 +32,7 @@ pub use database::{Pools, migrate};
 pub use deliver::SCHEMA as AUDIT_SCHEMA;
 pub use error::GatewayError;
 pub use input::BODY_WITHIN;
+pub use record::ingredients::Ingredients;
 pub use site::{Agreements, Site, agreements, medicines};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};

@@ -59,6 +59,8 @@ pub struct Mapping {
     pub numbers: Marks,
     /// What its codes and units are read by: the table that is shipped, unless the site has one of its own.
     pub lab: Arc<Lab>,
+    /// The release that codes are read by: of the site's settings, not of the document.
+    pub release: Option<terminology::Release>,
     pub tables: Vec<Table>,
     pub records: Vec<Record>,
     /// What `mapping check` says of a mapping that is good.

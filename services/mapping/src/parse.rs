@@ -61,8 +61,8 @@ fn mapping(report: &Report, root: &Node) -> Option<Mapping> {
     }
     let warnings = Vec::new();
     let (system, revision, zone) = (system?, revision?, zone?);
-    let (lab, tables) = (Lab::shipped(), tables.0);
-    Some(Mapping { system, revision, digest: 0, zone, sentinels, numbers, lab, tables, records, warnings })
+    let (lab, release, tables) = (Lab::shipped(), None, tables.0);
+    Some(Mapping { system, revision, digest: 0, zone, sentinels, numbers, lab, release, tables, records, warnings })
 }
 
 fn revision(section: &Section<'_>) -> Option<u32> {

@@ -91,7 +91,8 @@ pub async fn run_source(
     let attempt = || async {
         let load = || async {
             let mapping = mapping::load(&source.mapping)?;
-            Ok::<_, NormaliserError>(Arc::new(Mapping { lab: settings.lab.clone(), ..mapping }))
+            let (lab, release) = (settings.lab.clone(), settings.release.clone());
+            Ok::<_, NormaliserError>(Arc::new(Mapping { lab, release, ..mapping }))
         };
         let context = Context {
             settings: settings.clone(),

@@ -18,11 +18,21 @@ pub struct Settings {
     /// What codes and units are read by: of the site's settings, not of this section.
     #[serde(skip)]
     pub lab: Arc<Lab>,
+    /// The release that codes are read by: of the site's settings, not of this section.
+    #[serde(skip)]
+    pub release: Option<terminology::Release>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { events_partitions: 6, state: "state".into(), checkpoint_s: 60, walk_rows_per_s: 0, lab: Lab::shipped() }
+        Self {
+            events_partitions: 6,
+            state: "state".into(),
+            checkpoint_s: 60,
+            walk_rows_per_s: 0,
+            lab: Lab::shipped(),
+            release: None,
+        }
     }
 }
 

@@ -122,16 +122,26 @@ pub struct Counts {
     pub assured: u64,
 }
 
-/// The newest row of each map, without those that were switched off. Two rows of one map and one day are a mistake.
+/// The newest row of each map, without those that were switched off. Of two of one day the one that is switched off
+/// counts; where they name two concepts, the map names none.
 pub fn newest(rows: Vec<MapRow>) -> (Vec<MapRow>, BTreeMap<ReadSystem, Counts>) {
     let mut counts: BTreeMap<ReadSystem, Counts> = BTreeMap::new();
     let mut rows = rows;
-    rows.sort_by(|a, b| (a.system, &a.map, Reverse(a.target.date)).cmp(&(b.system, &b.map, Reverse(b.target.date))));
+    rows.sort_by(|a, b| {
+        let key = |row: &MapRow| (Reverse(row.target.date), row.active);
+        (a.system, &a.map, key(a)).cmp(&(b.system, &b.map, key(b)))
+    });
     for row in &rows {
         counts.entry(row.system).or_default().rows += 1;
     }
     // Sorted: the newest of each map comes first, and stays.
-    rows.dedup_by(|later, first| (later.system, &later.map) == (first.system, &first.map));
+    rows.dedup_by(|later, first| {
+        let same = (later.system, &later.map) == (first.system, &first.map);
+        if same && later.target.date == first.target.date && later.target.concept != first.target.concept {
+            first.target.concept = None;
+        }
+        same
+    });
     for row in &rows {
         let count = counts.entry(row.system).or_default();
         count.latest += 1;
@@ -241,18 +251,22 @@ mod tests {
             {b}\tC154.\t11\t138875005\t\t1\t20100401\t1\r\n\
             {b}\tC154.\t11\t138875005\t\t1\t20150401\t0\r\n\
             {c}\t44I4.\t00\t363732003\t\t0\t20100401\t1\r\n\
+            {e}\tG30..\t00\t138875005\t\t1\t20200401\t1\r\n\
+            {e}\tG30..\t00\t116680003\t\t1\t20200401\t1\r\n\
+            {f}\tH33..\t00\t138875005\t\t1\t20200401\t1\r\n\
+            {f}\tH33..\t00\t138875005\t\t1\t20200401\t0\r\n\
             {d}\tx\t00\t363732004\t\t0\t20100401\t1\r\n";
         let (mut draft, mut mistakes) = (Draft::default(), Mistakes::default());
         draft.read_v2(&mut text.as_bytes(), "rcsctmap2_uk.txt", &mut mistakes);
         assert!(
-            mistakes.to_string().starts_with("rcsctmap2_uk.txt:7: `363732004` is no SNOMED CT identifier"),
+            mistakes.to_string().starts_with("rcsctmap2_uk.txt:11: `363732004` is no SNOMED CT identifier"),
             "{mistakes}"
         );
         let (rows, counts) = newest(draft.maps);
         let told: Vec<String> =
             rows.iter().map(|row| format!("{} {} {:?}", row.code, row.term, row.target.concept)).collect();
-        assert_eq!(told, ["C154. 00 Some(116680003)", "44I4. 00 Some(363732003)"]);
-        assert_eq!(counts[&ReadSystem::V2], Counts { rows: 5, latest: 3, active: 2, assured: 1 });
+        assert_eq!(told, ["C154. 00 Some(116680003)", "44I4. 00 Some(363732003)", "G30.. 00 None"]);
+        assert_eq!(counts[&ReadSystem::V2], Counts { rows: 9, latest: 5, active: 3, assured: 2 });
     }
 
     #[test]

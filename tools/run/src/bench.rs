@@ -24,6 +24,8 @@ pub enum Name {
     Linkage,
     /// One process with many sources: how long until all are level, and what it holds then.
     Sources,
+    /// A generated release of full size, loaded and asked, against a bare read of its files.
+    Terminology,
     /// Results coded and converted by the lab table on one core, against a bare look-up and product of the same values.
     Units,
 }
@@ -33,7 +35,7 @@ pub struct Arguments {
     /// What to measure.
     #[arg(value_enum)]
     pub name: Name,
-    /// Rows: of the backlog (500,000 unless told), of the snapshot (1,500,000), of each backlog of `normalise` (300,000), the sources of `sources` (500), the persons that `linkage` knows (3,000,000), of the large transaction (5,000,000).
+    /// Rows: of the backlog (500,000 unless told), of the snapshot (1,500,000), of each backlog of `normalise` (300,000), the sources of `sources` (500), the persons that `linkage` knows (3,000,000), the concepts of `terminology` (1,150,000), of the large transaction (5,000,000).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub rows: Option<u64>,
     /// Rounds, of which the median is told; each measures its floor, too. Three unless told, one for `capture-latency`;
@@ -73,6 +75,7 @@ impl Arguments {
             | Name::Latency
             | Name::Linkage
             | Name::Sources
+            | Name::Terminology
             | Name::Units => (bench::latency::RATE, 3),
         };
         Options {
@@ -89,7 +92,10 @@ impl Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!arguments.large || arguments.name == Name::Capture, "--large goes with `capture`");
     let alone = arguments.large
-        || matches!(arguments.name, Name::Latency | Name::Linkage | Name::Normalise | Name::Sources | Name::Units);
+        || matches!(
+            arguments.name,
+            Name::Latency | Name::Linkage | Name::Normalise | Name::Sources | Name::Terminology | Name::Units
+        );
     anyhow::ensure!(!alone || arguments.peer.is_none(), "no peer does this");
     if let Some(file) = &arguments.report {
         checks::writable(file)?;
@@ -112,6 +118,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     Name::Linkage => bench::linkage::run(&options, say).await,
                     Name::Sources => bench::sources::run(&options, say).await,
                     Name::Units => bench::units::run(&options, say),
+                    Name::Terminology => bench::terminology::run(&options, say).await,
                 }
             } => report,
         }

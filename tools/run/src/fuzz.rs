@@ -11,7 +11,7 @@ pub struct Arguments {
     /// How long each target is fed.
     #[arg(long, value_name = "N", default_value_t = 300)]
     seconds: u64,
-    /// One target, or part of its name: pgoutput, texts, arrays, copy_rows, envelope_codec, schemas, control_records, headers.
+    /// One target, or part of its name: pgoutput, texts, arrays, copy_rows, envelope_codec, schemas, control_records, headers, rf2, dmd_xml, maps, index_files.
     target: Option<String>,
 }
 

@@ -47,7 +47,7 @@ mod region;
 mod registry;
 pub mod witness;
 
-pub use causeway::Causeway;
+pub use causeway::{Causeway, binary as causeway_binary};
 pub use connect::{Connect, Properties, properties};
 pub use forgetful::Forgetful;
 pub use kafka::Kafka;

@@ -119,7 +119,8 @@ async fn again_all(settings: &Settings, reason: &str, tried: Vec<(Way, Item)>) -
         registry: Registry::new(&settings.registry)?,
         pool: boot::database::pool(&settings.database, 1)?,
     };
-    let hook = run::alerting(settings, world.clone())?.hook(&settings.alerts);
+    let release = settings.terminology.open()?;
+    let hook = run::alerting(settings, release.as_ref(), world.clone())?.hook(&settings.alerts);
     for (item, way) in items.into_iter().zip(ways) {
         let mut outcome = item.without_values();
         match way {

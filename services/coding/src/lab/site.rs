@@ -119,7 +119,7 @@ pub fn with(base: &Arc<Lab>, additions: &Additions) -> Result<Arc<Lab>, Vec<Mist
     let mut lab = Lab::of(all, base.digest.rotate_left(7) ^ said);
     lab.release = format!("{} and site {:08x}", base.release, said >> 32);
     for Own { source, system, code, place } in own {
-        let codes: &mut Codes<5> = lab.own.entry(source).or_default();
+        let codes: &mut Codes<{ System::NAMES.len() }> = lab.own.entry(source).or_default();
         codes[index(system)].insert(code, place);
     }
     Ok(Arc::new(lab))
@@ -232,7 +232,7 @@ fn code(all: &mut [Analyte], at: usize, new: &NewCode, report: &mut Report) -> O
     let code =
         if system == System::ReadV2 { (*read::normal(&new.code)).to_owned() } else { new.code.trim().to_owned() };
     let good = match system {
-        System::ReadV2 | System::Local => !new.code.trim().is_empty(),
+        System::ReadV2 | System::Ctv3 | System::Local => !new.code.trim().is_empty(),
         System::Snomed | System::Dmd => check_digit::is_sctid(&code),
         System::Loinc => check_digit::is_loinc(&code),
     };
@@ -242,7 +242,7 @@ fn code(all: &mut [Analyte], at: usize, new: &NewCode, report: &mut Report) -> O
     let elsewhere =
         all.iter().find(|known| known.codes().any(|known| known == (system, code.as_str()))).map(|known| &known.key);
     match (&new.source, elsewhere) {
-        (None, _) if matches!(system, System::Local | System::Dmd) => {
+        (None, _) if matches!(system, System::Local | System::Dmd | System::Ctv3) => {
             report.tell("code", at, "source", format!("is missing: a {} code counts at one source alone", new.system));
         }
         (None, Some(key)) => {
@@ -260,7 +260,7 @@ fn code(all: &mut [Analyte], at: usize, new: &NewCode, report: &mut Report) -> O
             System::ReadV2 => member.read.push(code.clone()),
             System::Snomed => member.snomed.push(code.clone()),
             System::Loinc => member.loinc.push(code.clone()),
-            System::Dmd | System::Local => {}
+            System::Dmd | System::Ctv3 | System::Local => {}
         }
     }
     all[analyte].members.push(member);

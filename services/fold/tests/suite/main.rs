@@ -11,6 +11,7 @@ mod mapping_files;
 mod properties;
 mod reading;
 mod record_states;
+mod released;
 mod restarts;
 mod stories;
 mod support;

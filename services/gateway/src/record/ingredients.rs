@@ -10,6 +10,7 @@ use super::clinical::{Condition, Medication};
 use boot::settings::Document;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use terminology::{Release, sctid::is_concept, sets::ConceptSets};
 
 pub const INGREDIENTS_MAX: usize = 20_000;
 
@@ -58,12 +59,14 @@ pub struct Ingredient {
 #[serde(deny_unknown_fields)]
 struct Problem {
     name: String,
+    /// Concept sets of the site's document, …
     #[serde(default)]
+    concept_sets: Vec<String>,
+    /// … and what they mean: every concept of them.
+    #[serde(skip)]
     snomed: BTreeSet<String>,
     #[serde(default)]
     words: Vec<String>,
-    #[serde(default)]
-    source: Vec<String>,
 }
 
 /// Words and brands are kept as [`words_of`] leaves them. Made only by `parse`; the default knows nothing.
@@ -104,7 +107,7 @@ impl Ingredients {
             document.mistake("source", index, "what", format!("`{}` does not say what was read", source.id));
         }
         let known: BTreeSet<&str> = sources.iter().map(|source| source.id.as_str()).collect();
-        check_sources(&mut document, &known, &ingredients, &problems);
+        check_sources(&mut document, &known, &ingredients);
         document.finish().map_err(|mistakes| mistakes.0.iter().map(named).collect::<Vec<_>>())?;
         for ingredient in &mut ingredients {
             ingredient.words = normal(&ingredient.words);
@@ -112,7 +115,25 @@ impl Ingredients {
         }
         problems.iter_mut().for_each(|problem| problem.words = normal(&problem.words));
         let [local, systemic] = [forms.local, forms.systemic].map(|words| normal(&words).into_iter().collect());
-        Ok(Self { guideline, local, systemic, ingredients, problems })
+        let mut all = Self { guideline, local, systemic, ingredients, problems };
+        // Of the document that is shipped, until the site's own is known.
+        let _ = all.close(&ConceptSets::shipped(), None);
+        Ok(all)
+    }
+
+    /// Takes the concepts of the sets that the problems name; tells every set that is not there.
+    pub fn close(&mut self, sets: &ConceptSets, release: Option<&Release>) -> Result<(), Vec<String>> {
+        let mut missing = Vec::new();
+        for problem in &mut self.problems {
+            problem.snomed.clear();
+            for name in &problem.concept_sets {
+                match sets.members(name, release) {
+                    Some(members) => problem.snomed.extend(members),
+                    None => missing.push(format!("problem `{}`: there is no concept set `{name}`", problem.name)),
+                }
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 
     /// The one ingredient of a medicine, if it is known. A name with several is nobody's brand.
@@ -194,8 +215,8 @@ impl Ingredient {
     }
 }
 
-/// A fact without a file is a fault; a problem without codes may have words alone.
-fn check_sources(document: &mut Document, known: &BTreeSet<&str>, ingredients: &[Ingredient], problems: &[Problem]) {
+/// A fact without a file is a fault. Where a problem's concepts were read, their set says.
+fn check_sources(document: &mut Document, known: &BTreeSet<&str>, ingredients: &[Ingredient]) {
     if ingredients.len() > INGREDIENTS_MAX {
         document.mistake("ingredient", 0, "", format!("more than {INGREDIENTS_MAX} ingredients"));
     }
@@ -212,42 +233,6 @@ fn check_sources(document: &mut Document, known: &BTreeSet<&str>, ingredients: &
             document.mistake("ingredient", index, "source", "an ingredient has a name, words and a source");
         }
     }
-    for (index, problem) in problems.iter().enumerate() {
-        for code in problem.snomed.iter().filter(|code| !is_concept(code)) {
-            document.mistake("problem", index, "snomed", format!("`{code}` fails the check digit of SNOMED CT"));
-        }
-        let unknown = problem.source.iter().find(|source| !known.contains(source.as_str()));
-        if let Some(unknown) = unknown {
-            document.mistake("problem", index, "source", format!("`{unknown}` is not a source of this file"));
-        }
-        if problem.source.is_empty() != problem.snomed.is_empty() {
-            document.mistake(
-                "problem",
-                index,
-                "source",
-                format!("codes of `{}` and their source go together", problem.name),
-            );
-        }
-    }
-}
-
-/// Verhoeff's check digit, which every SNOMED CT identifier ends in: a code that was rounded or mistyped names nothing.
-fn is_concept(code: &str) -> bool {
-    const FIVE: usize = 5;
-    // The dihedral group of the pentagon: rotations 0 to 4, reflections 5 to 9.
-    let product = |a: usize, b: usize| match (a < FIVE, b < FIVE) {
-        (true, true) => (a + b) % FIVE,
-        (true, false) => FIVE + (a + b) % FIVE,
-        (false, true) => FIVE + (a - b) % FIVE,
-        (false, false) => (FIVE + a - b) % FIVE,
-    };
-    let permuted =
-        |digit: usize, times: usize| (0..times).fold(digit, |digit, _| [1, 5, 7, 6, 2, 8, 3, 0, 9, 4][digit]);
-    let digits: Option<Vec<usize>> = code.chars().rev().map(|c| usize::try_from(c.to_digit(10)?).ok()).collect();
-    digits.is_some_and(|digits| {
-        let check = digits.iter().enumerate().fold(0, |sum, (place, digit)| product(sum, permuted(*digit, place % 8)));
-        (6..=18).contains(&digits.len()) && check == 0
-    })
 }
 
 /// SNOMED CT and dm+d share one space of identifiers; a local code is compared only by words.

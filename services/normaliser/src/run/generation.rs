@@ -44,7 +44,10 @@ impl Context {
 
     /// Of the mapping, and of the tables that it is read with. Never 0.
     fn digest(&self) -> u64 {
-        self.mapping.digest.rotate_left(1).wrapping_add(self.mapping.lab.digest()).max(1)
+        let release =
+            self.mapping.release.as_ref().map_or(0, |release| xxhash_rust::xxh3::xxh3_64(release.id().as_bytes()));
+        let lab = self.mapping.lab.digest();
+        self.mapping.digest.rotate_left(1).wrapping_add(lab).wrapping_add(release).max(1)
     }
 
     /// How far the log was told in an earlier generation.

@@ -16,6 +16,7 @@ mod sighting;
 pub mod snapshot;
 pub mod sources;
 mod stage;
+pub mod terminology;
 pub mod units;
 mod usage;
 
