@@ -6,7 +6,7 @@ mod speed;
 use super::Options;
 use crate::report::Report;
 use anyhow::Context;
-use identity::{Known, estimate::estimate, names::Name, parameters::Parameters, whole};
+use identity::{Known, estimate::estimate, names::Name, parameters::{File, Parameters}, whole};
 use region::linkage::{Group, Registered, population};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -23,8 +23,13 @@ const RECORDS_PER_S_MIN: f64 = 2_000.0;
 pub async fn run(options: &Options, say: impl Fn(&str)) -> anyhow::Result<Report> {
     let mut report = Report::new("linkage");
     say(&format!("links a population of {PEOPLE} people"));
-    let (parameters, accuracy) =
+    let (weights, accuracy) =
         tokio::task::spawn_blocking(|| measured(PEOPLE, RANDOM_PAIRS)).await.context("the linking ended early")??;
+    let parameters = parameters(&weights)?;
+    let file = options.folder.join("identity.toml");
+    std::fs::create_dir_all(&options.folder).context("cannot make the folder of the bench")?;
+    std::fs::write(&file, weights.to_toml()).with_context(|| format!("cannot write {}", file.display()))?;
+    say(&format!("its weights are in {}", file.display()));
     accuracy.tell(&mut report);
     let known = options.rows.unwrap_or(KNOWN);
     let speed = speed::measure(options, known, SEED, &parameters, &say).await?;
@@ -37,16 +42,20 @@ pub async fn run(options: &Options, say: impl Fn(&str)) -> anyhow::Result<Report
 }
 
 /// Estimates weights from a population, and links it by them.
-pub fn measured(people: u64, random_pairs: u32) -> anyhow::Result<(Parameters, Accuracy)> {
+pub fn measured(people: u64, random_pairs: u32) -> anyhow::Result<(File, Accuracy)> {
     let registered = population(SEED, people);
     let members: Vec<Known> = (1..).zip(&registered).map(|(seen, record)| known(seen, record)).collect();
     let estimated = estimate(&members, "bench", random_pairs, SEED).map_err(anyhow::Error::msg)?;
-    let parameters = Parameters::of(&estimated.file).map_err(|mistakes| anyhow::anyhow!("{}", mistakes.join("; ")))?;
+    let parameters = parameters(&estimated.file)?;
     let linked = whole::link(&members, &[], Some(&parameters));
     let persons: Vec<Uuid> = linked.settlement.settled.iter().map(|settled| settled.decision.person).collect();
     let mut accuracy = Accuracy::of(&registered, &persons);
     accuracy.waiting = linked.settlement.waiting.len();
-    Ok((parameters, accuracy))
+    Ok((estimated.file, accuracy))
+}
+
+fn parameters(file: &File) -> anyhow::Result<Parameters> {
+    Parameters::of(file).map_err(|mistakes| anyhow::anyhow!("{}", mistakes.join("; ")))
 }
 
 /// As the linker knows it.
