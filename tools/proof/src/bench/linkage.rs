@@ -6,7 +6,13 @@ mod speed;
 use super::Options;
 use crate::report::Report;
 use anyhow::Context;
-use identity::{Known, estimate::estimate, names::Name, parameters::{File, Parameters}, whole};
+use identity::{
+    Known,
+    estimate::estimate,
+    names::Name,
+    parameters::{File, Parameters},
+    whole,
+};
 use region::linkage::{Group, Registered, population};
 use std::collections::BTreeMap;
 use uuid::Uuid;
