@@ -96,7 +96,7 @@ fn gaps(entry: &Entry) -> Vec<Gap> {
     let mut gaps = Vec::new();
     let code = [said("code.original_code"), said("code.text")].into_iter().flatten().collect::<Vec<_>>();
     let named = if code.is_empty() { "no code and no words".to_owned() } else { code.join(" ") };
-    let coded = said("code.snomed").is_some() || said("code.loinc").is_some() || said("code.dmd").is_some();
+    let coded = said("code.snomed").is_some() || said("code.loinc").is_some();
     let has_code = entry.fields.iter().any(|(name, _)| name.starts_with("code."));
     let dmd = entry.fields.iter().any(|(name, value)| name.starts_with("code.codings") && value.contains("dmd.nhs.uk"));
     if has_code && !coded && !dmd {

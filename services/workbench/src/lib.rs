@@ -15,4 +15,6 @@ pub mod sample;
 pub mod uses;
 
 #[cfg(test)]
+mod live_tests;
+#[cfg(test)]
 mod schema_text;

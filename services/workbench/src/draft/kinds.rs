@@ -54,9 +54,26 @@ const TABLES: [(Kind, &[&str]); 14] = [
     (Kind::CareTeam, &["care team"]),
 ];
 
-pub fn of_table(table: &Described) -> Option<(Kind, &'static str)> {
+/// By its name, or else by what its columns are called together.
+pub fn of_table(table: &Described) -> Option<(Kind, String)> {
     let name = &table.table.name;
-    TABLES.iter().find_map(|(kind, words)| words.iter().find(|word| has(name, word)).map(|word| (*kind, *word)))
+    let named =
+        TABLES.iter().find_map(|(kind, words)| words.iter().find(|word| has(name, word)).map(|word| (*kind, *word)));
+    if let Some((kind, word)) = named {
+        return Some((kind, format!("`{word}` in the table's name")));
+    }
+    let value = of_value();
+    let [number, text, unit, _] = value.as_slice() else { return None };
+    let of_value = number.column(table).or_else(|| text.column(table));
+    if let Some((value, unit)) = of_value.zip(unit.column(table)) {
+        return Some((
+            Kind::Observation,
+            format!("a value ({}) and a unit ({}) among its columns", value.name, unit.name),
+        ));
+    }
+    let drug = best(&table.columns, &["drug", "medicine", "medication", "dmd"], WRITTEN)?;
+    let dose = best(&table.columns, &["dosage", "dose", "sig", "directions"], WRITTEN)?;
+    Some((Kind::Medication, format!("a drug ({}) and a dose ({}) among its columns", drug.name, dose.name)))
 }
 
 /// How much a table looks like that of the patients, and what says so.
@@ -129,8 +146,8 @@ pub fn of_kind(kind: Kind) -> Vec<Wanted> {
             wanted("frequency", &["frequency"], TEXT),
             but(wanted("course", &["prescription type", "course", "kind"], TEXT), &["code"]),
             but(wanted("status", &["status"], CODES), &["date", "reason"]),
-            but(wanted("started_at", &["start", "effective"], TIMES), &["end"]),
-            but(wanted("ended_at", &["stop", "cancel", "ended", "end"], TIMES), &["start"]),
+            but(wanted("started_at", &["start", "effective", "from"], TIMES), &["end"]),
+            but(wanted("ended_at", &["stop", "cancel", "ended", "end", "to date", "until"], TIMES), &["start"]),
         ],
         Kind::Supply => vec![
             wanted("given_at", &["given", "issued", "effective", "administered"], TIMES),
@@ -149,7 +166,7 @@ pub fn of_kind(kind: Kind) -> Vec<Wanted> {
         Kind::Encounter => vec![
             but(wanted("class", &["class", "encounter type"], TEXT), &["reason"]),
             wanted("text", &["reason", "source term", "description"], TEXT),
-            but(wanted("started_at", &["start", "admitted", "admission", "effective"], TIMES), &["precision"]),
+            but(wanted("started_at", &["start", "admitted", "admission", "seen", "effective"], TIMES), &["precision"]),
             but(wanted("ended_at", &["ended", "discharge", "end"], TIMES), &["start"]),
         ],
         Kind::Referral => vec![
@@ -165,7 +182,7 @@ pub fn of_kind(kind: Kind) -> Vec<Wanted> {
 
 fn of_observation() -> Vec<Wanted> {
     vec![
-        but(wanted("status", &["status"], CODES), &["date", "time"]),
+        but(wanted("status", &["status", "state"], CODES), &["date", "time"]),
         but(
             wanted("authorised_at", &["authorised", "authorized", "verified", "validated", "reported"], TIMES),
             &["user"],
@@ -195,8 +212,11 @@ pub fn of_value() -> Vec<Wanted> {
         "type",
     ];
     vec![
-        but(wanted("number", &["numeric value", "numeric", "value", "result nbr", "result"], NUMBER), not),
-        but(wanted("text", &["text value", "value text", "result text", "value", "result"], &[Family::Text]), not),
+        but(wanted("number", &["numeric value", "numeric", "value", "reading", "result nbr", "result"], NUMBER), not),
+        but(
+            wanted("text", &["text value", "value text", "result text", "value", "reading", "result"], &[Family::Text]),
+            not,
+        ),
         but(wanted("unit", &["numeric unit", "unit", "uom"], TEXT), &["range"]),
         but(wanted("comparator", &["comparator", "operator"], TEXT), &["name"]),
     ]

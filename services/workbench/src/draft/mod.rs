@@ -153,9 +153,9 @@ impl Plan<'_> {
         for table in 0..self.tables.len() {
             let known = &self.tables[table];
             let makes = table != self.patients && self.chains.contains_key(&table) && !known.key.is_empty();
-            if let Some((kind, word)) = kinds::of_table(known).filter(|_| makes && speakable(known)) {
+            if let Some((kind, why)) = kinds::of_table(known).filter(|_| makes && speakable(known)) {
                 let rows = known.rows.map_or_else(String::new, |rows| format!("; about {rows} rows"));
-                all.push((table, kind, format!("`{word}` in the table's name{rows}")));
+                all.push((table, kind, format!("{why}{rows}")));
             }
         }
         all.truncate(RECORDS_MAX);
@@ -172,7 +172,7 @@ impl Plan<'_> {
             } else if !reached {
                 "no way from it to the patients was found"
             } else {
-                "nothing in its name says what kind of record it makes"
+                "neither its name nor its columns say what kind of record it makes"
             };
             let rows = table.rows.map_or_else(String::new, |rows| format!(" (about {rows} rows)"));
             (table.table.to_string(), format!("{why}{rows}"))

@@ -114,6 +114,42 @@ fn names_stand_for_foreign_keys_that_are_not_there() {
     );
 }
 
+/// Nothing is called as we would.
+const CLINIC: &str = "
+    dia.client(client_no integer key, nhsno text, lastname text, firstname text, dob date, sex text, postcode text)
+    dia.visit(visit_no bigint key, client_no integer > dia.client, seen_on timestamp with time zone, clinic text)
+    dia.test_type(test_id integer key, label text, loinc text)
+    dia.blood(blood_id bigint key, visit_no bigint > dia.visit, test_id integer > dia.test_type, reading text, uom text, taken timestamp with time zone, state text = F:0.9 P:0.1)
+    dia.plan(plan_id bigint key, client_no integer > dia.client, drug_name text, dmd bigint, sig text, from_date date, to_date date)
+    dia.audit(audit_id bigint key, client_no integer > dia.client, who text)";
+
+#[test]
+fn columns_say_the_kind_where_no_name_does() {
+    let (draft, mapping) = drafted(CLINIC);
+    let kinds: Vec<(&str, Kind)> = mapping.records.iter().map(|record| (record.name.as_str(), record.kind)).collect();
+    assert_eq!(
+        kinds,
+        [
+            ("client", Kind::Demographics),
+            ("visit", Kind::Encounter),
+            ("blood", Kind::Observation),
+            ("plan", Kind::Medication),
+        ]
+    );
+    says(
+        &draft,
+        &[
+            "# a value (reading) and a unit (uom) among its columns",
+            "# a drug (drug_name) and a dose (sig) among its columns",
+            "# dia.audit: neither its name nor its columns say",
+            "effective_at = \"taken\"",
+            "started_at = \"from_date\"",
+            "# status = { from = \"state\", words = { … }, rest = \"unknown\" } # state text; 2 different; \"F\" 90 %, \"P\" 10 %",
+            "nhs_number = \"nhsno\"",
+        ],
+    );
+}
+
 #[test]
 fn without_patients_there_is_no_draft() {
     let told = |text: &str, patients: Option<&str>| {
