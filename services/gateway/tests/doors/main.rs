@@ -69,7 +69,7 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     roles::do_what_the_table_says(&doors).await?;
     live::a_source_behind_is_told(&doors).await?;
     live::an_open_page_keeps_no_session_alive(&doors).await?;
-    revocation_reaches_an_open_stream(&doors).await?;
+    revocation::of_a_user_ends_the_stream(&doors).await?;
     limits::guesses_are_throttled(&doors).await?;
     the_audit_reaches_kafka(&doors).await?;
     alerts_are_acknowledged(&doors).await?;
@@ -436,24 +436,6 @@ async fn the_stream_tells_its_teams(doors: &Doors<'_>) -> anyhow::Result<()> {
     let sql =
         "select count(*) from access.audit where actor = 'ed.stmarys' and action = 'view-alerts' and patient = '42'";
     ensure!(doors.count(sql).await? >= 4, "what a stream shows is audited");
-    Ok(())
-}
-
-async fn revocation_reaches_an_open_stream(doors: &Doors<'_>) -> anyhow::Result<()> {
-    let token = doors.token("ed.stmarys").await?;
-    let mut stream = Stream::open(doors, &token, None).await?;
-    let client = doors.region.pool.get().await?;
-    client.execute("update access.user set teams = '{}' where id = 'ed.stmarys'", &[]).await?;
-    tell(doors, 5, CRISIS, AlertChange::Seen, &["stmarys-ed"]).await?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    client.execute("update access.user set disabled = true where id = 'ed.stmarys'", &[]).await?;
-    let revoked = Instant::now();
-    ensure!(stream.next("bye").await?.is_some());
-    ensure!(revoked.elapsed() <= Duration::from_secs(5), "it took {:?}", revoked.elapsed());
-    ensure!(!stream.text.contains(CRISIS) && stream.next("alert").await?.is_none(), "and the stream has ended");
-    client
-        .execute("update access.user set teams = '{stmarys-ed}', disabled = false where id = 'ed.stmarys'", &[])
-        .await?;
     Ok(())
 }
 
