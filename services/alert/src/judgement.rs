@@ -4,9 +4,9 @@
 //! Absence is no level: a result that nothing judges is `None`, which is not "normal".
 
 use crate::{
+    Finding,
     limits::{Bound, Inequality, Limit, Limits},
     rules::{
-        Finding,
         judge::{Judged, judge},
         tell,
     },
@@ -80,7 +80,7 @@ impl Judgement {
 }
 
 /// Beyond one of the site's critical limits, for sure or perhaps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Beyond<'a> {
     pub judged: Judged,
     pub side: Side,
@@ -88,6 +88,8 @@ pub struct Beyond<'a> {
     pub limit: &'a Limit,
     /// The bound's: the limit's, or the one that was reported.
     pub unit: &'a str,
+    /// `, under 16 years`: for whom the limit holds.
+    pub whose: String,
 }
 
 impl Beyond<'_> {
@@ -104,9 +106,9 @@ pub fn of(finding: &Finding, limits: &Limits) -> Judgement {
     let critical_flag = flag.filter(|flag| limits.is_critical(flag));
     let (level, words) = match (beyond_limit(finding, limits), critical_flag) {
         (Some(beyond), flag) if beyond.judged == Judged::Certain => {
-            let (side, value) = (beyond.side, beyond.words());
+            let (side, value, whose) = (beyond.side, beyond.words(), beyond.whose);
             let lab = flag.map(|flag| format!(", flagged {flag}")).unwrap_or_default();
-            let words = format!("Critical {} (limit {value}{lab})", side.as_str());
+            let words = format!("Critical {} (limit {value}{whose}{lab})", side.as_str());
             (Some(Level::Critical(Some(side))), Some(words))
         }
         (_, Some(flag)) => {
@@ -115,8 +117,8 @@ pub fn of(finding: &Finding, limits: &Limits) -> Judgement {
             (Some(Level::Critical(side)), Some(format!("Critical{which} (flagged {flag} by its laboratory)")))
         }
         (Some(beyond), None) => {
-            let (side, value) = (beyond.side, beyond.words());
-            let words = format!("Possibly critical {} (limit {value} cannot be excluded)", side.as_str());
+            let (side, value, whose) = (beyond.side, beyond.words(), beyond.whose);
+            let words = format!("Possibly critical {} (limit {value}{whose} cannot be excluded)", side.as_str());
             (Some(Level::PossiblyCritical(side)), Some(words))
         }
         (None, None) => by_range_or_flag(finding, flag),
@@ -190,7 +192,8 @@ pub fn beyond_limit<'a>(finding: &Finding, limits: &'a Limits) -> Option<Beyond<
     let analyte = finding.analyte.as_deref()?;
     let (number, unit) = measured(finding)?;
     let age = tell::age_years(finding.birth_date, finding.effective_at.unwrap_or(finding.times.committed_at));
-    let covers = |limit: &&Limit| limit.analyte == analyte && limit.unit == unit && limit.covers(age);
+    let covers =
+        |limit: &&Limit| limit.analyte == analyte && limit.unit == unit && limit.covers(age) && limit.is_for(finding);
     let judged = limits.limit.iter().filter(covers).flat_map(|limit| {
         let reported = limit.reported_in(finding.unit.as_deref()).zip(finding.number);
         let (low, high) = reported.map_or((limit.low, limit.high), |(limit, _)| (limit.low, limit.high));
@@ -202,6 +205,7 @@ pub fn beyond_limit<'a>(finding: &Finding, limits: &'a Limits) -> Option<Beyond<
             bound,
             limit,
             unit,
+            whose: limit.whose(finding, age),
         })
     });
     judged.fold(None, surest).filter(|beyond| beyond.judged != Judged::No)
@@ -277,8 +281,8 @@ mod tests {
                 for flag in [None, Some("HH"), Some("high"), Some("critical-low"), Some("odd")] {
                     let finding =
                         Finding { flag: flag.map(Into::into), ..finding(&format!("{analyte} {number} mmol/L")) };
-                    let demands = crate::rules::evaluate(&finding, &crate::Context::default(), &limits());
-                    let alerts = demands.iter().any(|demand| demand.rule.severity() == "critical");
+                    let demands = crate::rules::evaluate(&finding, &crate::Facts::default(), &limits());
+                    let alerts = demands.iter().any(|demand| demand.severity == crate::Severity::Critical);
                     let critical = of(&finding, &limits()).level.is_some_and(Level::is_critical);
                     assert_eq!(critical, alerts, "{analyte} {number} {flag:?}");
                 }

@@ -5,11 +5,13 @@
 //! here, so that they cannot disagree. Pure and total: no clock, no IO, and nothing that a result says can make it fail.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod facts;
 pub mod judgement;
 pub mod limits;
 pub mod routing;
 pub mod rules;
 
+pub use facts::{Facts, Finding, Known};
 pub use judgement::{Judgement, Level};
 pub use limits::Limits;
-pub use rules::{Context, Demand, Finding, Known, Rule, urgency::Urgency};
+pub use rules::{Demand, Rule, Severity, urgency::Urgency};

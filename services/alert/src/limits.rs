@@ -1,4 +1,8 @@
 //! `alerts.toml`: what raises an alert at this site, as data.
+use crate::{
+    facts::{Finding, Setting, Sex},
+    rules::aki::Aki,
+};
 use coding::{lab::Lab, units};
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -26,7 +30,10 @@ pub struct Limits {
     /// What makes a specimen doubtful.
     #[serde(default)]
     pub doubt: Vec<Doubt>,
+    #[serde(default)]
     pub addisons: Addisons,
+    /// Without it the rule is off.
+    pub aki: Option<Aki>,
 }
 
 /// How long the logs of changes are kept.
@@ -63,6 +70,10 @@ pub struct Limit {
     pub age_from: Option<u16>,
     /// Years, and not the age itself.
     pub age_below: Option<u16>,
+    /// Only for this sex.
+    pub sex: Option<Sex>,
+    /// Only where the result is held there.
+    pub setting: Option<Setting>,
     /// Where it is defined in other units, too: what was reported in one of them is judged by that.
     #[serde(default)]
     pub reported: Vec<Reported>,
@@ -110,6 +121,30 @@ impl Limit {
         {
             mistake("low is not below high");
         }
+    }
+
+    /// A sex or setting that is not known is in every limit.
+    pub fn is_for(&self, finding: &Finding) -> bool {
+        let sex = self.sex.is_none_or(|sex| finding.sex.is_none_or(|known| known == sex));
+        sex && self.setting.is_none_or(|setting| finding.setting.is_none_or(|known| known == setting))
+    }
+
+    /// `, under 16 years`, `, from 16 years, male`: for whom it holds, where that is not everybody, and what of it is not
+    /// known of this patient.
+    pub fn whose(&self, finding: &Finding, age: Option<u16>) -> String {
+        let from = self.age_from.map(|from| format!("from {from} years"));
+        let below = self.age_below.map(|below| format!("under {below} years"));
+        let banded = (from.is_some() || below.is_some()) && age.is_none();
+        let words = [
+            from,
+            below,
+            self.sex.map(|sex| sex.as_str().to_owned()),
+            self.setting.map(|setting| setting.as_str().to_owned()),
+            banded.then(|| "age not known".to_owned()),
+            (self.sex.is_some() && finding.sex.is_none()).then(|| "sex not known".to_owned()),
+            (self.setting.is_some() && finding.setting.is_none()).then(|| "setting not known".to_owned()),
+        ];
+        words.into_iter().flatten().map(|word| format!(", {word}")).collect()
     }
 }
 
@@ -251,9 +286,11 @@ impl Limits {
         for concept in self.addisons.snomed.iter().filter(|concept| !is_concept(concept)) {
             mistakes.push(format!("addisons.snomed: `{concept}` is no SNOMED CT identifier: its check digit is wrong"));
         }
-        if self.addisons.snomed.is_empty() && self.addisons.concept_set.is_none() {
+        let named = !self.addisons.snomed.is_empty() || self.addisons.concept_set.is_some();
+        if !named && !self.addisons.signal.is_empty() {
             mistakes.push("addisons.snomed names no concept".to_owned());
         }
+        mistakes.extend(self.aki.iter().flat_map(Aki::mistakes));
         mistakes
     }
 
@@ -296,7 +333,8 @@ impl Limits {
     /// Every analyte and unit that the file names, with the key it stands under.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
         let limits = self.limit.iter().map(|it| ("limit", it.analyte.as_str(), it.unit.as_str()));
-        limits.chain(self.addisons.signal.iter().map(|it| ("addisons.signal", it.analyte.as_str(), it.unit.as_str())))
+        let signals = self.addisons.signal.iter().map(|it| ("addisons.signal", it.analyte.as_str(), it.unit.as_str()));
+        limits.chain(signals).chain(self.aki.iter().flat_map(Aki::named))
     }
 
     /// Analytes that have to be checked, and say so when they cannot be.

@@ -36,7 +36,8 @@ pub struct Arguments {
 
 #[derive(Serialize)]
 pub struct Finding {
-    /// `mistake` stops a run; `advice` does not; `watched` says which results the rules look at.
+    /// `mistake` stops a run; `advice` does not; `watched` says which results the rules look at, `unwatched` which have no
+    /// limits, `rule` which rules are on.
     pub kind: &'static str,
     pub what: String,
 }
@@ -65,6 +66,7 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
         terminology::look(settings, &mut findings);
         if let Ok(limits) = settings.site.read_limits(settings.lab()) {
             watched(&limits, settings.lab(), &mut findings);
+            rules(&limits, settings.lab(), &mut findings);
         }
         if arguments.connect {
             connect(settings, &mut findings).await;
@@ -73,7 +75,10 @@ pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     let mistakes = findings.iter().filter(|finding| finding.kind == "mistake").count();
     output::one(format, &findings, |findings| {
         let lines: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.kind, f.what)).collect();
-        let good = findings.iter().all(|finding| finding.kind == "watched").then(|| "good".to_owned());
+        let good = findings
+            .iter()
+            .all(|finding| ["watched", "unwatched", "rule"].contains(&finding.kind))
+            .then(|| "good".to_owned());
         lines.into_iter().chain(good).collect::<Vec<_>>().join("\n")
     })?;
     anyhow::ensure!(mistakes == 0, "{mistakes} mistake(s) in {}", arguments.config.config.display());
@@ -155,6 +160,20 @@ fn watched(limits: &sink_alerts::Limits, lab: &Lab, findings: &mut Vec<Finding>)
         };
         findings.push(Finding { kind, what });
     }
+}
+
+/// Which rules are on, and what has no limits: nobody is to take silence for watching.
+fn rules(limits: &sink_alerts::Limits, lab: &Lab, findings: &mut Vec<Finding>) {
+    let known = lab.analytes().iter().map(|analyte| analyte.key.as_str());
+    let unwatched: Vec<&str> = known.filter(|key| !limits.watches(key)).collect();
+    if !unwatched.is_empty() {
+        findings.push(Finding { kind: "unwatched", what: format!("no critical limits: {}", unwatched.join(", ")) });
+    }
+    findings.extend(sink_alerts::Rule::ALL.into_iter().map(|rule| {
+        let (card, on) = (rule.card(), if rule.is_on(limits) { "on" } else { "off" });
+        let what = format!("{} is {on} (version {}; {})", rule.as_str(), card.version, card.source);
+        Finding { kind: "rule", what }
+    }));
 }
 
 async fn connect(settings: &Settings, findings: &mut Vec<Finding>) {
@@ -272,6 +291,17 @@ mod tests {
         for (got, want) in got.iter().zip(want) {
             assert!(got.starts_with(want), "{got}");
         }
+    }
+
+    #[test]
+    fn rules_and_what_nothing_watches_are_told() {
+        let limits = sink_alerts::Limits::parse(include_str!("../../../site/alerts.toml")).expect("limits");
+        let mut findings = Vec::new();
+        rules(&limits, &Lab::shipped(), &mut findings);
+        assert!(findings[0].what.starts_with("no critical limits: ") && findings[0].what.contains("creatinine"));
+        assert!(!findings[0].what.contains("potassium"), "{}", findings[0].what);
+        let told = |rule: &str| findings.iter().find(|finding| finding.what.starts_with(rule)).map(|it| &*it.what);
+        assert!(told("aki is off (version 1; ").is_some() && told("critical-limit is on (version 2; ").is_some());
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! added comes from a table with its evidence; what is not known stays unknown, and says so.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-pub mod check_digit;
 pub mod lab;
 pub mod read;
 pub mod release;

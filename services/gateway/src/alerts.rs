@@ -36,7 +36,7 @@ pub struct Alert {
     pub patient: String,
     pub record: String,
     pub version: String,
-    /// What an adrenal signal was told from, as JSON.
+    /// What it was told from, as JSON, where that is more than the result.
     pub detail: Option<String>,
     /// Why the reader's team receives it.
     pub why: Option<String>,
@@ -104,7 +104,7 @@ fn sql(condition: &str, order: &str) -> String {
             coalesce(p.objection, false) or exists (
                 select from record.link m join record.patient q on q.source = m.source and q.patient = m.patient
                 where m.person = l.person and m.status <> 'held' and l.status <> 'held' and q.objection),
-            a.record, a.version, case when a.rule = 'adrenal-crisis' then a.detail::text end,
+            a.record, a.version, case when a.rule <> all ('{{critical-limit,source-critical,unchecked}}') then a.detail::text end,
             (select min(r.why) from alert.recipient r where r.alert = a.id and r.team = any($1)),
             (select t.team from alert.sighting t where t.alert = a.id and t.user_id = a.acknowledged_by)
          from alert.alert a
@@ -210,7 +210,7 @@ pub async fn sift(
     });
     let decided: Vec<Sifted> = decided.collect();
     let readable: Vec<&Alert> = decided.iter().filter(|(_, decision)| decision.allow).map(|(alert, _)| alert).collect();
-    let facts = facts::read(client, &readable, &app.site.limits).await?;
+    let facts = facts::read(client, &readable, &app.site).await?;
     let told = decided.into_iter().map(|(alert, decision)| {
         if !decision.allow {
             return (alert, decision);

@@ -6,13 +6,14 @@ use crate::{
     write::{self, Routes},
 };
 use alert::{
-    Limits,
+    Facts, Finding, Limits,
+    facts::Setting,
     routing::{self, Reached},
-    rules::{self, Context, Finding, urgency::Times},
+    rules::{self, urgency::Times},
 };
 use boot::{database::DatabaseFault, organisations::Organisations};
 use deadpool_postgres::Transaction;
-use event::{Body, Micros, PatientEvent, SourcePatient, Teams};
+use event::{Action, Body, Kind, Micros, PatientEvent, SourcePatient, Teams};
 use sink_views::{Applied, Hook, plan::ObservationRow};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Error;
@@ -44,7 +45,7 @@ impl Hook for Alerts {
             let persons: Vec<&str> =
                 applied.relinked.iter().filter_map(|relinked| relinked.before.as_deref()).collect();
             let touched = read::touched(transaction, &surroundings, &persons).await?;
-            judged.extend(read::bearing(transaction, &touched, &self.limits).await?);
+            judged.extend(read::bearing(transaction, &touched, &self.limits, (self.clock)()).await?);
         }
         self.bring_up_to_date(transaction, &changed, &judged).await?;
         self.route_again(transaction, applied).await
@@ -126,14 +127,17 @@ impl Alerts {
         existing: &[Existing],
         changed: &BTreeSet<Key>,
     ) -> Result<(), Error> {
-        let findings = read::findings(transaction, &Keys::of(judged.iter().copied())).await?;
-        let contexts = read::contexts(transaction, &findings, &self.limits, (self.clock)()).await?;
-        let nothing = Context::default();
+        let mut findings = read::findings(transaction, &Keys::of(judged.iter().copied())).await?;
+        for finding in findings.values_mut() {
+            finding.setting = Setting::of(&finding.organisation, &self.teams);
+        }
+        let facts = read::facts(transaction, &findings, &self.limits, (self.clock)()).await?;
+        let nothing = Facts::default();
         let results: BTreeMap<Key, Evaluated> = findings
             .into_iter()
             .map(|(key, finding)| {
-                let context = contexts.get(&(key.0.clone(), key.1.clone())).unwrap_or(&nothing);
-                let demands = rules::evaluate(&finding, context, &self.limits);
+                let around = facts.get(&(key.0.clone(), key.1.clone())).unwrap_or(&nothing);
+                let demands = rules::evaluate(&finding, around, &self.limits);
                 let written = changed.contains(&key);
                 (key, Evaluated { finding, demands, written })
             })
@@ -242,12 +246,17 @@ impl Alerts {
 
     /// Patients about whom something changed that their results are judged by.
     fn surroundings(&self, applied: &Applied<'_>) -> BTreeSet<Patient> {
-        let conditions = applied.conditions.iter().map(|event| patient(event));
+        let born =
+            |event: &&&PatientEvent| matches!(event.body, Body::Demographics(_) | Body::Retracted(Kind::Demographics));
+        let around =
+            applied.conditions.iter().chain(applied.placements.iter().filter(born)).map(|event| patient(event));
+        let results =
+            applied.observations.iter().filter(|row| self.bears_on_others(row)).map(|row| patient(&row.event));
         let relinked = applied.relinked.iter().map(|relinked| {
             let patient = &relinked.link.patient;
             (patient.source.clone(), patient.id.clone())
         });
-        conditions.chain(relinked).collect()
+        around.chain(results).chain(relinked).collect()
     }
 
     fn grace(&self) -> Micros {
@@ -255,22 +264,45 @@ impl Alerts {
     }
 
     fn may_alert(&self, row: &ObservationRow) -> bool {
-        let Body::Observation(it) = &row.event.body else { return false };
-        let finding = Finding {
-            times: Times { committed_at: row.event.committed_at, ..Times::default() },
-            effective_at: row.event.effective_at,
-            analyte: it.analyte.clone(),
-            comparator: it.value.comparator,
-            number: it.value.number,
-            canonical: it.value.canonical.as_ref().map(|canonical| (canonical.number, canonical.unit.clone())),
-            range_low: it.range_low,
-            range_high: it.range_high,
-            flag: it.flag.clone(),
-            unchecked: it.unchecked.clone(),
-            ..Finding::of(row.event.patient.clone(), String::new())
-        };
-        rules::may_alert(&finding, &self.limits)
+        written(&row.event).is_some_and(|finding| rules::may_alert(&finding, &self.limits))
     }
+
+    /// What it was before a correction or retraction is not in the event: then it may have borne on others.
+    fn bears_on_others(&self, row: &ObservationRow) -> bool {
+        match (row.event.action, written(&row.event)) {
+            (Action::Recorded, Some(finding)) => rules::bears_on_others(&finding, &self.limits),
+            _ => rules::any_bears_on_others(&self.limits),
+        }
+    }
+}
+
+/// The result as an event tells it: what the record knows besides, of the patient and the row before, is not in it.
+fn written(event: &PatientEvent) -> Option<Finding> {
+    let Body::Observation(it) = &event.body else { return None };
+    Some(Finding {
+        times: Times {
+            committed_at: event.committed_at,
+            entered_at: event.entered_at,
+            authorised_at: it.authorised_at,
+            snapshot: event.snapshot,
+            reread: event.reread,
+        },
+        effective_at: event.effective_at,
+        effective_precision: event.effective_precision,
+        analyte: it.analyte.clone(),
+        comparator: it.value.comparator,
+        number: it.value.number,
+        text: it.value.text.clone(),
+        canonical: it.value.canonical.as_ref().map(|canonical| (canonical.number, canonical.unit.clone())),
+        range_low: it.range_low,
+        range_high: it.range_high,
+        flag: it.flag.clone(),
+        unchecked: it.unchecked.clone(),
+        comment: it.comment.clone(),
+        status: Some(it.status.as_str().to_owned()),
+        codes: it.code.snomed.iter().chain(&it.code.original_code).cloned().collect(),
+        ..Finding::of(event.patient.clone(), String::new())
+    })
 }
 
 fn key(event: &PatientEvent) -> Key {

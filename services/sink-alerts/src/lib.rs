@@ -16,7 +16,7 @@ pub mod reconcile;
 mod settings;
 mod write;
 
-pub use alert::Limits;
+pub use alert::{Limits, Rule};
 pub use alerts::Alerts;
 pub use database::migrate;
 pub use deliver::TOPIC;

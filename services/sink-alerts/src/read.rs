@@ -2,12 +2,10 @@
 
 use crate::reconcile::{Existing, Key};
 use alert::{
-    Limits,
+    Facts, Finding, Known, Limits,
+    facts::{self, Sex},
     routing::{Placement, Whereabouts},
-    rules::{
-        Context, Finding, Known,
-        urgency::{self, Learned, Times, Urgency},
-    },
+    rules::{self, urgency::Times},
 };
 use deadpool_postgres::Transaction;
 use event::{Comparator, Micros, Precision, SourcePatient};
@@ -17,8 +15,7 @@ use std::{
 };
 use tokio_postgres::{Error, Row};
 
-/// Results of one analyte that are read of one person's history.
-const HISTORY_MAX: i64 = 20;
+const HOUR: Micros = 3_600_000_000;
 
 /// Source and patient.
 pub type Patient = (String, String);
@@ -53,9 +50,10 @@ const COLUMNS: &str = "o.source, o.patient, o.record, o.organisation, o.event_id
         o.code_text, o.analyte, o.comparator, o.number::text, o.unit, o.value_text, o.canonical_number::text, \
         o.canonical_unit, o.range_low::text, o.range_high::text, o.flag, o.unchecked, o.comment, o.status, o.requester, \
         p.birth_date - date '1970-01-01', o.confidential or coalesce(p.confidential or p.retracted, false), \
-        case o.status when 'unknown' then coalesce(o.status_text, '') end, o.reinterpreted, o.effective_precision";
+        case o.status when 'unknown' then coalesce(o.status_text, '') end, o.reinterpreted, o.effective_precision, \
+        p.gender, o.snomed, o.code";
 /// How many those are.
-const COLUMNS_COUNT: usize = 32;
+const COLUMNS_COUNT: usize = 35;
 
 static FINDINGS: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -108,82 +106,102 @@ fn finding(row: &Row) -> Finding {
         confidential: row.get(28),
         unknown_status: row.get(29),
         reinterpreted: row.get(30),
+        sex: row.get::<_, Option<&str>>(32).and_then(Sex::parse),
+        // Which kind of teams holds it is the site's to say.
+        setting: None,
+        codes: [33, 34].into_iter().filter_map(|column| row.get(column)).collect(),
     }
 }
 
-const KNOWN: &str = "select distinct on (g.source, g.patient) g.source, g.patient, c.source, c.organisation, \
-        c.confidential or coalesce(p.confidential or p.retracted, false), \
+const KNOWN: &str = "select distinct on (g.source, g.patient, c.snomed) g.source, g.patient, c.snomed, c.source, \
+        c.organisation, c.confidential or coalesce(p.confidential or p.retracted, false), \
         (extract(epoch from greatest(c.committed_at, g.linked_at)) * 1000000)::int8 \
     from alert.linked($1, $2) g \
     join record.condition c on c.source = g.via_source and c.patient = g.via_patient \
     left join record.patient p on p.source = c.source and p.patient = c.patient \
     where c.snomed = any($3) and c.active and not c.retracted \
-    order by g.source, g.patient, greatest(c.committed_at, g.linked_at), c.source";
+    order by g.source, g.patient, c.snomed, greatest(c.committed_at, g.linked_at), c.source";
 
-/// The newest of each test. Those without a sample's time, whose commit may be that of a snapshot, are counted apart: they
-/// crowd none out that has one.
+/// The newest of each test that is wanted of a patient. Those without a sample's time, whose commit may be that of a
+/// snapshot, are counted apart: they crowd none out that has one.
 static HISTORY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "select {COLUMNS}, o.for_source, o.for_patient \
-         from (select g.source as for_source, g.patient as for_patient, o.*, \
+         from (select g.source as for_source, g.patient as for_patient, o.*, w.newest, \
                  coalesce(o.effective_at, o.committed_at) as taken_at, \
                  row_number() over (partition by g.source, g.patient, o.analyte, o.effective_at is null \
                      order by coalesce(o.effective_at, o.committed_at) desc, g.via_source, o.record) as nth \
              from alert.linked($1, $2) g \
-             join record.observation o on o.source = g.via_source and o.patient = g.via_patient \
-             where o.analyte = any($3) and not o.retracted and o.canonical_number is not null) o \
+             join unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::int8[]) \
+                 as w (source, patient, analyte, newest, since) on w.source = g.source and w.patient = g.patient \
+             join record.observation o on o.source = g.via_source and o.patient = g.via_patient and o.analyte = w.analyte \
+             where not o.retracted and o.canonical_number is not null and (w.since is null \
+                 or coalesce(o.effective_at, o.committed_at) >= to_timestamp(w.since / 1000000))) o \
          left join record.patient p on p.source = o.source and p.patient = o.patient \
-         where o.nth <= $4 order by o.for_source, o.for_patient, o.taken_at desc, o.record"
+         where o.nth <= o.newest order by o.for_source, o.for_patient, o.taken_at desc, o.record"
     )
 });
 
-/// What is known of the person of each patient with a finding.
-pub async fn contexts(
+/// What the rules want to know of the person of each patient with a finding: read once for all rules.
+pub async fn facts(
     transaction: &Transaction<'_>,
     findings: &BTreeMap<Key, Finding>,
     limits: &Limits,
     now: Micros,
-) -> Result<BTreeMap<Patient, Context>, Error> {
+) -> Result<BTreeMap<Patient, Facts>, Error> {
     let patient = |key: &Key| (key.0.clone(), key.1.clone());
-    let mut contexts: BTreeMap<Patient, Context> =
-        findings.keys().map(|key| (patient(key), Context { now, ..Context::default() })).collect();
-    let (sources, ids) = unzip(contexts.keys());
+    let mut around: BTreeMap<Patient, Facts> =
+        findings.keys().map(|key| (patient(key), Facts { now, ..Facts::default() })).collect();
+    conditions(transaction, &mut around, limits).await?;
+    let wants = facts::merged(findings.iter().flat_map(|(key, finding)| {
+        let patient = patient(key);
+        let wanted = around.get(&patient).map(|around| rules::wanted(finding, around, limits));
+        wanted.into_iter().flatten().map(move |wanted| (patient.clone(), wanted))
+    }));
+    if wants.is_empty() {
+        return Ok(around);
+    }
+    let (sources, ids) = unzip(wants.keys().map(|(patient, _)| patient));
+    let analytes: Vec<&str> = wants.keys().map(|(_, analyte)| analyte.as_str()).collect();
+    let newest: Vec<i64> = wants.values().map(|wanted| wanted.newest).collect();
+    let since: Vec<Option<Micros>> = wants.values().map(|wanted| wanted.since).collect();
+    let statement = transaction.prepare_cached(&HISTORY).await?;
+    for row in transaction.query(&statement, &[&sources, &ids, &analytes, &newest, &since]).await? {
+        if let Some(facts) = around.get_mut(&(row.get(COLUMNS_COUNT), row.get(COLUMNS_COUNT + 1))) {
+            facts.history.push(finding(&row));
+        }
+    }
+    Ok(around)
+}
+
+/// Those that rules ask for, of each patient's person: the one known first comes first.
+async fn conditions(
+    transaction: &Transaction<'_>,
+    facts: &mut BTreeMap<Patient, Facts>,
+    limits: &Limits,
+) -> Result<(), Error> {
+    let concepts: Vec<&str> = rules::concepts(limits).into_iter().collect();
+    if concepts.is_empty() {
+        return Ok(());
+    }
+    let (sources, ids) = unzip(facts.keys());
     let statement = transaction.prepare_cached(KNOWN).await?;
-    for row in transaction.query(&statement, &[&sources, &ids, &limits.addisons.snomed]).await? {
-        if let Some(context) = contexts.get_mut(&(row.get(0), row.get(1))) {
-            context.addisons = Some(Known {
-                source: row.get(2),
-                organisation: row.get(3),
-                confidential: row.get(4),
-                known_at: row.get(5),
+    for row in transaction.query(&statement, &[&sources, &ids, &concepts]).await? {
+        if let Some(facts) = facts.get_mut(&(row.get(0), row.get(1))) {
+            facts.conditions.push(Known {
+                concept: row.get(2),
+                source: row.get(3),
+                organisation: row.get(4),
+                confidential: row.get(5),
+                known_at: row.get(6),
             });
         }
     }
-    // Others are read only where they bear on something: signs beside signs, and what may have overtaken a late result.
-    let is_late = |finding: &Finding| {
-        let learned = Learned { known_at: finding.times.committed_at, at: now, overtaken: false };
-        urgency::of(&finding.times, &learned, limits) == Some(Urgency::Late)
-    };
-    let late = findings.iter().filter(|(_, finding)| is_late(finding)).map(|(key, _)| patient(key));
-    let known = contexts.iter().filter(|(_, context)| context.addisons.is_some()).map(|(patient, _)| patient.clone());
-    let wanted: BTreeSet<Patient> = known.chain(late).collect();
-    if wanted.is_empty() {
-        return Ok(contexts);
-    }
-    let mut analytes: BTreeSet<&str> = limits.signals().into_iter().collect();
-    analytes.extend(findings.values().filter_map(|finding| finding.analyte.as_deref()));
-    let analytes: Vec<&str> = analytes.into_iter().collect();
-    let (sources, ids) = unzip(&wanted);
-    let statement = transaction.prepare_cached(&HISTORY).await?;
-    for row in transaction.query(&statement, &[&sources, &ids, &analytes, &HISTORY_MAX]).await? {
-        if let Some(context) = contexts.get_mut(&(row.get(COLUMNS_COUNT), row.get(COLUMNS_COUNT + 1))) {
-            context.history.push(finding(&row));
-        }
-    }
-    Ok(contexts)
+    facts.values_mut().for_each(|facts| facts.conditions.sort_by_key(|known| known.known_at));
+    Ok(())
 }
 
-const EXISTING: &str = "select a.id::text, a.rule, a.source, a.patient, a.record, a.version, a.headline, \
+const EXISTING: &str = "select a.id::text, a.rule, a.source, a.patient, a.record, a.version, a.headline, a.severity, \
         case when a.state = 'withdrawn' then coalesce(a.withdrawn_reason, '') end, \
         a.state <> 'withdrawn' and exists ( \
             select from alert.recipient r where r.alert = a.id and r.via_source is not null and not exists ( \
@@ -205,8 +223,9 @@ pub async fn existing(transaction: &Transaction<'_>, keys: &Keys<'_>) -> Result<
                 key: (row.get(2), row.get(3), row.get(4)),
                 version: row.get(5),
                 headline: row.get(6),
-                withdrawn: row.get(7),
-                misdirected: row.get(8),
+                severity: row.get(7),
+                withdrawn: row.get(8),
+                misdirected: row.get(9),
             })
         })
         .collect())
@@ -227,8 +246,8 @@ pub async fn touched(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Records of these patients that conditions and links bear on: those with alerts, and the signals' analytes of those
-/// who are known to have the disease.
+/// Records of these patients that conditions, links, birth dates and other results bear on: those with alerts, the
+/// signals' analytes of those who are known to have the disease, and what is recent of other rules' analytes.
 const BEARING: &str = "select a.source, a.patient, a.record \
     from unnest($1::text[], $2::text[]) as p (source, patient) \
     join alert.alert a using (source, patient) where a.state <> 'withdrawn' \
@@ -238,16 +257,26 @@ const BEARING: &str = "select a.source, a.patient, a.record \
         join record.condition c on c.source = g.via_source and c.patient = g.via_patient \
         where c.snomed = any($3) and c.active and not c.retracted) known \
     join record.observation o on o.source = known.source and o.patient = known.patient \
-    where o.analyte = any($4) and not o.retracted";
+    where o.analyte = any($4) and not o.retracted \
+    union \
+    select o.source, o.patient, o.record from unnest($1::text[], $2::text[]) as p (source, patient) \
+    join record.observation o using (source, patient) \
+    where o.analyte = any($5) and not o.retracted \
+        and coalesce(o.authorised_at, o.entered_at, o.committed_at) >= to_timestamp($6::int8 / 1000000)";
 
 pub async fn bearing(
     transaction: &Transaction<'_>,
     patients: &BTreeSet<Patient>,
     limits: &Limits,
+    now: Micros,
 ) -> Result<Vec<Key>, Error> {
     let (sources, ids) = unzip(patients);
+    let again: Vec<&str> = rules::again(limits).into_iter().collect();
+    // Older ones are told to nobody; those that were raised in time have alerts.
+    let recent = now.saturating_sub(Micros::from(limits.catch_up_hours) * HOUR);
     let statement = transaction.prepare_cached(BEARING).await?;
-    let rows = transaction.query(&statement, &[&sources, &ids, &limits.addisons.snomed, &limits.signals()]).await?;
+    let (concepts, signals) = (&limits.addisons.snomed, limits.signals());
+    let rows = transaction.query(&statement, &[&sources, &ids, concepts, &signals, &again, &recent]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
@@ -328,16 +357,18 @@ pub async fn unrouted(transaction: &Transaction<'_>, rows_max: i64) -> Result<Ve
 
 const PAGE: &str = "select o.source, o.patient, o.record from record.observation o \
     where (o.source, o.patient, o.record) > ($1, $2, $3) and not o.retracted \
-        and (o.analyte = any($4) or lower(o.flag) = any($5)) \
+        and (o.analyte = any($4) or lower(o.flag) = any($5) or o.snomed = any($7) or o.code = any($7)) \
     order by o.source, o.patient, o.record limit $6";
 
 /// The next results, in key order, that any rule could ask for.
 pub async fn page(transaction: &Transaction<'_>, after: &Key, limits: &Limits, rows: i64) -> Result<Vec<Key>, Error> {
     let mut analytes = limits.signals();
     analytes.extend(limits.limit.iter().map(|limit| limit.analyte.as_str()));
+    analytes.extend(rules::again(limits));
+    let codes: Vec<&str> = rules::codes(limits).into_iter().collect();
     let flags: Vec<String> = limits.critical_flags.iter().map(|flag| flag.to_lowercase()).collect();
     let statement = transaction.prepare_cached(PAGE).await?;
-    let rows = transaction.query(&statement, &[&after.0, &after.1, &after.2, &analytes, &flags, &rows]).await?;
+    let rows = transaction.query(&statement, &[&after.0, &after.1, &after.2, &analytes, &flags, &rows, &codes]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 

@@ -1,7 +1,7 @@
 //! What has to change so that the alerts that stand are those that the record asks for.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use alert::rules::{Demand, Finding, Rule, urgency::Urgency};
+use alert::{Demand, Finding, Rule, Urgency};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
@@ -20,6 +20,8 @@ pub enum Reason {
     NoLonger,
     /// A mapping or a table of ours changed, and not the source.
     Understood,
+    /// The same version, judged graver or less grave with what came to be known of the person.
+    Regraded,
     /// Its source was read anew, after a log that was lost or grew old, say: what the source had told before is not known
     /// any more, so nobody can tell a correction from another understanding.
     ReadAnew,
@@ -35,6 +37,7 @@ impl Reason {
             Self::Understood => {
                 "the result is understood differently now: the mapping of its source was changed, not the result"
             }
+            Self::Regraded => "with what is known now it is judged as more or less grave: it stands as a new alert",
             Self::ReadAnew => {
                 "the result was found different when its source was read anew: corrected there, or understood differently now"
             }
@@ -43,7 +46,7 @@ impl Reason {
 
     /// Withdrawn for this reason, the same version may ask for the alert again.
     fn may_return(reason: &str) -> bool {
-        [Self::Unlinked, Self::NoLonger, Self::Understood].iter().any(|known| known.as_str() == reason)
+        [Self::Unlinked, Self::NoLonger, Self::Understood, Self::Regraded].iter().any(|known| known.as_str() == reason)
     }
 }
 
@@ -55,6 +58,7 @@ pub struct Existing {
     pub key: Key,
     pub version: String,
     pub headline: String,
+    pub severity: String,
     /// None while it stands.
     pub withdrawn: Option<String>,
     /// It went to teams through a link that has been cut.
@@ -137,12 +141,16 @@ fn verdict(alert: &Existing, result: Option<&Evaluated>) -> Option<Reason> {
             (false, true) => Reason::ReadAnew,
             (false, false) => Reason::Corrected,
         })
-    } else if !result.demands.iter().any(|demand| demand.rule.as_str() == alert.rule) {
-        Some(if understood && result.written { Reason::Understood } else { Reason::NoLonger })
-    } else if alert.misdirected {
-        Some(Reason::Unlinked)
+    } else if let Some(demand) = result.demands.iter().find(|demand| demand.rule.as_str() == alert.rule) {
+        // What is too old to be raised anew stays as it was.
+        let regraded = demand.severity.as_str() != alert.severity && demand.urgency.is_some();
+        match (alert.misdirected, regraded) {
+            (true, _) => Some(Reason::Unlinked),
+            (false, true) => Some(Reason::Regraded),
+            (false, false) => None,
+        }
     } else {
-        None
+        Some(if understood && result.written { Reason::Understood } else { Reason::NoLonger })
     }
 }
 
@@ -161,6 +169,7 @@ pub fn fingerprint(rule: Rule, (source, patient, record): &Key, version: &str, r
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alert::Severity;
     use event::SourcePatient;
     use serde_json::Value;
 
@@ -170,7 +179,13 @@ mod tests {
 
     /// A result of version `v2` that asks for these rules.
     fn result(rules: &[Rule], urgency: Option<Urgency>) -> BTreeMap<Key, Evaluated> {
-        let demand = |rule: &Rule| Demand { rule: *rule, urgency, headline: "new words".into(), detail: Value::Null };
+        let demand = |rule: &Rule| Demand {
+            rule: *rule,
+            severity: Severity::Critical,
+            urgency,
+            headline: "new words".into(),
+            detail: Value::Null,
+        };
         let patient = SourcePatient { source: "stmarys".into(), id: "1".into() };
         let finding = Finding { version: "v2".into(), ..Finding::of(patient, "result/1".into()) };
         BTreeMap::from([(key(), Evaluated { finding, demands: rules.iter().map(demand).collect(), written: false })])
@@ -192,6 +207,7 @@ mod tests {
             key: key(),
             version: version.into(),
             headline: "old words".into(),
+            severity: "critical".into(),
             withdrawn: withdrawn.map(|reason| reason.as_str().into()),
             misdirected: false,
         }
@@ -242,6 +258,14 @@ mod tests {
         assert_ne!(reconcile(&results, &gone).raise[0].id, first);
         check(&results, &[alert(CRISIS, "v2", Some(Reason::Retracted))], "");
         check(&result(&[LIMIT], PAGED), &[alert(CRISIS, "v2", None)], "withdraw NoLonger, raise critical-limit");
+    }
+
+    #[test]
+    fn what_is_judged_graver_later_is_told_again_unless_it_is_too_old() {
+        let lesser = |withdrawn| Existing { severity: "warning".into(), ..alert(LIMIT, "v2", withdrawn) };
+        check(&result(&[LIMIT], PAGED), &[lesser(None)], "withdraw Regraded, raise critical-limit");
+        check(&result(&[LIMIT], None), &[lesser(None)], "reword");
+        check(&result(&[LIMIT], PAGED), &[lesser(Some(Reason::Regraded)), alert(LIMIT, "v2", None)], "reword");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Raises and withdraws, set by set. Each change of an alert goes into the outbox with it.
 
 use crate::reconcile::{Changes, Key, Raise, Reason};
-use alert::routing::Recipient;
+use alert::{Demand, routing::Recipient};
 use boot::database::DatabaseFault;
 use deadpool_postgres::Transaction;
 use event::Micros;
@@ -75,7 +75,7 @@ async fn raise(transaction: &Transaction<'_>, raises: &[Raise<'_>], routes: &Rou
                 &ids,
                 &fingerprints,
                 &text(|raise| raise.demand.rule.as_str()),
-                &text(|raise| raise.demand.rule.severity()),
+                &text(|raise| raise.demand.severity.as_str()),
                 &text(|raise| &raise.finding.patient.source),
                 &text(|raise| &raise.finding.patient.id),
                 &text(|raise| &raise.finding.record),
@@ -93,8 +93,8 @@ async fn raise(transaction: &Transaction<'_>, raises: &[Raise<'_>], routes: &Rou
     let raised: Vec<String> = raised.iter().map(|row| row.get(0)).collect();
     recipients(transaction, routes.iter().filter(|(id, _)| raised.contains(id))).await?;
     for raise in raises {
-        let rule = raise.demand.rule;
-        metrics::counter!("causeway_alerts_raised_total", "rule" => rule.as_str(), "severity" => rule.severity(),
+        let Demand { rule, severity, .. } = raise.demand;
+        metrics::counter!("causeway_alerts_raised_total", "rule" => rule.as_str(), "severity" => severity.as_str(),
             "urgency" => raise.urgency.as_str())
         .increment(1);
     }

@@ -17,7 +17,7 @@ pub mod folder;
 mod hierarchy;
 pub mod history;
 mod lists;
-mod loinc;
+pub mod loinc;
 pub mod mistake;
 pub mod read_maps;
 mod release;

@@ -6,9 +6,10 @@
 //! earlier versions have to be withdrawn, so they count as beside.
 //!
 //! Left open, so that either answer passes: results whose time lies where the window began during the run (the commit
-//! time is not in the rows, so the authorised or entered time stands for it), and Addison's disease of somebody whose NHS
-//! number more than one row claims. Not covered: limits by age, whom an alert goes to, its urgency, and what was raised
-//! and withdrawn in between.
+//! time is not in the rows, so the authorised or entered time stands for it), Addison's disease of somebody whose NHS
+//! number more than one row claims, and limits by age around a birthday. Not covered: limits by sex or setting and acute
+//! kidney injury (a site's file that has them is refused), whom an alert goes to, its urgency, and what was raised and
+//! withdrawn in between.
 //!
 //! # Why
 //! The SQL and the few lines of arithmetic are written for this purpose and share nothing with the rules.

@@ -1,23 +1,33 @@
 //! What a result demands: pure and total, so that no result can hold up the record.
+//!
+//! # Why
+//! A rule is one file: what it is ([`Card`]), what it wants to see of the person, and what it says. The shells load what
+//! all rules want of one person at once, so a rule more costs no further round trip, and sink and gateway ask the same rules.
 
+mod adrenal_crisis;
+pub mod aki;
+mod critical_limit;
 pub mod judge;
+mod source_critical;
 pub mod tell;
+mod unchecked;
 pub mod urgency;
 
 #[cfg(test)]
 pub mod tests;
 
 use crate::{
+    Facts, Finding, Limits,
+    facts::Wanted,
     judgement::{self, usable},
-    limits::{Bound, Limits, Signal},
 };
-use event::{Comparator, Micros, Precision, SourcePatient};
-use judge::{Judged, judge};
-use rust_decimal::Decimal;
+use event::Micros;
 use serde_json::{Value, json};
-use urgency::{Learned, Times, Urgency};
+use std::collections::BTreeSet;
+use urgency::{Learned, Urgency};
 
-const HOUR: Micros = 3_600_000_000;
+/// Results of one analyte that are read of one person's history, where a rule wants no more.
+pub const HISTORY_MAX: i64 = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
@@ -25,10 +35,12 @@ pub enum Rule {
     SourceCritical,
     Unchecked,
     AdrenalCrisis,
+    Aki,
 }
 
 impl Rule {
-    pub const ALL: [Self; 4] = [Self::CriticalLimit, Self::SourceCritical, Self::Unchecked, Self::AdrenalCrisis];
+    pub const ALL: [Self; 5] =
+        [Self::CriticalLimit, Self::SourceCritical, Self::Unchecked, Self::AdrenalCrisis, Self::Aki];
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.as_str() == text)
@@ -40,144 +52,147 @@ impl Rule {
             Self::SourceCritical => "source-critical",
             Self::Unchecked => "unchecked",
             Self::AdrenalCrisis => "adrenal-crisis",
+            Self::Aki => "aki",
         }
     }
 
-    pub const fn severity(self) -> &'static str {
+    fn judge(self) -> &'static dyn Judge {
         match self {
-            Self::CriticalLimit | Self::SourceCritical | Self::AdrenalCrisis => "critical",
-            Self::Unchecked => "warning",
+            Self::CriticalLimit => &critical_limit::CriticalLimit,
+            Self::SourceCritical => &source_critical::SourceCritical,
+            Self::Unchecked => &unchecked::Unchecked,
+            Self::AdrenalCrisis => &adrenal_crisis::AdrenalCrisis,
+            Self::Aki => &aki::AcuteKidneyInjury,
+        }
+    }
+
+    pub fn card(self) -> Card {
+        self.judge().card()
+    }
+
+    pub fn is_on(self, limits: &Limits) -> bool {
+        self.judge().is_on(limits)
+    }
+
+    /// Whether more of the record than the result itself bears on what it says: such an alert is told to nobody who may
+    /// not see what it rests on.
+    pub fn rests_on_the_record(self) -> bool {
+        self.judge().rests_on_the_record()
+    }
+
+    fn all_on(limits: &Limits) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|rule| rule.is_on(limits))
+    }
+}
+
+/// What a rule is, for whoever signs it off.
+#[derive(Clone, Copy, Debug)]
+pub struct Card {
+    /// Grows with each change of when it speaks or of what it says.
+    pub version: u32,
+    /// The standard that it follows, and its section.
+    pub source: &'static str,
+    /// Who answers for its thresholds.
+    pub owner: &'static str,
+    /// What to go by next: a guideline, never a treatment.
+    pub guideline: Option<&'static str>,
+    /// What it is called on a page.
+    pub words: &'static str,
+}
+
+/// One rule, in a file of its own. Pure and total.
+trait Judge: Sync {
+    fn card(&self) -> Card;
+
+    /// Whether the site has turned it on.
+    fn is_on(&self, _: &Limits) -> bool {
+        true
+    }
+
+    /// SNOMED CT concepts of the conditions that it asks for.
+    fn concepts<'a>(&self, _: &'a Limits) -> Vec<&'a str> {
+        Vec::new()
+    }
+
+    /// Which other results of the person it wants beside this one, once their conditions are known.
+    fn wants(&self, _: &Finding, _: &Facts, _: &Limits) -> Vec<Wanted> {
+        Vec::new()
+    }
+
+    /// Analytes of results that are judged again when something around them changes: a birth date, a condition, a link, an
+    /// earlier result.
+    fn again<'a>(&self, _: &'a Limits) -> Vec<&'a str> {
+        Vec::new()
+    }
+
+    /// Codes of results that it speaks about and that are of no analyte.
+    fn codes<'a>(&self, _: &'a Limits) -> Vec<&'a str> {
+        Vec::new()
+    }
+
+    /// Whether it rests on other results of the person than those that stand beside.
+    fn rests_on_results(&self) -> bool {
+        false
+    }
+
+    /// Whether the result, as it is written, bears on what is told of the person's other ones.
+    fn bears_on_others(&self, _: &Finding, _: &Limits) -> bool {
+        false
+    }
+
+    /// Whether it may speak about the result, whoever the patient is. Never no where [`Judge::judge`] speaks.
+    fn may_speak(&self, finding: &Finding, limits: &Limits) -> bool;
+
+    /// What it says; none if it says nothing.
+    fn judge(&self, finding: &Finding, facts: &Facts, limits: &Limits) -> Option<Spoken>;
+
+    fn rests_on_the_record(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Warning,
+    Critical,
+}
+
+impl Severity {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
         }
     }
 }
 
-/// A result as the record shows it.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    pub patient: SourcePatient,
-    pub record: String,
-    pub organisation: String,
-    pub event_id: String,
-    pub version: String,
-    pub times: Times,
-    pub effective_at: Option<Micros>,
-    /// How exactly that is known: it is the first moment of the year, month or day.
-    pub effective_precision: Option<Precision>,
-    pub code_text: String,
-    pub analyte: Option<String>,
-    pub comparator: Option<Comparator>,
-    /// As the source has it, in its own unit.
-    pub number: Option<Decimal>,
-    pub unit: Option<String>,
-    pub text: Option<String>,
-    /// In the analyte's canonical unit.
-    pub canonical: Option<(Decimal, String)>,
-    pub range_low: Option<Decimal>,
-    pub range_high: Option<Decimal>,
-    pub flag: Option<String>,
-    pub unchecked: Option<String>,
-    pub comment: Option<String>,
-    /// FHIR's word for it: `final`.
-    pub status: Option<String>,
-    pub requester: Option<String>,
-    /// The source's word for a status that nobody understands: empty where it gave none.
-    pub unknown_status: Option<String>,
-    /// Its source marks it, or the whole patient, as confidential.
-    pub confidential: bool,
-    /// Days since 1970-01-01.
-    pub birth_date: Option<i32>,
-    /// Only how it is understood has changed, and not what its source says.
-    pub reinterpreted: bool,
+/// What a rule says of a result.
+struct Spoken {
+    severity: Severity,
+    /// Otherwise it is only listed.
+    interrupts: bool,
+    headline: String,
+    detail: Value,
+    /// When all that it rests on had been committed.
+    known_at: Micros,
 }
 
-impl Finding {
-    /// Of which nothing else is known yet.
-    pub fn of(patient: SourcePatient, record: String) -> Self {
-        Self {
-            patient,
-            record,
-            organisation: String::new(),
-            event_id: String::new(),
-            version: String::new(),
-            times: Times::default(),
-            effective_at: None,
-            effective_precision: None,
-            code_text: String::new(),
-            analyte: None,
-            comparator: None,
-            number: None,
-            unit: None,
-            text: None,
-            canonical: None,
-            range_low: None,
-            range_high: None,
-            flag: None,
-            unchecked: None,
-            comment: None,
-            status: None,
-            requester: None,
-            unknown_status: None,
-            confidential: false,
-            birth_date: None,
-            reinterpreted: false,
-        }
+impl Spoken {
+    /// Rests on the result alone.
+    fn of(finding: &Finding, severity: Severity, headline: String, detail: Value) -> Self {
+        Self { severity, interrupts: true, headline, detail, known_at: finding.times.committed_at }
     }
 
-    /// The first and the last moment at which the sample may have been taken; none where nobody tells.
-    fn taken_between(&self) -> Option<(Micros, Micros)> {
-        let first = self.effective_at?;
-        // The longest of each kind, and the hour by which a clock is turned back.
-        let hours = match self.effective_precision {
-            None => 0,
-            Some(Precision::Day) => 24 + 1,
-            Some(Precision::Month) => 31 * 24 + 1,
-            Some(Precision::Year) => 366 * 24 + 1,
-        };
-        Some((first, first.saturating_add(hours * HOUR)))
+    const fn loudness(&self, urgency: Urgency) -> Urgency {
+        if self.interrupts { urgency } else { Urgency::Listed }
     }
-
-    /// Its place among other results, to a day: where no sample's time is told, the source's own times, and its commit
-    /// unless a snapshot read it, which says nothing of the result. None where the place is not known so exactly.
-    fn placed_at(&self, limits: &Limits) -> Option<Micros> {
-        match (self.effective_at, self.effective_precision) {
-            (Some(_), Some(Precision::Year | Precision::Month)) => None,
-            (Some(at), Some(Precision::Day) | None) => Some(at),
-            (None, _) if self.times.undated(limits) => None,
-            (None, _) => Some(self.times.own(limits).unwrap_or(self.times.committed_at)),
-        }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        self.patient == other.patient && self.record == other.record
-    }
-}
-
-/// What is known of the person, from all their linked source patients.
-#[derive(Clone, Debug, Default)]
-pub struct Context {
-    pub addisons: Option<Known>,
-    /// Other results of the person: of the signals' analytes and of the result's own, the newest first.
-    pub history: Vec<Finding>,
-    /// Now, to whoever judges; never before what is judged had been committed.
-    pub now: Micros,
-}
-
-/// A condition that stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Which source tells.
-    pub source: String,
-    /// Who holds it, and whether its source marks it as confidential: not everybody may be told of it.
-    pub organisation: String,
-    pub confidential: bool,
-    /// When the condition and the links to it had been committed.
-    pub known_at: Micros,
 }
 
 /// An alert that the record, as it is now, asks for.
 #[derive(Clone, Debug)]
 pub struct Demand {
     pub rule: Rule,
+    pub severity: Severity,
     /// None: older than the window, so it is not raised; one that was raised in time stays.
     pub urgency: Option<Urgency>,
     pub headline: String,
@@ -185,45 +200,79 @@ pub struct Demand {
 }
 
 /// Every alert that the result asks for, each rule at most once.
-pub fn evaluate(finding: &Finding, context: &Context, limits: &Limits) -> Vec<Demand> {
-    let told = told(finding, context, limits);
-    let overtaken = !told.is_empty() && is_overtaken(finding, context, limits);
-    let demand = |(rule, known_at, (headline, detail)): (Rule, Micros, Told)| {
-        let learned = Learned { known_at, at: context.now, overtaken };
-        let urgency = urgency::of(&finding.times, &learned, limits);
-        // A result is judged as valid whatever its status; that nobody understands it is said beside.
-        Demand { rule, urgency, headline: headline + &tell::status(finding), detail }
+pub fn evaluate(finding: &Finding, facts: &Facts, limits: &Limits) -> Vec<Demand> {
+    let spoken = spoken(finding, facts, limits);
+    let overtaken = !spoken.is_empty() && is_overtaken(finding, facts, limits);
+    let demand = |(rule, mut spoken): (Rule, Spoken)| {
+        let learned = Learned { known_at: spoken.known_at, at: facts.now, overtaken };
+        let card = rule.card();
+        spoken.detail["rule"] = json!({ "version": card.version, "source": card.source, "guideline": card.guideline });
+        Demand {
+            rule,
+            severity: spoken.severity,
+            urgency: urgency::of(&finding.times, &learned, limits).map(|urgency| spoken.loudness(urgency)),
+            // A result is judged as valid whatever its status; that nobody understands it is said beside.
+            headline: spoken.headline + &tell::status(finding),
+            detail: spoken.detail,
+        }
     };
-    told.into_iter().map(demand).collect()
+    spoken.into_iter().map(demand).collect()
 }
 
-/// The rules that speak, when what each rests on was known, and its words.
-fn told(finding: &Finding, context: &Context, limits: &Limits) -> Vec<(Rule, Micros, Told)> {
-    let committed_at = finding.times.committed_at;
-    let known_at = context.addisons.as_ref().map_or(committed_at, |known| committed_at.max(known.known_at));
-    let crisis = context.addisons.as_ref().and_then(|known| adrenal_crisis(finding, context, known, limits));
-    [
-        (Rule::CriticalLimit, committed_at, critical_limit(finding, limits)),
-        (Rule::SourceCritical, committed_at, source_critical(finding, limits)),
-        (Rule::Unchecked, committed_at, unchecked(finding, limits)),
-        (Rule::AdrenalCrisis, known_at, crisis),
-    ]
-    .into_iter()
-    .filter_map(|(rule, known_at, told)| Some((rule, known_at, told?)))
-    .collect()
+/// The rules that speak, and what they say.
+fn spoken(finding: &Finding, facts: &Facts, limits: &Limits) -> Vec<(Rule, Spoken)> {
+    Rule::all_on(limits).filter_map(|rule| Some((rule, rule.judge().judge(finding, facts, limits)?))).collect()
+}
+
+/// The concepts of all conditions that rules ask for.
+pub fn concepts(limits: &Limits) -> BTreeSet<&str> {
+    Rule::all_on(limits).flat_map(|rule| rule.judge().concepts(limits)).collect()
+}
+
+/// Analytes of results that are judged again when something around them changes.
+pub fn again(limits: &Limits) -> BTreeSet<&str> {
+    Rule::all_on(limits).flat_map(|rule| rule.judge().again(limits)).collect()
+}
+
+/// Codes of results that rules speak about and that are of no analyte.
+pub fn codes(limits: &Limits) -> BTreeSet<&str> {
+    Rule::all_on(limits).flat_map(|rule| rule.judge().codes(limits)).collect()
+}
+
+/// Whether a written result bears on what is told of the person's other ones.
+pub fn bears_on_others(finding: &Finding, limits: &Limits) -> bool {
+    Rule::all_on(limits).any(|rule| rule.judge().bears_on_others(finding, limits))
+}
+
+/// Whether there is such a rule at all.
+pub fn any_bears_on_others(limits: &Limits) -> bool {
+    Rule::all_on(limits).any(|rule| rule.judge().rests_on_results())
+}
+
+/// The other results of the person that rules want beside this one, whose conditions are known already: signs beside
+/// signs, say, and what may have overtaken a late result.
+pub fn wanted(finding: &Finding, facts: &Facts, limits: &Limits) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> =
+        Rule::all_on(limits).flat_map(|rule| rule.judge().wants(finding, facts, limits)).collect();
+    let learned = Learned { known_at: finding.times.committed_at, at: facts.now, overtaken: false };
+    if let Some(analyte) = &finding.analyte
+        && urgency::of(&finding.times, &learned, limits) == Some(Urgency::Late)
+    {
+        wanted.push(Wanted { analyte: analyte.clone(), newest: HISTORY_MAX, since: None });
+    }
+    wanted
 }
 
 /// Whether a later valid result of the same analyte, in a good specimen, asks for nothing. A sample's place in time
 /// has to be told for both, exactly enough to be later for sure, and none lies ahead of its own commit.
-fn is_overtaken(finding: &Finding, context: &Context, limits: &Limits) -> bool {
+fn is_overtaken(finding: &Finding, facts: &Facts, limits: &Limits) -> bool {
     let (Some(analyte), Some((_, taken_by))) = (&finding.analyte, finding.taken_between()) else { return false };
-    let alone = Context { addisons: context.addisons.clone(), history: Vec::new(), now: context.now };
-    context.history.iter().any(|other| {
+    facts.history.iter().any(|other| {
         other.analyte.as_ref() == Some(analyte)
             && !other.is(finding)
             && other.taken_between().is_some_and(|(from, _)| from > taken_by && from <= other.times.committed_at)
             && is_valid(other, limits)
-            && told(other, &alone, limits).is_empty()
+            && spoken(other, facts, limits).is_empty()
     })
 }
 
@@ -236,122 +285,11 @@ fn is_valid(finding: &Finding, limits: &Limits) -> bool {
 
 /// Whether the result may ask for an alert, whoever the patient is: only then is the rest read.
 pub fn may_alert(finding: &Finding, limits: &Limits) -> bool {
-    let known =
-        Known { source: String::new(), organisation: String::new(), confidential: false, known_at: Micros::MIN };
-    let context = Context { addisons: Some(known), ..Context::default() };
-    let ageless = Finding { birth_date: None, ..finding.clone() };
-    !told(&ageless, &context, limits).is_empty()
-}
-
-type Told = (String, Value);
-
-fn critical_limit(finding: &Finding, limits: &Limits) -> Option<Told> {
-    let beyond = judgement::beyond_limit(finding, limits)?;
-    let (side, value, limit) = (beyond.side.as_str(), beyond.words(), beyond.limit);
-    let certain = beyond.judged == Judged::Certain;
-    let says = if certain {
-        format!("critical {side}, limit {value}")
-    } else {
-        format!("possibly critical {side}: limit {value} cannot be excluded")
-    };
-    let detail = json!({
-        "result": tell::detail(finding),
-        "limit": { "side": side, "inequality": beyond.bound.inequality.as_str(), "value": beyond.bound.value.to_string(),
-                   "unit": beyond.unit, "age_from": limit.age_from, "age_below": limit.age_below },
-        "certainty": if certain { "certain" } else { "possible" },
-    });
-    Some((format!("{} ({says}{})", tell::value(finding), specimen(finding, limits)), detail))
-}
-
-fn source_critical(finding: &Finding, limits: &Limits) -> Option<Told> {
-    let flag = finding.flag.as_deref().filter(|flag| limits.is_critical(flag))?;
-    let detail = json!({ "result": tell::detail(finding), "flag": flag });
-    let headline = format!("{} (flagged {flag} by its laboratory{})", tell::value(finding), specimen(finding, limits));
-    Some((headline, detail))
-}
-
-/// A watched analyte that no rule can judge: said aloud, never passed over.
-fn unchecked(finding: &Finding, limits: &Limits) -> Option<Told> {
-    let why = judgement::unchecked(finding, limits)?;
-    let detail = json!({ "result": tell::detail(finding), "why": why });
-    Some((format!("{} (could not be checked: {why})", tell::value(finding)), detail))
+    let anybodys = Finding { birth_date: None, sex: None, setting: None, ..finding.clone() };
+    Rule::all_on(limits).any(|rule| rule.judge().may_speak(&anybodys, limits))
 }
 
 /// A critical number in a bad specimen is told all the same, and so is the specimen.
 fn specimen(finding: &Finding, limits: &Limits) -> String {
     judgement::doubt(finding, limits).map(|doubt| format!("; {doubt}")).unwrap_or_default()
-}
-
-fn adrenal_crisis(finding: &Finding, context: &Context, known: &Known, limits: &Limits) -> Option<Told> {
-    let (number, unit) = judgement::measured(finding)?;
-    let analyte = finding.analyte.as_deref()?;
-    let signal = limits.addisons.signal.iter().find(|signal| signal.analyte == analyte && signal.alone)?;
-    let by_number = if signal.unit == unit { judge(finding.comparator, number, signal.sign) } else { Judged::No };
-    let sureness = by_number.max(outside_range(finding, signal));
-    if sureness == Judged::No {
-        return None;
-    }
-    let beside = companions(finding, context, limits);
-    let words = tell::Crisis {
-        value: tell::value(finding),
-        end: format!(
-            "in known Addison's disease (possible adrenal crisis{}{})",
-            if sureness == Judged::Possible { ", not certain" } else { "" },
-            specimen(finding, limits)
-        ),
-    };
-    let signs = beside.iter().filter(|beside| beside.sign).map(tell::companion);
-    let headline = words.headline(&signs.collect::<Vec<_>>());
-    let beside: Vec<Value> = beside.iter().map(tell::companion_detail).collect();
-    let detail = json!({
-        "result": tell::detail(finding),
-        "signal": { "inequality": signal.sign.inequality.as_str(), "value": signal.sign.value.to_string(), "unit": signal.unit },
-        "certainty": if sureness == Judged::Certain { "certain" } else { "possible" },
-        "beside": beside,
-        "condition": { "source": known.source, "organisation": known.organisation, "confidential": known.confidential },
-        "words": { "value": words.value, "end": words.end + &tell::status(finding) },
-    });
-    Some((headline, detail))
-}
-
-/// Beyond its own reference range, on the signal's side. The range is in the source's unit.
-fn outside_range(finding: &Finding, signal: &Signal) -> Judged {
-    let inequality = signal.sign.inequality;
-    let edge = if inequality.is_low() { finding.range_low } else { finding.range_high };
-    let strict = if inequality.is_low() { crate::limits::Inequality::Less } else { crate::limits::Inequality::Greater };
-    match (signal.outside_range, finding.number, edge) {
-        (true, Some(number), Some(value)) => judge(finding.comparator, number, Bound { inequality: strict, value }),
-        _ => Judged::No,
-    }
-}
-
-/// A result that is told beside another.
-#[derive(Clone, Copy, Debug)]
-pub struct Beside<'a> {
-    pub other: &'a Finding,
-    pub number: Decimal,
-    pub unit: &'a str,
-    /// It is a sign as well.
-    pub sign: bool,
-}
-
-/// The nearest usable result of each other signal within the hours. One whose place in time nobody knows is not near.
-fn companions<'a>(finding: &Finding, context: &'a Context, limits: &Limits) -> Vec<Beside<'a>> {
-    let reach = Micros::from(limits.addisons.companion_hours) * HOUR;
-    let Some(here) = finding.placed_at(limits) else { return Vec::new() };
-    let distance = |other: &Finding| Some(other.placed_at(limits)?.saturating_sub(here).saturating_abs());
-    let others = limits.addisons.signal.iter().filter(|signal| Some(&signal.analyte) != finding.analyte.as_ref());
-    others
-        .filter_map(|signal| {
-            let near = |other: &&Finding| {
-                other.analyte.as_ref() == Some(&signal.analyte)
-                    && usable(other).is_some()
-                    && distance(other).is_some_and(|far| far <= reach)
-            };
-            let other = context.history.iter().filter(near).min_by_key(|other| distance(other))?;
-            let (number, unit) = usable(other)?;
-            let sign = *unit == signal.unit && judge(other.comparator, number, signal.sign) != Judged::No;
-            Some(Beside { other, number, unit, sign })
-        })
-        .collect()
 }

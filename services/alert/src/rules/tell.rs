@@ -1,6 +1,7 @@
 //! The words of an alert. They are patient data: never logged.
 
-use super::{Beside, Finding};
+use super::adrenal_crisis::Beside;
+use crate::Finding;
 use event::{Comparator, Micros};
 use jiff::{Timestamp, Unit, civil, tz::TimeZone};
 use serde_json::{Value, json};
@@ -95,6 +96,12 @@ pub fn age_years(birth_date: Option<i32>, at: Micros) -> Option<u16> {
 
 fn time(at: Micros) -> Option<String> {
     Timestamp::from_microsecond(at).ok().map(|at| at.to_string())
+}
+
+/// `2023-11-10`, as the clocks of the United Kingdom would have it to within an hour of midnight.
+pub fn day(at: Micros) -> Option<String> {
+    let at = Timestamp::from_microsecond(at.checked_add(3_600_000_000)?).ok()?;
+    Some(at.to_zoned(TimeZone::UTC).date().to_string())
 }
 
 fn capitalised(key: &str) -> String {

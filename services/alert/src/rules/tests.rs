@@ -1,7 +1,13 @@
 //! The rules at their limits.
 
 use super::*;
-use crate::limits::Limit;
+use crate::{
+    Known,
+    limits::{Bound, Limit},
+};
+use event::{Comparator, Precision, SourcePatient};
+use rust_decimal::Decimal;
+use urgency::Times;
 
 pub const NOW: Micros = 1_700_000_000_000_000;
 const HOUR: Micros = 3_600_000_000;
@@ -38,30 +44,33 @@ pub fn finding(text: &str) -> Finding {
         unit,
         analyte,
         status: Some("final".into()),
+        // Fifty-three years at the time of the sample.
+        birth_date: Some(0),
         ..Finding::of(SourcePatient { source: "stmarys".into(), id: "1".into() }, "result/1".into())
     }
 }
 
-fn addisons() -> Context {
-    Context {
-        addisons: Some(Known {
+fn addisons() -> Facts {
+    Facts {
+        conditions: vec![Known {
+            concept: "363732003".into(),
             source: "riverside".into(),
             organisation: "R1V01".into(),
             confidential: false,
             known_at: NOW - HOUR,
-        }),
-        ..Context::default()
+        }],
+        ..Facts::default()
     }
 }
 
-fn told(finding: &Finding, context: &Context) -> String {
+fn told(finding: &Finding, context: &Facts) -> String {
     let demands = evaluate(finding, context, &limits());
     demands.iter().map(|demand| format!("{}: {}", demand.rule.as_str(), demand.headline)).collect::<Vec<_>>().join("; ")
 }
 
 #[track_caller]
 fn check(text: &str, want: &str) {
-    assert_eq!(told(&finding(text), &Context::default()), want, "{text}");
+    assert_eq!(told(&finding(text), &Facts::default()), want, "{text}");
 }
 
 #[test]
@@ -99,11 +108,11 @@ fn what_cannot_be_checked_is_said() {
     check("- 4.1 mmol/L", "");
     let mut other = finding("potassium 4.1 mmol/L");
     other.canonical = Some((Decimal::ONE, "g/L".into()));
-    assert!(told(&other, &Context::default()).ends_with("(could not be checked: no limit in g/L)"));
+    assert!(told(&other, &Facts::default()).ends_with("(could not be checked: no limit in g/L)"));
     // A doubted number is no number, even if it was converted.
     other = finding("potassium 7.0 mmol/L");
     other.unchecked = Some("unknown comparator".into());
-    assert!(told(&other, &Context::default()).starts_with("unchecked: "));
+    assert!(told(&other, &Facts::default()).starts_with("unchecked: "));
 }
 
 #[test]
@@ -111,11 +120,11 @@ fn the_sources_own_flag_counts_for_any_result() {
     let mut flagged = finding("- 4.1 mmol/L");
     flagged.flag = Some("HH".into());
     assert_eq!(
-        told(&flagged, &Context::default()),
+        told(&flagged, &Facts::default()),
         "source-critical: As written 4.1 mmol/L (flagged HH by its laboratory)"
     );
     flagged.flag = Some("high".into());
-    assert_eq!(told(&flagged, &Context::default()), "");
+    assert_eq!(told(&flagged, &Facts::default()), "");
 }
 
 #[test]
@@ -124,7 +133,7 @@ fn a_status_that_nobody_understands_is_said_and_takes_nothing_away() {
     for (text, want) in [("biologist", "; status not understood: “biologist”"), ("", "; status not told")] {
         odd.unknown_status = Some(text.into());
         let want = format!("critical-limit: Potassium 6.9 mmol/L (critical high, limit 6.5){want}");
-        assert_eq!(told(&odd, &Context::default()), want);
+        assert_eq!(told(&odd, &Facts::default()), want);
     }
 }
 
@@ -152,7 +161,7 @@ fn addisons_makes_a_signal_of_less() {
     let mut below = finding("sodium 136 mmol/L");
     below.range_low = Some(Decimal::from(137));
     assert_eq!(told(&below, &addisons()), format!("adrenal-crisis: Sodium 136 mmol/L {crisis}"));
-    assert_eq!(told(&below, &Context::default()), "");
+    assert_eq!(told(&below, &Facts::default()), "");
 }
 
 #[test]
@@ -164,21 +173,21 @@ fn companions_stand_beside_a_signal() {
     };
     let history =
         vec![other("sodium", 140, 60), other("sodium", 121, 1), other("glucose", 3, 2), other("glucose", 2, 73)];
-    let context = Context { history, ..addisons() };
+    let context = Facts { history, ..addisons() };
     let demands = evaluate(&finding("potassium 6.7 mmol/L"), &context, &limits());
     assert_eq!(
         demands[1].headline,
         "Potassium 6.7 mmol/L with sodium 121 mmol/L, glucose 3 mmol/L in known Addison's disease (possible adrenal crisis)"
     );
     assert_eq!(demands[1].detail["beside"].as_array().map(Vec::len), Some(2));
-    let far = Context { history: vec![other("sodium", 121, 73)], ..addisons() };
+    let far = Facts { history: vec![other("sodium", 121, 73)], ..addisons() };
     assert!(!evaluate(&finding("potassium 6.7 mmol/L"), &far, &limits())[1].headline.contains("sodium"));
 }
 
 #[test]
 fn what_has_no_place_in_time_stands_beside_nothing_and_what_has_no_sample_time_says_so() {
     let headline = |finding: &Finding, other: Finding| {
-        let context = Context { history: vec![Finding { record: "result/2".into(), ..other }], ..addisons() };
+        let context = Facts { history: vec![Finding { record: "result/2".into(), ..other }], ..addisons() };
         evaluate(finding, &context, &limits())[1].headline.clone()
     };
     let potassium = finding("potassium 6.7 mmol/L");
@@ -216,7 +225,7 @@ fn age_bands_hold_and_an_unknown_age_is_in_all() {
     limits.limit.push(child);
     let demanded = |birth_date| {
         let finding = Finding { birth_date, ..finding("sodium 130 mmol/L") };
-        !evaluate(&finding, &Context::default(), &limits).is_empty()
+        !evaluate(&finding, &Facts::default(), &limits).is_empty()
     };
     // 2023-11-14 is the day of the sample: 16 years later to the day, and a day short of it.
     let sixteenth = 13_831;
@@ -256,12 +265,12 @@ fn a_late_result_interrupts_unless_a_later_good_one_is_here() {
         ..finding("potassium 6.7 mmol/L")
     };
     let later = |text: &str| Finding { record: "result/2".into(), effective_at: Some(NOW - 4 * HOUR), ..finding(text) };
-    let urgency = |other: Finding, context: Context| {
-        let context = Context { history: vec![other], now: NOW, ..context };
+    let urgency = |other: Finding, context: Facts| {
+        let context = Facts { history: vec![other], now: NOW, ..context };
         evaluate(&critical, &context, &limits())[0].urgency
     };
     let good = later("potassium 4.9 mmol/L");
-    let plain = |other: &Finding| urgency(other.clone(), Context::default());
+    let plain = |other: &Finding| urgency(other.clone(), Facts::default());
     assert_eq!(plain(&good), Some(Urgency::Listed));
     assert_eq!(plain(&Finding { status: Some("corrected".into()), ..good.clone() }), Some(Urgency::Listed));
     for (why, other) in [
@@ -290,15 +299,15 @@ fn a_late_result_interrupts_unless_a_later_good_one_is_here() {
     // The critical one of some time that day, or that year: the other is not later for sure.
     for precision in [Precision::Day, Precision::Year] {
         let coarse = Finding { effective_precision: Some(precision), ..critical.clone() };
-        let context = Context { history: vec![good.clone()], now: NOW, ..Context::default() };
+        let context = Facts { history: vec![good.clone()], now: NOW, ..Facts::default() };
         assert_eq!(evaluate(&coarse, &context, &limits())[0].urgency, Some(Urgency::Late), "{precision:?}");
     }
     // Not critical, but a sign in this patient.
-    assert_eq!(urgency(later("potassium 5.5 mmol/L"), Context::default()), Some(Urgency::Listed));
+    assert_eq!(urgency(later("potassium 5.5 mmol/L"), Facts::default()), Some(Urgency::Listed));
     assert_eq!(urgency(later("potassium 5.5 mmol/L"), addisons()), Some(Urgency::Late));
     // On time it interrupts in any case.
     let timely = Finding { times: Times { authorised_at: Some(NOW), ..critical.times }, ..critical.clone() };
-    let context = Context { history: vec![good], now: NOW, ..Context::default() };
+    let context = Facts { history: vec![good], now: NOW, ..Facts::default() };
     assert_eq!(evaluate(&timely, &context, &limits())[0].urgency, Some(Urgency::Paged));
 }
 
@@ -306,7 +315,7 @@ fn a_late_result_interrupts_unless_a_later_good_one_is_here() {
 fn a_critical_number_in_a_bad_specimen_is_told_with_its_specimen() {
     let haemolysed = Finding { comment: Some("Grossly haemolysed".into()), ..finding("potassium 6.7 mmol/L") };
     assert_eq!(
-        told(&haemolysed, &Context::default()),
+        told(&haemolysed, &Facts::default()),
         "critical-limit: Potassium 6.7 mmol/L (critical high, limit 6.5; haemolysed specimen)"
     );
 }

@@ -5,10 +5,11 @@
 //! use a code for another test, so a code that names a `source` counts there alone, and there before all others of its row.
 
 use super::{Analyte, Codes, Lab, Member, Plausible, index};
-use crate::{System, check_digit, read, specimen, units};
+use crate::{System, read, specimen, units};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::sync::Arc;
+use terminology::{loinc, sctid};
 
 pub const ANALYTES_MAX: usize = 1_000;
 pub const CODES_MAX: usize = 10_000;
@@ -233,8 +234,8 @@ fn code(all: &mut [Analyte], at: usize, new: &NewCode, report: &mut Report) -> O
         if system == System::ReadV2 { (*read::normal(&new.code)).to_owned() } else { new.code.trim().to_owned() };
     let good = match system {
         System::ReadV2 | System::Ctv3 | System::Local => !new.code.trim().is_empty(),
-        System::Snomed | System::Dmd => check_digit::is_sctid(&code),
-        System::Loinc => check_digit::is_loinc(&code),
+        System::Snomed | System::Dmd => sctid::is_concept(&code),
+        System::Loinc => loinc::is_code(&code),
     };
     if !good {
         report.tell("code", at, "code", format!("`{code}` is no code of {}: its check digit is wrong", new.system));

@@ -1,7 +1,6 @@
 //! What the table that is shipped holds.
 
 use super::*;
-use crate::check_digit;
 use std::collections::BTreeMap;
 
 #[test]
@@ -21,8 +20,8 @@ fn codes_have_their_check_digits() {
     for (system, code) in Lab::shipped().analytes().iter().flat_map(Analyte::codes) {
         match system {
             System::ReadV2 => assert_eq!(code.len(), 5, "{code}"),
-            System::Loinc => assert!(check_digit::is_loinc(code), "{code}"),
-            _ => assert!(check_digit::is_sctid(code), "{code}"),
+            System::Loinc => assert!(terminology::loinc::is_code(code), "{code}"),
+            _ => assert!(terminology::sctid::is_concept(code), "{code}"),
         }
     }
 }

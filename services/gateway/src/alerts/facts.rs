@@ -2,34 +2,40 @@
 
 use super::{
     Alert,
-    reader::{Facts, depends},
+    reader::{Surroundings, depends},
 };
 use crate::{
     GatewayError,
     record::{
         clinical::{observation, observation_columns},
-        judged, micros,
+        judged::{self, Who},
+        micros,
     },
+    site::Site,
 };
-use alert::{Finding, Known, Limits};
+use alert::{
+    Facts, Finding, Known,
+    facts::{self, Sex, Wanted},
+    rules,
+};
 use deadpool_postgres::GenericClient;
-use std::collections::BTreeSet;
+use event::{Micros, Teams};
 use tokio_postgres::Row;
 
-/// Results of one analyte, organisation and degree of secrecy that are read of one person. Counted apart, so that rows
-/// which a reader does not see push out none that they do.
-const HISTORY_MAX: i64 = 20;
 /// A result as the rules want it: `t` is the result, `p` its patient. What an observation does not have goes by name.
 fn columns() -> String {
     format!(
         "{}, t.snapshot as by_snapshot, t.reread as by_rereading, t.version as result_version,
-         t.confidential or coalesce(p.confidential or p.retracted, false) as kept, p.birth_date - date '1970-01-01' as born",
+         t.confidential or coalesce(p.confidential or p.retracted, false) as kept, p.birth_date - date '1970-01-01' as born,
+         p.gender as told_gender",
         observation_columns()
     )
 }
 
-fn finding(row: &Row) -> Finding {
-    let mut finding = judged::finding(&observation(row), row.get("born"));
+fn finding(row: &Row, teams: &Teams) -> Finding {
+    let sex = row.get::<_, Option<&str>>("told_gender").and_then(Sex::parse);
+    let who = Who { birth_date: row.get("born"), sex };
+    let mut finding = judged::finding(&observation(row), who, teams);
     finding.times.snapshot = row.get("by_snapshot");
     finding.times.reread = row.get("by_rereading");
     finding.version = row.get("result_version");
@@ -37,11 +43,11 @@ fn finding(row: &Row) -> Finding {
     finding
 }
 
-pub async fn read(client: &impl GenericClient, alerts: &[&Alert], limits: &Limits) -> Result<Facts, GatewayError> {
+pub async fn read(client: &impl GenericClient, alerts: &[&Alert], site: &Site) -> Result<Surroundings, GatewayError> {
     let alerts: Vec<&&Alert> = alerts.iter().filter(|alert| depends(alert) && alert.state != "withdrawn").collect();
-    let mut facts = Facts::default();
+    let mut around = Surroundings::default();
     if alerts.is_empty() {
-        return Ok(facts);
+        return Ok(around);
     }
     let keys: Vec<[&str; 3]> =
         alerts.iter().map(|it| [it.source.as_str(), it.patient.as_str(), it.record.as_str()]).collect();
@@ -53,47 +59,71 @@ pub async fn read(client: &impl GenericClient, alerts: &[&Alert], limits: &Limit
          left join record.patient p on p.source = t.source and p.patient = t.patient where not t.retracted",
         columns()
     );
-    let mut analytes: BTreeSet<String> = limits.signals().into_iter().map(str::to_owned).collect();
     for row in client.query(&sql, &[&sources, &patients, &records]).await? {
-        let finding = finding(&row);
-        analytes.extend(finding.analyte.clone());
+        let finding = finding(&row, &site.teams);
         let key = (finding.patient.source.clone(), finding.patient.id.clone(), finding.record.clone());
-        facts.results.insert(key, finding);
+        around.results.insert(key, finding);
     }
     let known = format!(
-        "select g.source, g.patient, c.source, c.organisation, c.confidential or coalesce(p.confidential or p.retracted, false), {0}
+        "select g.source, g.patient, c.snomed, c.source, c.organisation, c.confidential or coalesce(p.confidential or p.retracted, false), {0}
          from alert.linked($1, $2) g
          join record.condition c on c.source = g.via_source and c.patient = g.via_patient
          left join record.patient p on p.source = c.source and p.patient = c.patient
          where c.snomed = any($3) and c.active and not c.retracted order by g.source, g.patient, {0}, c.source, c.record",
         micros("greatest(c.committed_at, g.linked_at)")
     );
-    for row in client.query(&known, &[&sources, &patients, &limits.addisons.snomed]).await? {
-        facts.known.entry((row.get(0), row.get(1))).or_default().push(Known {
-            source: row.get(2),
-            organisation: row.get(3),
-            confidential: row.get(4),
-            known_at: row.get(5),
+    let concepts: Vec<&str> = rules::concepts(&site.limits).into_iter().collect();
+    for row in client.query(&known, &[&sources, &patients, &concepts]).await? {
+        around.known.entry((row.get(0), row.get(1))).or_default().push(Known {
+            concept: row.get(2),
+            source: row.get(3),
+            organisation: row.get(4),
+            confidential: row.get(5),
+            known_at: row.get(6),
         });
     }
-    let history = format!(
+    history(client, &mut around, site).await?;
+    Ok(around)
+}
+
+/// What rules want of the persons, and other results of each alert's own analyte: a later one may have overtaken it.
+async fn history(client: &impl GenericClient, around: &mut Surroundings, site: &Site) -> Result<(), GatewayError> {
+    let wants = facts::merged(around.results.iter().flat_map(|((source, id, _), finding)| {
+        let patient = (source.clone(), id.clone());
+        let conditions = around.known.get(&patient).cloned().unwrap_or_default();
+        let own = finding.analyte.clone().map(|analyte| Wanted { analyte, newest: rules::HISTORY_MAX, since: None });
+        let wanted = rules::wanted(finding, &Facts { conditions, ..Facts::default() }, &site.limits);
+        wanted.into_iter().chain(own).map(move |wanted| (patient.clone(), wanted))
+    }));
+    let sql = format!(
         "select {}, t.for_source, t.for_patient
-         from (select g.source as for_source, g.patient as for_patient, t.*, row_number() over (
+         from (select g.source as for_source, g.patient as for_patient, w.newest, t.*, row_number() over (
                  partition by g.source, g.patient, t.analyte, t.organisation,
                      t.confidential or coalesce(q.confidential or q.retracted, false)
                  order by coalesce(t.effective_at, t.committed_at) desc, g.via_source, t.record) as nth
              from alert.linked($1, $2) g
-             join record.observation t on t.source = g.via_source and t.patient = g.via_patient
+             join unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::int8[])
+                 as w (source, patient, analyte, newest, since) on w.source = g.source and w.patient = g.patient
+             join record.observation t on t.source = g.via_source and t.patient = g.via_patient and t.analyte = w.analyte
              left join record.patient q on q.source = t.source and q.patient = t.patient
-             where t.analyte = any($3) and not t.retracted and t.canonical_number is not null) t
+             where not t.retracted and t.canonical_number is not null and (w.since is null
+                 or coalesce(t.effective_at, t.committed_at) >= to_timestamp(w.since / 1000000))) t
          left join record.patient p on p.source = t.source and p.patient = t.patient
-         where t.nth <= $4
+         where t.nth <= t.newest
          order by t.for_source, t.for_patient, coalesce(t.effective_at, t.committed_at) desc, t.source, t.record",
         columns()
     );
-    let analytes: Vec<String> = analytes.into_iter().collect();
-    for row in client.query(&history, &[&sources, &patients, &analytes, &HISTORY_MAX]).await? {
-        facts.history.entry((row.get("for_source"), row.get("for_patient"))).or_default().push(finding(&row));
+    let sources: Vec<&str> = wants.keys().map(|((source, _), _)| source.as_str()).collect();
+    let patients: Vec<&str> = wants.keys().map(|((_, patient), _)| patient.as_str()).collect();
+    let analytes: Vec<&str> = wants.keys().map(|(_, analyte)| analyte.as_str()).collect();
+    let newest: Vec<i64> = wants.values().map(|wanted| wanted.newest).collect();
+    let since: Vec<Option<Micros>> = wants.values().map(|wanted| wanted.since).collect();
+    for row in client.query(&sql, &[&sources, &patients, &analytes, &newest, &since]).await? {
+        around
+            .history
+            .entry((row.get("for_source"), row.get("for_patient")))
+            .or_default()
+            .push(finding(&row, &site.teams));
     }
-    Ok(facts)
+    Ok(())
 }

@@ -8,7 +8,7 @@
 
 use super::Alert;
 use alert::{
-    Context, Finding, Known, Limits, Rule, Urgency,
+    Facts, Finding, Known, Limits, Rule, Severity, Urgency,
     rules::{self, tell::Crisis},
 };
 use event::Kind;
@@ -22,7 +22,7 @@ pub type Patient = (String, String);
 
 /// What the record holds around some alerts, for anybody.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct Surroundings {
     pub results: BTreeMap<Key, Finding>,
     /// Conditions that alerts rest on, of each patient's person: the one known first comes first.
     pub known: BTreeMap<Patient, Vec<Known>>,
@@ -32,49 +32,54 @@ pub struct Facts {
 
 /// Whether the record's other rows bear on what is told of it.
 pub fn depends(alert: &Alert) -> bool {
-    alert.rule == Rule::AdrenalCrisis.as_str() || alert.urgency != Urgency::Paged.as_str()
+    rests_on_the_record(alert) || alert.urgency != Urgency::Paged.as_str()
+}
+
+/// Whether the alert itself does, and not only how loudly it is told. Of a rule that nobody here knows, that is not known.
+fn rests_on_the_record(alert: &Alert) -> bool {
+    Rule::parse(&alert.rule).is_none_or(Rule::rests_on_the_record)
 }
 
 /// The alert as this reader is told of it; none if it does not exist for them. `shows`: organisation, kind, confidential.
 /// That the alert's own result may be shown has been decided before.
 pub fn told(
     mut alert: Alert,
-    facts: &Facts,
+    facts: &Surroundings,
     limits: &Limits,
     shows: impl Fn(&str, Kind, bool) -> bool,
 ) -> Option<Alert> {
     if !depends(&alert) {
         return Some(alert);
     }
-    let crisis = alert.rule == Rule::AdrenalCrisis.as_str();
+    let rests = rests_on_the_record(&alert);
     if alert.state == "withdrawn" {
-        return if crisis { withdrawn(alert, shows) } else { Some(alert) };
+        return if rests { withdrawn(alert, shows) } else { Some(alert) };
     }
     let key = (alert.source.clone(), alert.patient.clone(), alert.record.clone());
     // Another version is here already: the sink's next step withdraws this one.
     let Some(finding) = facts.results.get(&key).filter(|finding| finding.version == alert.version) else {
-        return (!crisis).then_some(alert);
+        return (!rests).then_some(alert);
     };
     let patient = (alert.source.clone(), alert.patient.clone());
     let known = facts.known.get(&patient).into_iter().flatten();
     let history = facts.history.get(&patient).into_iter().flatten();
-    let context = Context {
-        addisons: known.into_iter().find(|it| shows(&it.organisation, Kind::Condition, it.confidential)).cloned(),
+    let facts = Facts {
+        conditions: known.filter(|it| shows(&it.organisation, Kind::Condition, it.confidential)).cloned().collect(),
         history: history.filter(|it| shows(&it.organisation, Kind::Observation, it.confidential)).cloned().collect(),
         now: alert.raised_at,
     };
-    let demands = rules::evaluate(finding, &context, limits);
+    let demands = rules::evaluate(finding, &facts, limits);
     let Some(demand) = demands.into_iter().find(|demand| demand.rule.as_str() == alert.rule) else {
         // What rests on the result alone was decided by whoever raised it.
-        return (!crisis).then_some(alert);
+        return (!rests).then_some(alert);
     };
-    if crisis {
+    if rests {
         alert.headline = demand.headline;
-        demand.rule.severity().clone_into(&mut alert.severity);
+        demand.severity.as_str().clone_into(&mut alert.severity);
     }
     // Whether a later result has overtaken it depends on which of them this reader sees.
     if let Some(urgency) = demand.urgency
-        && (crisis || alert.urgency != Urgency::Paged.as_str())
+        && (rests || alert.urgency != Urgency::Paged.as_str())
     {
         urgency.as_str().clone_into(&mut alert.urgency);
     }
@@ -82,12 +87,31 @@ pub fn told(
 }
 
 /// What it rested on may be gone: it kept who told of what.
-fn withdrawn(mut alert: Alert, shows: impl Fn(&str, Kind, bool) -> bool) -> Option<Alert> {
+fn withdrawn(alert: Alert, shows: impl Fn(&str, Kind, bool) -> bool) -> Option<Alert> {
     let detail: Value = serde_json::from_str(alert.detail.as_deref()?).ok()?;
     let visible = |of: &Value, kind: Kind| {
         // One that does not say who told of it was kept by an older version: nobody knows who may see it.
         of["organisation"].as_str().is_some_and(|held| shows(held, kind, of["confidential"] != Value::Bool(false)))
     };
+    match Rule::parse(&alert.rule)? {
+        Rule::AdrenalCrisis => withdrawn_signal(alert, &detail, visible),
+        _ => withdrawn_comparison(alert, &detail, visible),
+    }
+}
+
+/// Told whole to whoever may see all results that it was worked out from. Another reader may have been told of less: if
+/// they have seen it, then that it is withdrawn, and of which result of their own.
+fn withdrawn_comparison(mut alert: Alert, detail: &Value, visible: impl Fn(&Value, Kind) -> bool) -> Option<Alert> {
+    if detail["rests_on"].as_array()?.iter().all(|other| visible(other, Kind::Observation)) {
+        return Some(alert);
+    }
+    alert.seen_by_me?;
+    detail["words"]["value"].as_str()?.clone_into(&mut alert.headline);
+    Severity::Warning.as_str().clone_into(&mut alert.severity);
+    Some(alert)
+}
+
+fn withdrawn_signal(mut alert: Alert, detail: &Value, visible: impl Fn(&Value, Kind) -> bool) -> Option<Alert> {
     if !visible(&detail["condition"], Kind::Condition) {
         return None;
     }
@@ -137,7 +161,13 @@ mod tests {
 
     fn known(organisation: &str, confidential: bool) -> Known {
         let source = if organisation == OWN { "stmarys" } else { "riverside" };
-        Known { source: source.into(), organisation: organisation.into(), confidential, known_at: NOW - HOUR }
+        Known {
+            concept: "363732003".into(),
+            source: source.into(),
+            organisation: organisation.into(),
+            confidential,
+            known_at: NOW - HOUR,
+        }
     }
 
     fn patient() -> Patient {
@@ -145,17 +175,21 @@ mod tests {
     }
 
     /// What the sink raises of one result, knowing all.
-    fn raised(facts: &Facts, finding: &Finding, state: &str) -> Vec<Alert> {
-        let context = Context {
-            addisons: facts.known.get(&patient()).and_then(|known| known.first()).cloned(),
+    fn raised(facts: &Surroundings, finding: &Finding, state: &str) -> Vec<Alert> {
+        raised_by(facts, finding, state, &limits())
+    }
+
+    fn raised_by(facts: &Surroundings, finding: &Finding, state: &str, limits: &Limits) -> Vec<Alert> {
+        let all = Facts {
+            conditions: facts.known.get(&patient()).cloned().unwrap_or_default(),
             history: facts.history.get(&patient()).cloned().unwrap_or_default(),
             now: NOW,
         };
-        let demands = rules::evaluate(finding, &context, &limits());
+        let demands = rules::evaluate(finding, &all, limits);
         let alert = |demand: &alert::Demand| Alert {
             id: Uuid::nil(),
             rule: demand.rule.as_str().into(),
-            severity: demand.rule.severity().into(),
+            severity: demand.severity.as_str().into(),
             urgency: demand.urgency.expect("in the window").as_str().into(),
             state: state.into(),
             headline: demand.headline.clone(),
@@ -185,14 +219,14 @@ mod tests {
     }
 
     /// All that a reader of `OWN` is told of it.
-    fn told_to_own(facts: &Facts, finding: &Finding, state: &str) -> String {
+    fn told_to_own(facts: &Surroundings, finding: &Finding, state: &str) -> String {
         let shows = |organisation: &str, _: Kind, _: bool| organisation == OWN;
         let told = raised(facts, finding, state).into_iter().filter_map(|alert| told(alert, facts, &limits(), shows));
         told.map(|it| format!("{} {} {} {}: {}\n", it.rule, it.severity, it.urgency, it.state, it.headline)).collect()
     }
 
     /// One of the subsets of what may be known, by the bits of `which`.
-    fn facts(finding: &Finding, which: u32) -> Facts {
+    fn facts(finding: &Finding, which: u32) -> Surroundings {
         let bit = |index: u32| which & (1 << index) != 0;
         let mut conditions = Vec::new();
         let mut history = Vec::new();
@@ -216,14 +250,14 @@ mod tests {
             }
         }
         let key = ("stmarys".to_owned(), "1".to_owned(), finding.record.clone());
-        Facts {
+        Surroundings {
             results: [(key, finding.clone())].into(),
             known: [(patient(), conditions)].into(),
             history: [(patient(), history)].into(),
         }
     }
 
-    fn without_the_withheld(mut facts: Facts) -> Facts {
+    fn without_the_withheld(mut facts: Surroundings) -> Surroundings {
         facts.known.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
         facts.history.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
         facts
@@ -263,7 +297,8 @@ mod tests {
         let crisis = |which: u32| {
             let facts = facts(&finding, which);
             let alert = raised(&facts, &finding, "withdrawn").pop().expect("raised");
-            told(alert, &Facts::default(), &limits(), |organisation, _, _| organisation == OWN).map(|it| it.headline)
+            told(alert, &Surroundings::default(), &limits(), |organisation, _, _| organisation == OWN)
+                .map(|it| it.headline)
         };
         assert_eq!(crisis(0b1), None);
         let own = Some("Potassium 6.7 mmol/L in known Addison's disease (possible adrenal crisis)".to_owned());
@@ -273,7 +308,53 @@ mod tests {
         // One that an older version kept does not say who told of it.
         let mut old = raised(&facts(&finding, 0b100), &finding, "withdrawn").pop().expect("raised");
         old.detail = Some("{\"condition_source\":\"stmarys\"}".into());
-        assert!(told(old, &Facts::default(), &limits(), |_, _, _| true).is_none());
+        assert!(told(old, &Surroundings::default(), &limits(), |_, _, _| true).is_none());
+    }
+
+    fn creatinine(organisation: &str, record: &str, number: &str, days_ago: i64) -> Finding {
+        let number = number.parse().ok();
+        Finding {
+            analyte: Some("creatinine".into()),
+            unit: Some("umol/L".into()),
+            number,
+            canonical: number.map(|number| (number, "umol/L".into())),
+            ..result(organisation, record, "creatinine", "1", 24 * days_ago)
+        }
+    }
+
+    /// What a reader is told of a creatinine of 180, whose baselines are these.
+    fn told_of_a_rise(baselines: &[Finding], state: &str, seen: bool, all: bool) -> Option<String> {
+        let text = include_str!("../../../../site/alerts.toml").replace("[aki]\non = false", "[aki]\non = true");
+        let limits = Limits::parse(&text).expect("the file in the repository, turned on");
+        let finding = creatinine(OWN, "result/1", "180", 0);
+        let key = ("stmarys".to_owned(), "1".to_owned(), finding.record.clone());
+        let facts = Surroundings {
+            results: [(key, finding.clone())].into(),
+            history: [(patient(), baselines.to_vec())].into(),
+            ..Surroundings::default()
+        };
+        let mut alert = raised_by(&facts, &finding, state, &limits).pop().expect("raised");
+        alert.seen_by_me = seen.then_some(NOW);
+        let shows = |organisation: &str, _: Kind, _: bool| all || organisation == OWN;
+        let told = told(alert, &facts, &limits, shows)?;
+        let words = told.headline.split(", cross-source").next().unwrap_or_default().to_owned();
+        Some(format!("{} {}: {words}", told.severity, told.urgency))
+    }
+
+    #[test]
+    fn a_rise_is_told_by_the_baselines_that_its_reader_may_see() {
+        let (theirs, ours) = (creatinine(OTHER, "o/1", "80", 5), creatinine(OWN, "w/1", "110", 5));
+        let both = [theirs.clone(), ours];
+        let whole = Some("critical late: Creatinine 180 umol/L (AKI algorithm stage 2".to_owned());
+        assert_eq!(told_of_a_rise(&both, "new", false, true), whole);
+        let own = Some("warning listed: Creatinine 180 umol/L (AKI algorithm stage 1".to_owned());
+        assert_eq!(told_of_a_rise(&both, "new", false, false), own);
+        assert_eq!(told_of_a_rise(&[theirs], "new", false, false), None);
+        // Withdrawn: to whoever saw it of their own result, without what they may not see.
+        assert_eq!(told_of_a_rise(&both, "withdrawn", true, true), whole);
+        assert_eq!(told_of_a_rise(&both, "withdrawn", false, false), None);
+        let bare = Some("warning late: Creatinine 180 umol/L".to_owned());
+        assert_eq!(told_of_a_rise(&both, "withdrawn", true, false), bare);
     }
 
     #[test]

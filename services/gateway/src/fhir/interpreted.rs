@@ -1,17 +1,22 @@
 //! How a result stands, in FHIR's words: the same judgement as the page's and the alerts'.
 
 use super::resources;
-use crate::record::{clinical::Observation, judged};
-use alert::{Judgement, Level, Limits};
+use crate::{
+    record::{
+        clinical::Observation,
+        judged::{self, Who},
+    },
+    site::Site,
+};
+use alert::{Judgement, Level};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation";
 
-/// `birth_date`: days since 1970-01-01, for limits of an age.
-pub fn observation(person: Uuid, row: &Observation, birth_date: Option<i32>, limits: &Limits) -> Value {
+pub fn observation(person: Uuid, row: &Observation, who: Who, site: &Site) -> Value {
     let mut resource = resources::observation(person, row);
-    match concept(&judged::judge(row, birth_date, limits)) {
+    match concept(&judged::judge(row, who, site)) {
         Some(concept) => resource["interpretation"] = json!([concept]),
         None => drop(resource.as_object_mut().and_then(|fields| fields.remove("interpretation"))),
     }
@@ -46,8 +51,12 @@ mod tests {
             status: Some("final".into()),
             ..Observation::default()
         };
-        let limits = Limits::parse(include_str!("../../../../site/alerts.toml")).expect("the file in the repository");
-        observation(Uuid::nil(), &row, None, &limits)["interpretation"].clone()
+        observation(Uuid::nil(), &row, Who::default(), &site())["interpretation"].clone()
+    }
+
+    fn site() -> Site {
+        let limits = alert::Limits::parse(include_str!("../../../../site/alerts.toml"));
+        Site { limits: limits.expect("the file in the repository"), ..Site::default() }
     }
 
     #[test]
@@ -64,12 +73,12 @@ mod tests {
             unchecked: Some(event::IMPLAUSIBLE.into()),
             ..Observation::default()
         };
-        let limits = Limits::parse(include_str!("../../../../site/alerts.toml")).expect("the file in the repository");
-        let told = observation(Uuid::nil(), &row, None, &limits);
+        let site = site();
+        let told = observation(Uuid::nil(), &row, Who::default(), &site);
         assert_eq!(told["interpretation"], critical("Critical high (limit 6.5); implausible value"));
         assert_eq!(told["valueQuantity"]["value"], 140);
         row.analyte = Some("chloride".into());
-        let told = observation(Uuid::nil(), &row, None, &limits);
+        let told = observation(Uuid::nil(), &row, Who::default(), &site);
         assert_eq!(told["interpretation"], json!([{"text": "implausible value"}]));
         // Nothing judges it: that is not "normal".
         assert_eq!(potassium("4.1", None), Value::Null);

@@ -290,9 +290,9 @@ pub async fn observation(
     };
     transaction.commit().await?;
     let row = row.ok_or(Problem::NotFound)?;
-    let birth_date = judged::birth_date(&person, &decision);
+    let who = judged::who(&person, &decision);
     let row = clinical::observation(&row);
-    let resource = interpreted::observation(person.id, &row, birth_date, &app.site.limits);
+    let resource = interpreted::observation(person.id, &row, who, &app.site);
     Ok(fhir(StatusCode::OK, decision.release(resource)?))
 }
 
@@ -393,8 +393,8 @@ async fn search_observations(app: &Shared, signed: &Signed, asked: &Asked<'_>) -
         None
     };
     transaction.commit().await?;
-    let birth_date = judged::birth_date(&person, &decision);
-    let entry = |row| interpreted::observation(id, &clinical::observation(row), birth_date, &app.site.limits);
+    let who = judged::who(&person, &decision);
+    let entry = |row| interpreted::observation(id, &clinical::observation(row), who, &app.site);
     let entries = rows.iter().map(entry).collect();
     let mut bundle = resources::bundle(&asked.base(), total, entries, &links(&search, "Observation", page, total));
     // What and how much is not said.

@@ -10,6 +10,7 @@ use crate::{
     page::sign_in::Csrf,
     session::Actor,
 };
+use alert::Rule;
 use askama::Template;
 use axum::{
     Form,
@@ -97,13 +98,7 @@ pub struct View {
 }
 
 pub fn rule_words(rule: &str) -> &'static str {
-    match rule {
-        "critical-limit" => "Outside critical limits",
-        "source-critical" => "Flagged critical by the laboratory",
-        "unchecked" => "Could not be checked",
-        "adrenal-crisis" => "Possible adrenal crisis",
-        _ => "Alert",
-    }
+    Rule::parse(rule).map_or("Alert", |rule| rule.card().words)
 }
 
 /// Nobody else of whoever answers for the result receives it.

@@ -2,13 +2,25 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use super::{Person, clinical::Observation};
-use crate::access::Decision;
-use alert::{Finding, Judgement, Limits, judgement, rules::urgency::Times};
-use event::{Comparator, SourcePatient};
+use crate::{access::Decision, site::Site};
+use alert::{
+    Finding, Judgement,
+    facts::{Setting, Sex},
+    judgement,
+    rules::urgency::Times,
+};
+use event::{Comparator, SourcePatient, Teams};
 use jiff::civil::Date;
 
-/// `birth_date`: days since 1970-01-01, for limits of an age.
-pub fn finding(row: &Observation, birth_date: Option<i32>) -> Finding {
+/// What limits ask of a patient. What is not known counts for every limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Who {
+    /// Days since 1970-01-01.
+    pub birth_date: Option<i32>,
+    pub sex: Option<Sex>,
+}
+
+pub fn finding(row: &Observation, who: Who, teams: &Teams) -> Finding {
     let from = &row.from;
     let patient = SourcePatient { source: from.source.clone(), id: from.patient.clone() };
     Finding {
@@ -36,16 +48,21 @@ pub fn finding(row: &Observation, birth_date: Option<i32>) -> Finding {
         comment: row.comment.clone(),
         status: row.status.clone(),
         unknown_status: (row.status.as_deref() == Some("unknown")).then(|| row.status_text.clone().unwrap_or_default()),
-        birth_date,
+        birth_date: who.birth_date,
+        sex: who.sex,
+        setting: Setting::of(&from.organisation, teams),
+        codes: row.code.snomed.iter().chain(&row.code.code).cloned().collect(),
         ..Finding::of(patient, from.record.clone())
     }
 }
 
-/// Days since 1970-01-01, of the identities that are shown; none where they disagree, or no more than a month is known.
-pub fn birth_date(person: &Person, decision: &Decision) -> Option<i32> {
-    let shown = person.identities.iter().filter(|identity| identity.shown_by(decision));
-    let told: Vec<&str> = shown.filter_map(|identity| identity.birth_date.as_deref()).collect();
-    born(&told)
+/// Of the identities that are shown; nothing where they disagree, and no birth date where no more than a month is known.
+pub fn who(person: &Person, decision: &Decision) -> Who {
+    let shown = || person.identities.iter().filter(|identity| identity.shown_by(decision));
+    let born_on: Vec<&str> = shown().filter_map(|identity| identity.birth_date.as_deref()).collect();
+    let mut genders = shown().filter_map(|identity| identity.gender.as_deref());
+    let gender = genders.next().filter(|first| genders.all(|other| other == *first));
+    Who { birth_date: born(&born_on), sex: gender.and_then(Sex::parse) }
 }
 
 fn born(told: &[&str]) -> Option<i32> {
@@ -58,9 +75,9 @@ fn born(told: &[&str]) -> Option<i32> {
     born.since(jiff::civil::date(1970, 1, 1)).ok().map(|span| span.get_days())
 }
 
-/// How a row stands. Without a birth date every age band counts.
-pub fn judge(row: &Observation, birth_date: Option<i32>, limits: &Limits) -> Judgement {
-    judgement::of(&finding(row, birth_date), limits)
+/// How a row stands.
+pub fn judge(row: &Observation, who: Who, site: &Site) -> Judgement {
+    judgement::of(&finding(row, who, &site.teams), &site.limits)
 }
 
 #[cfg(test)]

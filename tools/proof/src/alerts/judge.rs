@@ -23,6 +23,13 @@ pub struct Rules {
     #[serde(rename = "limit")]
     limits: Vec<Limit>,
     addisons: Addisons,
+    aki: Option<Aki>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Aki {
+    #[serde(default)]
+    on: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -31,8 +38,10 @@ struct Limit {
     unit: String,
     low: Option<Bound>,
     high: Option<Bound>,
-    age_from: Option<u16>,
-    age_below: Option<u16>,
+    age_from: Option<i64>,
+    age_below: Option<i64>,
+    sex: Option<String>,
+    setting: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -156,8 +165,9 @@ impl Rules {
                 limit.analyte
             );
             ensure!(limit.unit == UNIT, "the proof knows no limits in {}", limit.unit);
-            ensure!(limit.age_from.is_none() && limit.age_below.is_none(), "the proof knows no limits by age");
+            ensure!(limit.sex.is_none() && limit.setting.is_none(), "the proof knows no limits by sex or setting");
         }
+        ensure!(!rules.aki.as_ref().is_some_and(|aki| aki.on), "the proof does not know acute kidney injury");
         ensure!(
             rules.addisons.signal.iter().all(|signal| signal.unit == UNIT),
             "the proof knows signals in {UNIT} only"
@@ -177,17 +187,19 @@ impl Rules {
         let mut verdicts = vec![("source-critical", yes(matches!(result.flag.as_deref(), Some("LL" | "HH"))))];
         let analyte = CODES.iter().find(|(_, codes)| result.codes.iter().any(|code| codes.contains(&code.trim())));
         if let Some((analyte, _)) = analyte {
-            let mut limits = self.limits.iter().filter(|limit| limit.analyte == *analyte);
+            let limits = self.limits.iter().filter(|limit| limit.analyte == *analyte);
             match written(analyte, result) {
                 Some(written) => {
                     let beyond = |limit: &Limit| {
                         let mut bounds = limit.low.iter().chain(&limit.high);
-                        bounds.any(|bound| may_be(written.sign, written.number, &bound.inequality, bound.number()))
+                        let any =
+                            bounds.any(|bound| may_be(written.sign, written.number, &bound.inequality, bound.number()));
+                        yes(any).min(limit.holds_for(result, now))
                     };
-                    verdicts.push(("critical-limit", yes(limits.any(beyond))));
+                    verdicts.push(("critical-limit", limits.map(beyond).max().unwrap_or(Verdict::No)));
                     verdicts.push(("adrenal-crisis", yes(self.is_signal(analyte, &written, result)).min(addisons)));
                 }
-                None => verdicts.push(("unchecked", yes(limits.next().is_some()))),
+                None => verdicts.push(("unchecked", yes(limits.count() > 0))),
             }
         }
         let window = self.in_window(result, live_since, now);
@@ -220,6 +232,39 @@ impl Rules {
                 || signal.outside_range && edge.is_some_and(|edge| may_be(written.sign, written.original, side, edge))
         })
     }
+}
+
+impl Limit {
+    /// Whether the patient's age is in its band. Not known: in every band. Which day counts in which time zone is not for
+    /// this to say, so around a birthday either answer is right; and for a year where nobody tells when the sample was taken.
+    fn holds_for(&self, result: &Result, now: Timestamp) -> Verdict {
+        const DAY: i64 = 86_400_000_000;
+        let Some(born) = result.born else { return Verdict::Yes };
+        let (taken, days) = result.taken.map_or_else(|| (now.as_microsecond(), 400), |taken| (taken, 1));
+        let inside = |day: i64| {
+            let Some(age) = years_between(i64::from(born), day) else { return true };
+            self.age_from.is_none_or(|from| age >= from) && self.age_below.is_none_or(|below| age < below)
+        };
+        let day = taken.div_euclid(DAY);
+        let tried: Vec<bool> = [day - days, day, day + days].into_iter().map(inside).collect();
+        match (tried.iter().all(|inside| *inside), tried.iter().any(|inside| *inside)) {
+            (true, _) => Verdict::Yes,
+            (false, true) => Verdict::Open,
+            (false, false) => Verdict::No,
+        }
+    }
+}
+
+/// Whole years from one day to another, both counted from 1970-01-01; none where the second comes first.
+fn years_between(born: i64, day: i64) -> Option<i64> {
+    let date = |days: i64| {
+        let at = Timestamp::from_second(days.checked_mul(86_400)?).ok()?;
+        Some(at.to_zoned(jiff::tz::TimeZone::UTC).date())
+    };
+    let (born, day) = (date(born)?, date(day)?);
+    let had_birthday = (day.month(), day.day()) >= (born.month(), born.day());
+    let years = i64::from(day.year()) - i64::from(born.year()) - i64::from(!had_birthday);
+    (years >= 0).then_some(years)
 }
 
 impl Bound {
@@ -298,6 +343,9 @@ mod tests {
             codes: vec![code.to_owned()],
             value: text(value),
             unit: text(unit),
+            taken: Some(NOW - HOUR),
+            // Fifty-three years old.
+            born: Some(0),
             at: Some(NOW - HOUR),
             ..Result::default()
         }
@@ -325,6 +373,24 @@ mod tests {
         check("44J3.", "900", "umol/L", "");
         check("6298-4", "1.9", "mmol/L", "critical-limit");
         check("41653-7", "500", "mg/dL", "critical-limit");
+    }
+
+    #[test]
+    fn a_childs_limits_are_narrower_and_an_unknown_age_is_in_every_band() {
+        // NOW is 2023-11-14; 13831 is 2007-11-14.
+        for (born, want) in [
+            (Some(18_000), "critical-limit"),
+            (Some(13_840), "critical-limit"),
+            (Some(13_831), "(critical-limit)"),
+            (Some(13_820), ""),
+            (Some(30_000), "critical-limit"),
+            (None, "critical-limit"),
+        ] {
+            let sodium = Result { born, ..result("44I5.", "124", "mmol/L") };
+            assert_eq!(verdicts(&sodium, Verdict::No), want, "{born:?}");
+        }
+        let glucose = |value| verdicts(&Result { born: Some(18_000), ..result("44TK.", value, "mmol/L") }, Verdict::No);
+        assert_eq!((glucose("15"), glucose("14.9")), ("critical-limit".to_owned(), String::new()));
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Result {
     pub range_high: Option<Decimal>,
     /// Authorised, else entered: microseconds since 1970. None: not told, or without end.
     pub at: Option<i64>,
+    /// When the sample was taken, and when the patient was born: days since 1970.
+    pub taken: Option<i64>,
+    pub born: Option<i32>,
     /// Entered, which stands in where the authorised time lies ahead.
     pub entered: Option<i64>,
 }
@@ -34,7 +37,10 @@ const GP: &str = "select 'observation/' || o.observation_id, p.patient_id::text,
         case when isfinite(coalesce(o.authorised_datetime, o.entered_datetime))
             then (extract(epoch from coalesce(o.authorised_datetime, o.entered_datetime)) * 1000000)::bigint end,
         o.range_minimum::text, o.range_maximum::text,
-        case when isfinite(o.entered_datetime) then (extract(epoch from o.entered_datetime) * 1000000)::bigint end
+        case when isfinite(o.entered_datetime) then (extract(epoch from o.entered_datetime) * 1000000)::bigint end,
+        case when isfinite(o.effective_datetime) then (extract(epoch from o.effective_datetime) * 1000000)::bigint end,
+        case when isfinite(p.date_of_birth) and not p.is_deleted
+            then (p.date_of_birth at time zone 'Europe/London')::date - date '1970-01-01' end
     from emis.observation o
     join emis.patient p on p.patient_id = o.patient_id
     join emis.clinical_code c on c.code_id = o.code_id
@@ -51,7 +57,10 @@ const HOSPITAL: &str = r#"with line as (
         case when isfinite(coalesce(l.authorised_at, l.entered_at))
             then (extract(epoch from coalesce(l.authorised_at, l.entered_at)) * 1000000)::bigint end,
         l.normal_low::text, l.normal_high::text,
-        case when isfinite(l.entered_at) then (extract(epoch from l.entered_at) * 1000000)::bigint end
+        case when isfinite(l.entered_at) then (extract(epoch from l.entered_at) * 1000000)::bigint end,
+        case when isfinite(coalesce(s.collected_at, s.received_at))
+            then (extract(epoch from coalesce(s.collected_at, s.received_at)) * 1000000)::bigint end,
+        case when isfinite(p.birth_date) and p.active_ind <> 0 then p.birth_date - date '1970-01-01' end
     from line l
     join lims.analysis a on a.analysis_id = l.analysis_id
     join lims.sample m on m.sample_id = a.sample_id
@@ -76,6 +85,8 @@ pub async fn read(gp: &Client, hospital: &Client) -> anyhow::Result<Vec<Result>>
                 range_low: limit(row.get(7)),
                 range_high: limit(row.get(8)),
                 entered: row.get(9),
+                taken: row.get(10),
+                born: row.get(11),
             });
         }
     }

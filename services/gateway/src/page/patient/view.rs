@@ -353,7 +353,7 @@ impl Facts<'_> {
         if row.at().is_some_and(|at| at > self.now) {
             at.push_str(" (in the future)");
         }
-        let judged = judged::judge(row, judged::birth_date(self.person, self.decision), &self.app.site.limits);
+        let judged = judged::judge(row, judged::who(self.person, self.decision), &self.app.site);
         Value {
             shown: shown_value(row, &self.app.site),
             critical: judged.level.is_some_and(Level::is_critical),
