@@ -12,6 +12,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod agreement;
+pub mod consent;
 mod decision;
 mod patient;
 mod release;

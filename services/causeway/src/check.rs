@@ -102,6 +102,9 @@ fn files(settings: &Settings) -> Vec<String> {
     if let Some(Err(error)) = settings.gateway.tls.as_ref().map(gateway::server::Tls::load) {
         mistakes.push(error.to_string());
     }
+    if let Err(error) = gateway::consent(site.consent.as_deref()) {
+        mistakes.push(error.to_string());
+    }
     if let Err(error) = site.closed_medicines(None) {
         mistakes.push(format!("{error:#}"));
     }

@@ -219,6 +219,7 @@ impl Region {
             organisations: self.organisations.clone(),
             limits: site.closed_limits(self.release.as_ref(), self.settings.lab())?,
             agreements: gateway::Agreements::read(&site.agreements)?,
+            consent: gateway::consent(site.consent.as_deref())?,
             ingredients: site.closed_medicines(self.release.as_ref())?,
             lab: self.settings.lab().clone(),
         })

@@ -83,13 +83,21 @@ pub struct SiteSettings {
     pub identity: Option<PathBuf>,
     /// Concept sets of rules and pages; the file that is shipped unless said.
     pub concept_sets: Option<PathBuf>,
+    /// The codes of consent; the file that is shipped unless said.
+    pub consent: Option<PathBuf>,
 }
 
 impl SiteSettings {
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let needed = [&mut self.teams, &mut self.alerts, &mut self.users, &mut self.agreements];
-        let optional =
-            [&mut self.passwords_file, &mut self.medicines, &mut self.labs, &mut self.identity, &mut self.concept_sets];
+        let optional = [
+            &mut self.passwords_file,
+            &mut self.medicines,
+            &mut self.labs,
+            &mut self.identity,
+            &mut self.concept_sets,
+            &mut self.consent,
+        ];
         needed.into_iter().chain(optional.into_iter().flatten())
     }
 

@@ -6,15 +6,15 @@ mod reader;
 
 use crate::{
     GatewayError,
-    access::{Action, Decision, Holding, PatientContext, Released, Why},
-    app::App,
+    access::{Action, Decision, Holding, PatientContext, Released, Why, consent::standing},
+    app::{App, now},
     audit::{self, Decided, Subject},
-    record::micros,
+    record::{consent, micros},
     session::Actor,
 };
 use deadpool_postgres::GenericClient;
 use event::{Kind, Micros};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
@@ -203,6 +203,8 @@ pub async fn sift(
     action: Action,
     alerts: Vec<Alert>,
 ) -> Result<Vec<Sifted>, GatewayError> {
+    let mut alerts = alerts;
+    hear(app, client, &mut alerts).await?;
     let decided = alerts.into_iter().map(|mut alert| {
         answer_for(app, &mut alert);
         let decision = app.decide_on(actor, action, Some(&alert.context));
@@ -233,6 +235,31 @@ pub async fn sift(
 /// What the audit says of it.
 pub fn decided<'a>(actor: &'a Actor, action: Action, alert: &Alert, decision: Decision) -> Decided<'a> {
     Decided { actor, action: action.as_str(), decision, subjects: vec![alert.subject()] }
+}
+
+/// What patients have said of sharing, at whatever source of theirs.
+async fn hear(app: &App, client: &impl GenericClient, alerts: &mut [Alert]) -> Result<(), GatewayError> {
+    let keys = |of: &[Alert]| -> Vec<(String, String)> {
+        of.iter().map(|alert| (alert.source.clone(), alert.patient.clone())).collect()
+    };
+    fn names(keys: &[(String, String)]) -> (Vec<&str>, Vec<&str>) {
+        keys.iter().map(|(source, patient)| (source.as_str(), patient.as_str())).unzip()
+    }
+    let mut keys = keys(&*alerts);
+    let linked = consent::linked(client, &names(&keys).0, &names(&keys).1).await?;
+    keys.extend(linked.iter().map(|[_, other]| other.clone()));
+    let said = consent::read(client, &app.site.consent, &names(&keys).0, &names(&keys).1).await?;
+    if said.is_empty() {
+        return Ok(());
+    }
+    for alert in alerts {
+        let own = (alert.source.clone(), alert.patient.clone());
+        let others = linked.iter().filter(|[one, _]| *one == own).map(|[_, other]| other);
+        let each: BTreeSet<&(String, String)> = others.chain([&own]).collect();
+        let all: Vec<_> = each.into_iter().filter_map(|key| said.get(key)).flatten().copied().collect();
+        alert.context.objection |= standing(&all, now()).objection;
+    }
+    Ok(())
 }
 
 /// A result of an organisation that has no team here (a hub, a practice that closed) is answered for as it was routed.

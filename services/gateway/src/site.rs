@@ -10,6 +10,7 @@ use crate::{
     access::{
         Agreement,
         agreement::{self, FileMistake},
+        consent::Codes,
     },
     record::ingredients::Ingredients,
 };
@@ -33,6 +34,8 @@ pub struct Site {
     /// What alerts, and how the record is judged.
     pub limits: alert::Limits,
     pub agreements: Agreements,
+    /// By which codes sources record what patients said of sharing.
+    pub consent: Codes,
     pub ingredients: Ingredients,
     /// What tests are shown by.
     pub lab: Arc<Lab>,
@@ -47,6 +50,15 @@ pub fn medicines(path: Option<&Path>) -> Result<Ingredients, GatewayError> {
     let named = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| GatewayError::File { path: named.clone(), source })?;
     Ingredients::parse(&named, &text).map_err(GatewayError::Site)
+}
+
+/// The codes of consent: the site's own file, else the one that is shipped.
+pub fn consent(path: Option<&Path>) -> Result<Codes, GatewayError> {
+    const SHIPPED: &str = include_str!("../../../site/consent.toml");
+    let Some(path) = path else { return Codes::parse("site/consent.toml", SHIPPED).map_err(GatewayError::Site) };
+    let named = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| GatewayError::File { path: named.clone(), source })?;
+    Codes::parse(&named, &text).map_err(GatewayError::Site)
 }
 
 /// The folder of agreements is read again so often…

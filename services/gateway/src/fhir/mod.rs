@@ -176,7 +176,7 @@ async fn opened<'t>(
     id: Uuid,
     action: &str,
 ) -> Result<(Transaction<'t>, Person, Recorded), Problem> {
-    let mut persons = record::persons(&transaction, &[id], &signed.actor.user).await?;
+    let mut persons = record::persons(&transaction, &app.site.consent, &[id], &signed.actor.user).await?;
     let Some(person) = persons.remove(&id) else {
         let entry = audit::Entry::refused(action, NO_PERSON);
         audit::write(&transaction, &signed.actor, &entry, &[Subject { person: Some(id), ..Subject::default() }])

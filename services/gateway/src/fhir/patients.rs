@@ -69,7 +69,7 @@ async fn found_patients(
 ) -> Result<(Vec<Released<Value>>, i64), Stop> {
     let actor = &signed.actor;
     let ids: Vec<Uuid> = ids.iter().copied().collect();
-    let persons = record::persons(transaction, &ids, &actor.user).await?;
+    let persons = record::persons(transaction, &app.site.consent, &ids, &actor.user).await?;
     let (mut decided, mut total) = (Vec::new(), 0);
     for person in persons.values() {
         let decision = app.decide(actor, Action::ViewRecord, person);

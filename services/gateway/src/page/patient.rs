@@ -53,7 +53,7 @@ pub async fn record(State(app): State<Shared>, signed: Signed, Path(id): Path<Uu
     let actor = &signed.actor;
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
-    let mut persons = record::persons(&transaction, &[id], &actor.user).await?;
+    let mut persons = record::persons(&transaction, &app.site.consent, &[id], &actor.user).await?;
     let Some(person) = persons.remove(&id) else {
         let entry = audit::Entry::refused(Action::ViewRecord.as_str(), NO_PERSON);
         audit::write(&transaction, actor, &entry, &[Subject { person: Some(id), ..Subject::default() }]).await?;
@@ -107,7 +107,7 @@ pub async fn open_glass(app: &Shared, signed: &Signed, person: Uuid, reason: &st
     let decision = if unreasoned { decision.turned_down(Why::NoReason) } else { decision };
     let mut client = app.pool.get().await?;
     let transaction = database::begin_change(&mut client).await?;
-    let found = record::persons(&transaction, &[person], &actor.user).await?;
+    let found = record::persons(&transaction, &app.site.consent, &[person], &actor.user).await?;
     let entry = audit::Entry {
         action: Action::BreakGlass.as_str(),
         allow: decision.allow,

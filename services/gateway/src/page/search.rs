@@ -151,7 +151,7 @@ async fn answer(app: &Shared, signed: &Signed, text: String, query: &Query) -> R
     let transaction = database::begin(&mut client).await?;
     let ids = candidates(&transaction, app, signed, query).await?;
     let cut = ids.len() >= record::PERSONS_MAX;
-    let persons = record::persons(&transaction, &ids, &actor.user).await?;
+    let persons = record::persons(&transaction, &app.site.consent, &ids, &actor.user).await?;
     let mut decided: Vec<(Found, Decided<'_>)> = Vec::new();
     for person in persons.values() {
         let decision = app.decide(actor, Action::FindPatient, person);
@@ -280,7 +280,7 @@ pub async fn break_glass(
         where p.nhs_number = $1 and not p.retracted order by l.status desc limit 20";
     let rows = transaction.query(sql, &[&number.as_str()]).await?;
     let ids: Vec<Uuid> = rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect();
-    let mut persons = record::persons(&transaction, &ids, &actor.user).await?;
+    let mut persons = record::persons(&transaction, &app.site.consent, &ids, &actor.user).await?;
     let opened = ids.into_iter().find(|id| {
         persons.get_mut(id).is_some_and(|person| {
             person.grants.push(Grant { reason: String::new(), from: i64::MIN, until: i64::MAX });

@@ -2,6 +2,7 @@
 
 pub mod absence;
 pub mod clinical;
+pub mod consent;
 pub mod entries;
 pub mod ingredients;
 pub mod judged;
@@ -11,7 +12,11 @@ pub mod summary;
 
 use crate::{
     GatewayError,
-    access::{Contact, Decision, Grant, Holding, PatientContext},
+    access::{
+        Contact, Decision, Grant, Holding, PatientContext,
+        consent::{Codes, standing},
+    },
+    app::now,
     freshness::Behind,
 };
 use absence::Coverage;
@@ -89,9 +94,10 @@ pub(crate) fn micros(column: &str) -> String {
     format!("(extract(epoch from {column}) * 1000000)::bigint")
 }
 
-/// The persons and what `user` may base access on. Unknown ids are left out.
+/// The persons and what `user` may base access on; `codes` are those of consent. Unknown ids are left out.
 pub async fn persons(
     client: &impl GenericClient,
+    codes: &Codes,
     ids: &[Uuid],
     user: &str,
 ) -> Result<BTreeMap<Uuid, Person>, GatewayError> {
@@ -138,6 +144,7 @@ pub async fn persons(
             person.identities.push(identity);
         }
     }
+    hear(client, codes, &mut persons, &sources, &patients).await?;
     for row in &contacts {
         if let Some(person) = person_of(row).and_then(|id| persons.get_mut(&id)) {
             person.context.contacts.push(Contact { team: row.get(2), ended_at: row.get(3), referral: row.get(4) });
@@ -162,6 +169,26 @@ pub async fn persons(
         }
     }
     Ok(persons)
+}
+
+/// What the persons have said of sharing, at whatever source.
+async fn hear(
+    client: &impl GenericClient,
+    codes: &Codes,
+    persons: &mut BTreeMap<Uuid, Person>,
+    sources: &[&str],
+    patients: &[&str],
+) -> Result<(), GatewayError> {
+    let said = consent::read(client, codes, sources, patients).await?;
+    for person in persons.values_mut() {
+        let all: Vec<_> = person.sources.iter().filter_map(|key| said.get(key)).flatten().copied().collect();
+        let standing = standing(&all, now());
+        // A source that has one flag for both means both.
+        let flag = person.context.objection;
+        person.context.objection |= standing.objection;
+        person.context.opted_out |= standing.opted_out || flag;
+    }
+    Ok(())
 }
 
 /// Held links stand apart: they belong to the person only where nothing else does.

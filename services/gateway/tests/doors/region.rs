@@ -72,6 +72,7 @@ impl Region {
             limits: alert::Limits::parse(include_str!("../../../../site/alerts.toml"))
                 .map_err(|told| anyhow::anyhow!("{told:?}"))?,
             agreements: gateway::Agreements::read(&agreements)?,
+            consent: gateway::consent(None)?,
             ingredients: gateway::medicines(None)?,
             lab: std::sync::Arc::default(),
         };

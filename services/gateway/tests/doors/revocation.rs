@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 const WITHIN: Duration = Duration::from_secs(5);
 /// So often a change is told meanwhile.
 const EVERY: Duration = Duration::from_millis(250);
+/// As a source writes it: without the dot that fills the code up.
+const OBJECTION: &str = "insert into record.condition
+    (source, patient, record, organisation, position, revision, event_id, committed_at, effective_at, snapshot, code_text,
+    code_system, code, active)
+    values ('stmarys', '42', 'consent/1', 'RSM01', '1', 1, 'xc', now(), now(), true, 'Objects to sharing',
+        'http://read.info/readv2', '93C1', false)";
 const AGREEMENT: &str = "stmarys-to-riverside.toml";
 
 pub async fn reaches_every_door(doors: &Doors<'_>) -> anyhow::Result<()> {
@@ -34,7 +40,13 @@ pub async fn reaches_every_door(doors: &Doors<'_>) -> anyhow::Result<()> {
     client.execute("update record.patient set objection = true where patient = 'p-1'", &[]).await?;
     silent(doors, 600, "the patient objects").await?;
     client.execute("update record.patient set objection = false where patient = 'p-1'", &[]).await?;
-    told_again(doors, 700).await
+    told_again(doors, 700).await?;
+    client.batch_execute(OBJECTION).await?;
+    silent(doors, 800, "a coded objection at the hospital").await?;
+    client.execute("update record.condition set retracted = true where record = 'consent/1'", &[]).await?;
+    told_again(doors, 900).await?;
+    client.execute("delete from record.condition where record = 'consent/1'", &[]).await?;
+    Ok(())
 }
 
 /// The practice's stream is open while it is revoked: within five seconds nothing is told to it, nor shown at any door.
