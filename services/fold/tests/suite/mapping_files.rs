@@ -65,7 +65,7 @@ fn every_mistake_is_told_with_its_line() {
              location, code, status, value, corrected_when, authorised_at, range_low, range_high, flag, specimen, requester, \
              comment, interpretation, range_text, panel, report, material, method, body_site",
             "bad.toml:28: record[3].join.code.on.c: no join `nowhere` above; known are: ",
-            "bad.toml:30: record[3].code.codes.system: expected one of: read-v2, snomed, loinc, dmd, local",
+            "bad.toml:30: record[3].code.codes.system: expected one of: read-v2, ctv3, snomed, loinc, dmd, local",
         ],
         "\n{}",
         told.join("\n")

@@ -67,7 +67,7 @@ fn a_switch_of_release_tells_what_differs_and_nothing_else() {
     let mut fold = world.fold();
     let events = told(fold.step(&log));
     let lines: Vec<String> = events.iter().map(line).collect();
-    assert_eq!(lines, [format!("created {ADDISONS} (written {ADDISONS})"), format!("created {OLD} (written {OLD})")]);
+    assert_eq!(lines, [format!("recorded {ADDISONS} (written {ADDISONS})"), format!("recorded {OLD} (written {OLD})")]);
     let by = |event: &PatientEvent| event.made_by.as_ref().map(|made| made.terminology.clone()).unwrap_or_default();
     assert!(by(&events[0]).ends_with(&format!("; {}", first.id())), "{}", by(&events[0]));
     // The same rows under the other release: a generation of its own, which knows what was told.
