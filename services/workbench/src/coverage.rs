@@ -94,7 +94,11 @@ fn gaps(entry: &Entry) -> Vec<Gap> {
         Some(serde_json::from_str::<String>(&value).unwrap_or(value))
     };
     let mut gaps = Vec::new();
-    let code = [said("code.original_code"), said("code.text")].into_iter().flatten().collect::<Vec<_>>();
+    let code = [said("code.original_code"), said("code.text")]
+        .into_iter()
+        .flatten()
+        .filter(|it| !it.is_empty())
+        .collect::<Vec<_>>();
     let named = if code.is_empty() { "no code and no words".to_owned() } else { code.join(" ") };
     let coded = said("code.snomed").is_some() || said("code.loinc").is_some();
     let has_code = entry.fields.iter().any(|(name, _)| name.starts_with("code."));

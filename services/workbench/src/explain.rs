@@ -77,14 +77,14 @@ pub fn explain(
             let it = Of { mapping, record, view: &view };
             explanation.joins = it.joins();
             explanation.conditions = it.conditions();
+            explanation.fields = it.fields(id.record);
         }
         return explanation;
     };
     let rows = if own == 1 { String::new() } else { format!(": of {own} rows the one that counts") };
     let it = Of { mapping, record, view: &view };
-    let fields = uses::fields(mapping).into_iter().filter(|used| used.record == id.record);
-    let fields = fields.map(|used| it.field(&used)).collect();
-    Explanation { head: format!("{of}{rows}"), joins: it.joins(), conditions: it.conditions(), fields, came }
+    let (joins, conditions, fields) = (it.joins(), it.conditions(), it.fields(id.record));
+    Explanation { head: format!("{of}{rows}"), joins, conditions, fields, came }
 }
 
 struct Of<'a> {
@@ -110,6 +110,11 @@ impl Of<'_> {
 
     fn cell(&self, at: Ref) -> String {
         format!("{} = {}", self.name(at), self.value(at))
+    }
+
+    fn fields(&self, record: usize) -> Vec<Told> {
+        let fields = uses::fields(self.mapping).into_iter().filter(|used| used.record == record);
+        fields.map(|used| self.field(&used)).collect()
     }
 
     fn joins(&self) -> Vec<String> {

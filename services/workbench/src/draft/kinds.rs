@@ -187,7 +187,7 @@ fn of_observation() -> Vec<Wanted> {
             wanted("authorised_at", &["authorised", "authorized", "verified", "validated", "reported"], TIMES),
             &["user"],
         ),
-        but(wanted("range_low", &["range minimum", "range low", "normal low", "low"], WRITTEN), &["critical", "allow"]),
+        but(wanted("range_low", &["range minimum", "range low", "normal low", "low"], WRITTEN), &["critical"]),
         but(wanted("range_high", &["range maximum", "range high", "normal high", "high"], WRITTEN), &["critical"]),
         but(wanted("flag", &["abnormal", "normalcy"], TEXT), &["high", "low"]),
         wanted("specimen", &["accession", "specimen"], TEXT),
@@ -246,7 +246,11 @@ pub fn of_code() -> Vec<(&'static str, Wanted)> {
 /// The words of a coded thing.
 pub fn of_words() -> Wanted {
     but(
-        wanted("text", &["term", "display", "drug name", "substance text", "test name", "description", "name"], TEXT),
+        wanted(
+            "text",
+            &["term", "display", "drug name", "substance text", "test name", "description", "label", "name"],
+            TEXT,
+        ),
         &["id", "user", "category", "organisation", "source"],
     )
 }
@@ -254,7 +258,7 @@ pub fn of_words() -> Wanted {
 /// A row that is gone, and what says so: a column and the value that it then has.
 pub fn void(table: &Described, kind: Kind) -> Option<(&DescribedColumn, &'static str)> {
     let flags = &[Family::Bool, Family::Number];
-    if let Some(column) = best(&table.columns, &["is deleted", "deleted", "voided", "void"], flags) {
+    if let Some(column) = best(&table.columns, &["is deleted", "deleted", "voided", "void", "removed", "gone"], flags) {
         return Some((column, if column.family == Family::Bool { "true" } else { "1" }));
     }
     // A medicine that is not active is over, and not gone.

@@ -82,8 +82,9 @@ fn guesses(tables: &[Described], from: usize, column: &str, family: Family) -> i
             name.iter().any(|it| ["drug", "medication", "medicine", "prescription"].contains(&it.as_str()))
         };
         let near = if drugs(&kin) == drugs(&words::words(name)) { 2 } else { 0 };
-        let terms =
-            i32::from(words::best(&table.columns, &["term", "display", "description"], &[Family::Text]).is_some());
+        let terms = i32::from(
+            words::best(&table.columns, &["term", "display", "description", "label"], &[Family::Text]).is_some(),
+        );
         scored.push((likeness * 10 + home * 5 + near + terms, to, key.clone()));
     }
     scored.sort_by(|(a, at, _), (b, other, _)| b.cmp(a).then(at.cmp(other)));

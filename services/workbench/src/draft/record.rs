@@ -125,9 +125,9 @@ impl<'a> Record<'a> {
         let join = self.follow(chain);
         let cell = self.cell(join, &key);
         let how = if guessed == 0 {
-            format!("by {hops} foreign keys")
+            format!("foreign keys to follow: {hops}")
         } else {
-            format!("{hops} joins, {guessed} of them guessed by names and types")
+            format!("joins: {hops}, of them guessed by names and types: {guessed}")
         };
         self.out.line(&format!("patient = {} # {how}", text(&cell)));
     }
@@ -205,7 +205,7 @@ impl<'a> Record<'a> {
         match (kind, name) {
             (Kind::Observation, "status") => self.status(&from, column, &RESULT_STATUSES, &said),
             (Kind::Medication, "status") => self.status(&from, column, &MEDICATION_STATUSES, &said),
-            (_, "gender") if column.family == Family::Text => {
+            (_, "gender") if self.has_letters(join, column) => {
                 let words = "{ M = \"male\", F = \"female\" }";
                 self.out.line(&format!("gender = {{ from = {from}, words = {words}, rest = \"unknown\" }} # {said}"));
             }
@@ -214,11 +214,9 @@ impl<'a> Record<'a> {
             }
             (_, "nhs_number") => {
                 self.out.line(&format!("nhs_number = {from} # {said}"));
-                let status = self
-                    .table(None)
-                    .columns
-                    .iter()
-                    .find(|it| words::has(&it.name, "nhs") && words::has(&it.name, "status"));
+                let status = self.table(None).columns.iter().find(|it| {
+                    words::has(&it.name, "nhs") && words::has_any(&it.name, &["status", "checked", "verified"])
+                });
                 let status = status.map(|status| (text(&status.name), self.said(None, status)));
                 let status = status.unwrap_or_else(|| ("\"…\"".into(), "nothing found that says it".into()));
                 self.out.line(&format!(
@@ -228,6 +226,13 @@ impl<'a> Record<'a> {
             }
             _ => self.out.line(&format!("{name} = {from} # {said}")),
         }
+    }
+
+    /// Are a sex's words seen to be letters? What a number means, nobody guesses.
+    fn has_letters(&self, join: Option<usize>, column: &DescribedColumn) -> bool {
+        let shown = values::shown(self.table(join), column, self.plan.samples);
+        let seen = shown.iter().map(|(value, _)| value).chain(&column.labels);
+        column.family != Family::Number && seen.into_iter().any(|value| ["M", "F"].contains(&value.as_str()))
     }
 
     /// Only words that are the very ones that a mapping knows are listed.

@@ -44,7 +44,7 @@ fn the_way_to_the_patient_is_found_through_five_joins() {
     says(
         &draft,
         &[
-            "patient = \"patient.person_id\" # 5 joins, 4 of them guessed",
+            "patient = \"patient.person_id\" # joins: 5, of them guessed by names and types: 4",
             "effective_at = \"specimen.collected_at\"",
             "on = { order_id = \"specimen.order\" }",
             "deleted_when = [{ column = \"is_active\", is = false }]",
@@ -146,6 +146,7 @@ fn columns_say_the_kind_where_no_name_does() {
             "started_at = \"from_date\"",
             "# status = { from = \"state\", words = { … }, rest = \"unknown\" } # state text; 2 different; \"F\" 90 %, \"P\" 10 %",
             "nhs_number = \"nhsno\"",
+            "text = [\"test_type.label\"]",
         ],
     );
 }
