@@ -4,6 +4,7 @@ use super::view::{At, View};
 use change::Value;
 use coding::value::{Marks, number};
 use event::{Micros, PartialDate, Precision};
+use jiff::tz::TimeZone;
 use mapping::{
     Field, Look, Ref, Rest, State, Take,
     moment::{self, Moment},
@@ -18,10 +19,21 @@ impl View<'_> {
         self.all(&field.when, false)
     }
 
+    /// Of the ways in which a field may say something, the first that does, or the last.
+    fn way<'a>(&self, field: Option<&'a Field>) -> Option<&'a Field> {
+        let mut ways = field?.each().filter(|way| self.applies(way)).peekable();
+        while let Some(way) = ways.next() {
+            let last = way.or_else.is_none() || way.otherwise.is_some();
+            if last || self.said(way).is_some() || ways.peek().is_none() {
+                return Some(way);
+            }
+        }
+        None
+    }
+
     /// What a field says, unless its condition fails: its expression, or the first cell that says something.
     pub fn first<'a>(&'a self, field: Option<&'a Field>) -> Option<(At<'a>, Cow<'a, Value>)> {
-        let field = field.filter(|field| self.applies(field))?;
-        self.said(field)
+        self.said(self.way(field)?)
     }
 
     fn said<'a>(&'a self, field: &'a Field) -> Option<(At<'a>, Cow<'a, Value>)> {
@@ -53,7 +65,7 @@ impl View<'_> {
     }
 
     pub fn text(&self, field: Option<&Field>) -> Option<String> {
-        let field = field.filter(|field| self.applies(field))?;
+        let field = self.way(field)?;
         // A word that means nothing ends the search: the cell was there.
         let said = match &field.take {
             Take::First => self.said(field).map(|(_, value)| in_words(field, &value)),
@@ -68,7 +80,7 @@ impl View<'_> {
 
     /// A field with a vocabulary: the mapping's word, or the source's where the mapping has none.
     pub fn state(&self, field: Option<&Field>) -> State {
-        let Some(field) = field.filter(|field| self.applies(field)) else { return State::Nothing };
+        let Some(field) = self.way(field) else { return State::Nothing };
         let Some((_, value)) = self.said(field) else {
             return field.otherwise.clone().map_or(State::Nothing, State::Listed);
         };
@@ -84,12 +96,17 @@ impl View<'_> {
     }
 
     fn moment(&self, field: Option<&Field>, unreadable: &'static str) -> Option<Moment> {
-        let (at, value) = self.first(field)?;
-        let moment = moment::read(&value, field.map_or(&[], |field| &field.formats), &self.mapping.zone);
+        let way = self.way(field)?;
+        let (at, value) = self.said(way)?;
+        let moment = moment::read(&value, &way.formats, self.zone_of(way));
         if moment.is_none() {
             self.doubt(unreadable, at);
         }
         moment
+    }
+
+    fn zone_of<'a>(&'a self, field: &'a Field) -> &'a TimeZone {
+        field.zone.as_ref().unwrap_or(&self.mapping.zone)
     }
 
     /// When it was so, as exactly as it is known.
@@ -110,10 +127,11 @@ impl View<'_> {
 
     /// Days since 1970-01-01; or the year or month, where no more is known.
     pub fn day(&self, field: Option<&Field>) -> (Option<i32>, Option<PartialDate>) {
-        let Some((at, value)) = self.first(field) else { return (None, None) };
-        let formats = field.map_or(&[][..], |field| &field.formats);
-        let known = moment::read(&value, formats, &self.mapping.zone).and_then(|moment| {
-            let day = jiff::Timestamp::from_microsecond(moment.at).ok()?.to_zoned(self.mapping.zone.clone()).date();
+        let Some(way) = self.way(field) else { return (None, None) };
+        let Some((at, value)) = self.said(way) else { return (None, None) };
+        let zone = self.zone_of(way);
+        let known = moment::read(&value, &way.formats, zone).and_then(|moment| {
+            let day = jiff::Timestamp::from_microsecond(moment.at).ok()?.to_zoned(zone.clone()).date();
             let partial = |month| Some((None, Some(PartialDate::new(u16::try_from(day.year()).ok()?, month)?)));
             match moment.precision {
                 Some(Precision::Year) => partial(None),

@@ -15,6 +15,7 @@ mod body;
 mod copies;
 pub mod dry;
 mod fields;
+mod join;
 mod layouts;
 mod memory;
 mod name;

@@ -359,7 +359,11 @@ pub fn touch_root<S>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, cells
 /// transaction makes or cuts touch their records by themselves.
 fn walk<S: Store>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, join: usize, cells: &Cells, touch: &Touch) {
     let joins = &mapping.records[record].joins;
-    let Some((theirs, ours)) = joins[join].on.first() else { return };
+    let is = |(column, text): &(usize, String)| view::text(cells, *column).as_ref() == Some(text);
+    if !joins[join].constants.iter().all(is) {
+        return;
+    }
+    let Some((theirs, ours)) = joins[join].on.first() else { return touch_every(fold, mapping, record, touch) };
     let Some(value) = view::text(cells, *theirs) else { return };
     let from = ours.join.map_or(mapping.records[record].table, |parent| joins[parent].table);
     let touch = &Touch { own: false, ..touch.clone() };
@@ -367,6 +371,22 @@ fn walk<S: Store>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, join: us
         match ours.join {
             None => touch_root(fold, mapping, record, &cells, touch),
             Some(parent) => walk(fold, mapping, record, parent, &cells, touch),
+        }
+    }
+}
+
+/// A row that is found by what it is, and not by what a root row says, is found by all of them.
+fn touch_every<S: Store>(fold: &mut Fold<S>, mapping: &Mapping, record: usize, touch: &Touch) {
+    let touch = &Touch { own: false, ..touch.clone() };
+    let mut after: Option<Key> = None;
+    loop {
+        let page = fold.store.scan(mapping.records[record].table, after.as_deref(), SWEPT_AT_ONCE);
+        for (_, row) in &page {
+            touch_root(fold, mapping, record, &row.cells, touch);
+        }
+        match page.into_iter().next_back() {
+            Some((key, _)) => after = Some(key),
+            None => return,
         }
     }
 }

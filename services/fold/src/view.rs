@@ -1,15 +1,15 @@
 //! One record with the rows that its joins found, and the fields of an event read from them.
 
-use super::store::{Cells, Kept, RecordId, Stood, Store};
+use super::{
+    join,
+    store::{Cells, Kept, RecordId, Stood, Store},
+};
 use change::{Cell, Position, Value};
 use mapping::{
     BodyRule, Broken, Condition, ENTERED_IN_ERROR, Expr, Join, Judged, Look, Mapping, Record, Ref, State, TAKEN_BACK,
-    moment, order, plain, shown,
+    moment, plain, shown,
 };
-use std::{
-    cell::{self, RefCell},
-    cmp::Ordering,
-};
+use std::cell::{self, RefCell};
 
 /// Something of a record that could not be read as what the mapping says it is. The event goes
 /// out without it; the row goes to quarantine too.
@@ -35,7 +35,9 @@ pub struct View<'a> {
     pub record: &'a Record,
     pub source: &'a str,
     root: Cells,
-    joined: Vec<Option<Cells>>,
+    pub joined: Vec<Option<Cells>>,
+    /// By join: all its rows, where they are taken together.
+    pub together: Vec<Vec<Cells>>,
     /// How the root row came, and where one of the rows was touched last.
     stands: Stood,
     latest: Position,
@@ -58,7 +60,8 @@ impl Found {
     pub fn view<'a>(self, mapping: &'a Mapping, source: &'a str, record: usize) -> View<'a> {
         let Self { root, joined, stands, latest, doubts, unjudged } = self;
         let (record, doubts, unjudged) = (&mapping.records[record], RefCell::new(doubts), cell::Cell::new(unjudged));
-        View { mapping, record, source, root, joined, stands, latest, doubts, unjudged }
+        let together = Vec::new();
+        View { mapping, record, source, root, joined, together, stands, latest, doubts, unjudged }
     }
 }
 
@@ -76,7 +79,7 @@ pub fn find<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &
         if view.deleted() {
             continue;
         }
-        if chosen.as_ref().is_none_or(|best| !beaten(record.highest, &view.root, &best.root)) {
+        if chosen.as_ref().is_none_or(|best| !join::beaten(record.highest, &view.root, &best.root)) {
             chosen = Some(view);
         }
     }
@@ -95,17 +98,18 @@ pub fn any<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, id: &R
 
 /// This row of a record's root table, with its joins.
 pub fn of<'a>(mapping: &'a Mapping, source: &'a str, store: &impl Store, record: &'a Record, root: Kept) -> View<'a> {
-    let joined = Vec::with_capacity(record.joins.len());
+    let (joined, together) = (Vec::with_capacity(record.joins.len()), Vec::new());
     let Kept { cells: root, stands } = root;
     let latest = stands.position;
     let (doubts, unjudged) = (RefCell::default(), cell::Cell::default());
-    let mut view = View { mapping, record, source, root, joined, stands, latest, doubts, unjudged };
+    let mut view = View { mapping, record, source, root, joined, together, stands, latest, doubts, unjudged };
     for join in &record.joins {
-        let found = self::joined(store, &view, join).map(|row| {
-            view.latest = view.latest.max(row.stands.position);
-            row.cells
-        });
-        view.joined.push(found);
+        let rows = join::find(store, &view, join);
+        let latest = rows.iter().map(|row| row.stands.position).max();
+        view.latest = view.latest.max(latest.unwrap_or(view.latest));
+        let rows: Vec<Cells> = rows.into_iter().map(|row| row.cells).collect();
+        view.joined.push(join::one(join, &rows));
+        view.together.push(if join.together.is_some() { rows } else { Vec::new() });
     }
     view
 }
@@ -117,42 +121,7 @@ pub fn text(cells: &Cells, column: usize) -> Option<String> {
     }
 }
 
-/// Keys come in ascending order, so a tie goes to the later one.
-fn beaten(highest: Option<usize>, cells: &Cells, best: &Cells) -> bool {
-    highest.is_some_and(|column| compare(&cells[column], &best[column]) == Ordering::Less)
-}
-
-fn joined(store: &impl Store, view: &View<'_>, join: &Join) -> Option<Kept> {
-    let wanted =
-        join.on.iter().map(|(theirs, ours)| Some((*theirs, view.plain(*ours)?))).collect::<Option<Vec<_>>>()?;
-    let ((first, value), rest) = wanted.split_first()?;
-    let mut best: Option<Kept> = None;
-    for (_, row) in store.find(join.table, *first, value) {
-        let same = rest.iter().all(|(column, want)| text(&row.cells, *column).as_ref() == Some(want));
-        let own = Own { mapping: view.mapping, cells: &row.cells };
-        let held = || view.judged(mapping::all(join.only_when.iter().map(|it| it.holds(&own))), false);
-        if same && held() && best.as_ref().is_none_or(|best| !beaten(join.highest, &row.cells, &best.cells)) {
-            best = Some(row);
-        }
-    }
-    best
-}
-
-/// NULL is lowest; numbers and times by value, the rest as text.
-fn compare(a: &Cell, b: &Cell) -> Ordering {
-    let (Cell::Value(a), Cell::Value(b)) = (a, b) else {
-        return matches!(a, Cell::Value(_)).cmp(&matches!(b, Cell::Value(_)));
-    };
-    match (a, b) {
-        (Value::Int(a), Value::Int(b))
-        | (Value::Timestamp(a), Value::Timestamp(b))
-        | (Value::TimestampTz(a), Value::TimestampTz(b)) => a.cmp(b),
-        (Value::Date(a), Value::Date(b)) => a.cmp(b),
-        _ => order(&plain(a), &plain(b)),
-    }
-}
-
-const fn told(cell: &Cell) -> Option<&Value> {
+pub const fn told(cell: &Cell) -> Option<&Value> {
     match cell {
         Cell::Value(value) => Some(value),
         Cell::Null | Cell::Unchanged => None,
@@ -242,7 +211,7 @@ impl View<'_> {
     }
 
     /// The answer; where an expression failed, this one, and a doubt.
-    fn judged(&self, judged: Judged<'_>, failed: bool) -> bool {
+    pub fn judged(&self, judged: Judged<'_>, failed: bool) -> bool {
         judged.unwrap_or_else(|broken| {
             self.broken(broken);
             failed
@@ -314,7 +283,7 @@ impl View<'_> {
     }
 
     /// Told once.
-    fn doubt_of(&self, reason: &'static str, detail: String) {
+    pub fn doubt_of(&self, reason: &'static str, detail: String) {
         let doubt = Doubt { reason, detail };
         let mut doubts = self.doubts.borrow_mut();
         if !doubts.contains(&doubt) {

@@ -182,11 +182,20 @@ fn observation(s: &Section<'_>, scope: &mut Scope<'_>) -> ObservationRule {
 fn status(s: &Section<'_>, scope: &mut Scope<'_>, known: &[&str]) -> Option<Field> {
     let line = s.line_of("status");
     let mut field = scope.field(s, "status")?;
+    let mut next = Some(&mut field);
+    while let Some(way) = next {
+        status_of(s, line, way, known);
+        next = way.or_else.as_deref_mut();
+    }
+    Some(field)
+}
+
+fn status_of(s: &Section<'_>, line: usize, field: &mut Field, known: &[&str]) {
     let said = field.words.values().chain(&field.otherwise);
     for word in said.filter(|word| !word.is_empty() && !known.contains(&word.as_str())) {
         s.tell(line, "status", format!("`{word}` is no status; known are: {}", known.join(", ")));
     }
-    if field.words.is_empty() && field.is_of_row() {
+    if field.words.is_empty() && (field.expr.is_some() || !field.cells.is_empty()) {
         s.tell(line, "status", "needs `words`: a status is understood only where the mapping lists it");
     }
     if matches!(field.take, Take::Together(_)) {
@@ -197,20 +206,19 @@ fn status(s: &Section<'_>, scope: &mut Scope<'_>, known: &[&str]) -> Option<Fiel
         s.tell(line, "status", format!("`rest` of a status can only be \"{UNKNOWN}\"; its text is kept"));
     }
     field.rest = Rest::AsWritten;
-    Some(field)
 }
 
 /// `effective_precision`: how exactly it is known when it was so, as another column tells.
 pub fn precision(s: &Section<'_>, scope: &mut Scope<'_>) -> Option<Field> {
     let line = s.line_of("effective_precision");
     let field = scope.field(s, "effective_precision")?;
-    let said = field.words.values().chain(&field.otherwise);
+    let said = field.each().flat_map(|way| way.words.values().chain(&way.otherwise));
     for word in said.filter(|word| !word.is_empty() && Precision::parse(word).is_none()) {
         let known = Precision::ALL.map(Precision::as_str).join(", ");
         let what = format!("`{word}` is no precision; known are: {known}, and \"\" for times that are exact");
         s.tell(line, "effective_precision", what);
     }
-    if field.words.is_empty() && field.is_of_row() {
+    if field.each().any(|way| way.words.is_empty() && (way.expr.is_some() || !way.cells.is_empty())) {
         s.tell(line, "effective_precision", "needs `words`: a precision is understood only where the mapping lists it");
     }
     Some(field)

@@ -1,7 +1,7 @@
 //! Where a field of an event comes from.
 
 use super::{Condition, Expr, Ref};
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::TimeZone};
 use std::collections::BTreeMap;
 
 /// How several cells make one field.
@@ -51,13 +51,22 @@ pub struct Field {
     pub rest: Rest,
     /// Without `words` to translate it, or a cell that is there.
     pub otherwise: Option<String>,
+    /// The zone of its times that have none, where it is not the file's.
+    pub zone: Option<TimeZone>,
     /// All must hold, or the field is empty.
     pub when: Vec<Condition>,
+    /// What to ask where this one says nothing.
+    pub or_else: Option<Box<Field>>,
 }
 
 impl Field {
+    /// This field, and those that are asked where it says nothing.
+    pub fn each(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |field| field.or_else.as_deref())
+    }
+
     /// Does it say what a row says, and not always the same?
-    pub const fn is_of_row(&self) -> bool {
-        !self.cells.is_empty() || self.expr.is_some()
+    pub fn is_of_row(&self) -> bool {
+        self.each().any(|field| !field.cells.is_empty() || field.expr.is_some())
     }
 }

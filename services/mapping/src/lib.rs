@@ -32,6 +32,12 @@ use std::{fmt, path::Path, sync::Arc};
 pub const TABLES_MAX: usize = 200;
 pub const RECORDS_MAX: usize = 200;
 pub const JOINS_MAX: usize = 20;
+/// The most ways that one field may say.
+pub const WAYS_MAX: usize = 20;
+/// The most rows that a join puts together.
+pub const TOGETHER_MAX: usize = 100;
+/// In a condition of a join, the record's own row: `row.column`.
+pub const ROW: usize = usize::MAX;
 
 /// What a result's status may be called. `unknown` is what a status becomes that the mapping does not list.
 pub const RESULT_STATUSES: [&str; 4] = ["preliminary", "final", "corrected", UNKNOWN];
@@ -80,7 +86,8 @@ pub struct Table {
     pub dictionary: Option<Vec<Condition>>,
 }
 
-/// A cell: of the root row, or of the row that a join found.
+/// A cell: of the root row, or of the row that a join found. In a condition of a join: of the row that may be found, of a
+/// join before it, or of the root row ([`ROW`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ref {
     pub join: Option<usize>,
@@ -94,10 +101,35 @@ pub struct Join {
     pub table: usize,
     /// (their column, our cell); the first pair is indexed.
     pub on: Vec<(usize, Ref)>,
+    /// (their column, its text). Where there is nothing else, the first is indexed.
+    pub constants: Vec<(usize, String)>,
+    /// Several rows are taken, with this between their texts.
+    pub together: Option<String>,
+    /// All that are found, and not one for each of another join's.
+    pub all: bool,
+    /// A join before it of which all rows are taken: it finds one row for each of them.
+    pub each: Option<usize>,
     /// All must hold of a row to be found.
     pub only_when: Vec<Condition>,
     /// The column whose highest value is taken; without it, the highest key.
     pub highest: Option<usize>,
+}
+
+impl Join {
+    /// With nothing said of it but its table.
+    pub(crate) const fn of(table: usize) -> Self {
+        Self {
+            name: String::new(),
+            table,
+            on: Vec::new(),
+            constants: Vec::new(),
+            together: None,
+            all: false,
+            each: None,
+            only_when: Vec::new(),
+            highest: None,
+        }
+    }
 }
 
 /// One kind of record that a root table's rows make.

@@ -4,7 +4,7 @@ use super::{
     JOINS_MAX, Join, Mapping, Mistakes, RECORDS_MAX, Record, TABLES_MAX, Table, bodies,
     document::{self, Content, Node, Report, Section},
     expr::Reading,
-    scope::Scope,
+    scope::{self, Scope},
 };
 use change::TableId;
 use coding::{lab::Lab, value::Marks};
@@ -80,7 +80,13 @@ fn revision(section: &Section<'_>) -> Option<u32> {
 
 /// The zone of times without one.
 fn zone(section: &Section<'_>) -> Option<TimeZone> {
-    let name = section.need_text("zone")?;
+    section.need("zone")?;
+    zone_named(section)
+}
+
+/// `zone`, of the file or of a field.
+pub fn zone_named(section: &Section<'_>) -> Option<TimeZone> {
+    let name = section.text("zone")?;
     let zone = TimeZoneDatabase::bundled().get(name).ok();
     if zone.is_none() {
         section.tell(section.line_of("zone"), "zone", format!("no such time zone: {name}"));
@@ -175,7 +181,7 @@ fn dictionary(report: &Report, path: &str, node: &Node, tables: &mut Tables, rea
     let Some(section) = Section::of(report, path, node) else { return };
     let table = section.need_text("table").and_then(|name| tables.table(&section, name));
     if let Some(table) = table {
-        let mut scope = Scope { tables, table, joins: &[], reading };
+        let mut scope = Scope { tables, table, joins: &[], root: None, reading };
         let conditions = scope.conditions(&section, "deleted_when");
         tables.0[table].dictionary = Some(conditions);
     } else {
@@ -209,7 +215,7 @@ fn record(report: &Report, path: &str, node: &Node, tables: &mut Tables, reading
     }
     let highest = highest(&section, tables, table);
     let joins = joins(&section, tables, table, reading);
-    let mut scope = Scope { tables, table, joins: &joins, reading };
+    let mut scope = Scope { tables, table, joins: &joins, root: None, reading };
     let deleted_when = scope.conditions(&section, "deleted_when");
     let only_when = scope.conditions(&section, "only_when");
     let confidential_when = scope.conditions(&section, "confidential_when");
@@ -262,31 +268,51 @@ fn joins(section: &Section<'_>, tables: &mut Tables, root: usize, reading: &Read
         let table = inner.need_text("table").and_then(|text| tables.table(&inner, text));
         let on = inner.need("on").and_then(|node| Section::of(section.report, &inner.key("on"), node));
         let (Some(table), Some(on)) = (table, on) else { continue };
-        let mut pairs = Vec::new();
-        for (theirs, node) in on.entries() {
-            let Content::Text(text) = &node.content else {
-                on.tell(node.line, theirs, "expected the cell it equals");
-                continue;
-            };
-            let mut scope = Scope { tables, table: root, joins: &joins, reading };
-            if let Some(ours) = scope.cell(&on, node.line, theirs, text) {
-                let theirs = tables.own(&on, node.line, theirs, table, theirs);
-                if pairs.is_empty() {
-                    tables.index(table, theirs);
-                    let from = ours.join.map_or(root, |join| joins[join].table);
-                    tables.index(from, ours.column);
-                }
-                pairs.push((theirs, ours));
-            }
-        }
+        let mut join = Join { name: name.clone(), ..Join::of(table) };
+        pairs(&on, tables, root, reading, &joins, &mut join);
         if on.entries().is_empty() {
             inner.tell(node.line, "on", "expected `their_column = \"our cell\"`");
         }
-        let highest = highest(&inner, tables, table);
-        let mut own = Scope { tables, table, joins: &[], reading };
-        let only_when = own.conditions(&inner, "only_when");
+        join.highest = highest(&inner, tables, table);
+        let mut own = Scope { tables, table, joins: &joins, root: Some(root), reading };
+        join.only_when = own.conditions(&inner, "only_when");
+        join.each = join.on.iter().filter_map(|(_, ours)| ours.join).find(|at| joins[*at].together.is_some());
+        let between = join.each.and_then(|at| joins[at].together.clone());
+        let own = inner.text("together").map(str::to_owned);
+        join.all = own.is_some();
+        join.together = own.or(between);
         inner.finish();
-        joins.push(Join { name: name.clone(), table, on: pairs, only_when, highest });
+        joins.push(join);
     }
     joins
+}
+
+/// `on`: their columns, each with our cell, or with what it is.
+fn pairs(on: &Section<'_>, tables: &mut Tables, root: usize, reading: &Reading, joins: &[Join], join: &mut Join) {
+    for (theirs, node) in on.entries() {
+        let column = |tables: &mut Tables| tables.own(on, node.line, theirs, join.table, theirs);
+        match &node.content {
+            Content::Text(text) => {
+                let mut scope = Scope { tables, table: root, joins, root: None, reading };
+                let Some(ours) = scope.cell(on, node.line, theirs, text) else { continue };
+                let theirs = column(tables);
+                if join.on.is_empty() {
+                    tables.index(join.table, theirs);
+                    let from = ours.join.map_or(root, |join| joins[join].table);
+                    tables.index(from, ours.column);
+                }
+                join.on.push((theirs, ours));
+            }
+            Content::Table(_) => {
+                let Some(constant) = Section::of(on.report, &on.key(theirs), node) else { continue };
+                let is = constant.need("is").and_then(|node| scope::word(&constant, "is", node));
+                constant.finish();
+                join.constants.extend(is.map(|is| (column(tables), is)));
+            }
+            _ => on.tell(node.line, theirs, "expected the cell it equals, or `{ is = … }`"),
+        }
+    }
+    if let (true, Some((first, _))) = (join.on.is_empty(), join.constants.first()) {
+        tables.index(join.table, *first);
+    }
 }

@@ -1,12 +1,13 @@
 //! References to cells, and what is made of them: conditions, expressions, fields.
 
 use super::{
-    Condition, Expr, Field, Join, Ref, Rest, Take, Test, Type,
+    Condition, Expr, Field, Join, ROW, Ref, Rest, Take, Test, Type, WAYS_MAX,
     document::{Content, Node, Report, Section},
     expr::{self, Reading},
     moment,
-    parse::Tables,
+    parse::{self, Tables},
 };
+use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 
 /// Says that words without an entry in `words` stay as their source wrote them.
@@ -19,6 +20,8 @@ pub struct Scope<'a> {
     pub tables: &'a mut Tables,
     pub table: usize,
     pub joins: &'a [Join],
+    /// In a condition of a join, the table of the record's own row.
+    pub root: Option<usize>,
     /// How the source writes numbers and times, unless a value says otherwise.
     pub reading: &'a Reading,
 }
@@ -32,8 +35,8 @@ impl Scope<'_> {
         };
         let Some(index) = self.joins.iter().position(|known| known.name == join) else {
             if join == ROOT {
-                let column = self.tables.column(self.table, column);
-                return Some(Ref { join: None, column });
+                let column = self.tables.column(self.root.unwrap_or(self.table), column);
+                return Some(Ref { join: self.root.map(|_| ROW), column });
             }
             let known: Vec<&str> = self.joins.iter().map(|join| join.name.as_str()).collect();
             section.tell(line, key, format!("no join `{join}` above; known are: {}", known.join(", ")));
@@ -65,7 +68,7 @@ impl Scope<'_> {
             return Some(Condition::Any(nodes.iter().filter_map(|node| self.condition(report, path, node)).collect()));
         }
         if section.take("expr").is_some() {
-            let expr = self.expr(&section)?;
+            let expr = self.expr(&section, None)?;
             section.finish();
             if !matches!(expr.gives, Type::Truth | Type::Cell) {
                 section.tell(
@@ -105,10 +108,11 @@ impl Scope<'_> {
     }
 
     /// `expr = "…"`, with every mistake in it.
-    fn expr(&mut self, section: &Section<'_>) -> Option<Expr> {
+    fn expr(&mut self, section: &Section<'_>, zone: Option<&TimeZone>) -> Option<Expr> {
         let (line, text) = (section.line_of("expr"), section.text("expr")?);
         let key = section.path.split_once("].").map_or(section.path.as_str(), |(_, key)| key);
-        let reading = self.reading.clone();
+        let mut reading = self.reading.clone();
+        reading.zone = zone.cloned().unwrap_or(reading.zone);
         let mut cells = |name: &str| self.cell(section, line, "expr", name);
         match expr::compile(key, text, reading, &mut cells) {
             Ok(expr) => Some(expr),
@@ -150,18 +154,26 @@ impl Scope<'_> {
             words: BTreeMap::new(),
             rest: Rest::AsWritten,
             otherwise: None,
+            zone: None,
             when: Vec::new(),
+            or_else: None,
         };
+        if let Content::List(nodes) = &node.content
+            && nodes.iter().any(|node| matches!(node.content, Content::Table(_)))
+        {
+            return self.ways(section, key, nodes);
+        }
         if !matches!(node.content, Content::Table(_)) {
             field.cells = self.cells(section, key, node);
             return Some(field);
         }
         let inner = Section::of(section.report, &section.key(key), node)?;
+        field.zone = parse::zone_named(&inner);
         if let Some(from) = inner.take("from") {
             field.cells = self.cells(&inner, "from", from);
         }
         if let Some(node) = inner.take("expr") {
-            field.expr = self.expr(&inner).map(Box::new);
+            field.expr = self.expr(&inner, field.zone.as_ref()).map(Box::new);
             for other in ["from", "together"].into_iter().filter(|other| inner.take(other).is_some()) {
                 inner.tell(node.line, "expr", format!("stands in the place of `{other}`: name one of them"));
             }
@@ -185,6 +197,23 @@ impl Scope<'_> {
         Some(field)
     }
 
+    /// A list with tables in it: the first that says something.
+    fn ways(&mut self, section: &Section<'_>, key: &str, nodes: &[Node]) -> Option<Field> {
+        if nodes.len() > WAYS_MAX {
+            section.tell(nodes[0].line, key, format!("more than {WAYS_MAX} ways"));
+        }
+        let mut first = None;
+        for node in nodes.iter().rev() {
+            if matches!(node.content, Content::List(_)) {
+                section.tell(node.line, key, "expected a column or a table, not a list in a list");
+                continue;
+            }
+            let way = self.field_of(section, key, node)?;
+            first = Some(Field { or_else: first.map(Box::new), ..way });
+        }
+        first
+    }
+
     fn cells(&mut self, section: &Section<'_>, key: &str, node: &Node) -> Vec<Ref> {
         let nodes = match &node.content {
             Content::List(nodes) => nodes.as_slice(),
@@ -202,9 +231,7 @@ impl Scope<'_> {
 }
 
 fn told_as(section: &Section<'_>, key: &str, field: &Field, known: &[Type]) {
-    if let Some(expr) = &field.expr
-        && !known.contains(&expr.gives)
-    {
+    for expr in field.each().filter_map(|way| way.expr.as_ref()).filter(|expr| !known.contains(&expr.gives)) {
         let what = format!("expected {}, and the expression gives {}", known[0], expr.gives);
         section.tell(section.line_of(key), &format!("{key}.expr"), what);
     }
@@ -239,7 +266,7 @@ fn rest(section: &Section<'_>, field: &Field) -> Rest {
     }
 }
 
-fn word(section: &Section<'_>, key: &str, node: &Node) -> Option<String> {
+pub fn word(section: &Section<'_>, key: &str, node: &Node) -> Option<String> {
     match &node.content {
         Content::Text(text) => Some(text.clone()),
         Content::Number(number) => Some(number.to_string()),

@@ -6,7 +6,7 @@ use change::{
     TableId,
     described::{Described, DescribedColumn, Family},
 };
-use mapping::{Join, Mapping, Record, Ref, Table, Test};
+use mapping::{Join, Mapping, ROW, Record, Ref, Table, Test};
 use std::fmt;
 
 /// A name that is less like another is not asked after.
@@ -241,13 +241,19 @@ impl<'a> Held<'a> {
             }
         }
         for (at, test) in each(&join.only_when) {
-            let at = Ref { join: Some(index), column: at.column };
+            let at = match at.join {
+                None => Ref { join: Some(index), ..at },
+                Some(ROW) => Ref { join: None, ..at },
+                Some(_) => at,
+            };
             self.condition(record, &format!("{place}.only_when"), at, test);
         }
         let Some(table) = self.described(join.table) else { return };
         let columns = &self.mapping.tables[join.table].columns;
-        let on: Vec<&str> = join.on.iter().map(|(theirs, _)| &*columns[*theirs]).collect();
-        if !table.is_unique(&on) && join.highest.is_none() {
+        let linked = join.on.iter().map(|(theirs, _)| theirs);
+        let on: Vec<&str> =
+            linked.chain(join.constants.iter().map(|(theirs, _)| theirs)).map(|it| &*columns[*it]).collect();
+        if !table.is_unique(&on) && join.highest.is_none() && !join.all {
             let what = format!(
                 "nothing makes `{}` unique in `{}`: of several rows the one with the highest key is taken, unless `highest` \
                  names a column",

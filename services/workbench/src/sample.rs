@@ -176,8 +176,9 @@ impl<'a> Sample<'a> {
 
     fn of_join(&self, join: usize) -> Vec<Question> {
         let rule = &self.mapping.records[self.record].joins[join];
-        let Some((theirs, ours)) = rule.on.first() else { return Vec::new() };
-        let values: Vec<String> = self.values(*ours).into_iter().collect();
+        let linked = rule.on.first().map(|(theirs, ours)| (theirs, self.values(*ours).into_iter().collect()));
+        let named = rule.constants.first().map(|(theirs, text)| (theirs, vec![text.clone()]));
+        let Some((theirs, values)): Option<(&usize, Vec<String>)> = linked.or(named) else { return Vec::new() };
         let question = |values: &[String]| {
             let fits: Vec<String> =
                 values.iter().filter(|value| self.fits(rule.table, *theirs, value)).cloned().collect();

@@ -82,7 +82,8 @@ struct Of<'a, 'b> {
 impl<'a> Of<'a, '_> {
     fn put(&mut self, key: &str, field: Option<&'a Field>, wants: Wants) {
         let record = self.record;
-        self.all.extend(field.map(|field| Use { record, key: key.to_owned(), field, wants }));
+        let ways = field.into_iter().flat_map(Field::each);
+        self.all.extend(ways.map(|field| Use { record, key: key.to_owned(), field, wants }));
     }
 
     fn each(&mut self, wants: Wants, fields: &[(&str, &'a Option<Field>)]) {

@@ -6,12 +6,22 @@ use fold::{Fold, Output};
 use mapping::Mapping;
 use std::{path::Path, sync::Arc};
 
-const KEYS: [(&str, &str); 26] = [
+const KEYS: [(&str, &str); 36] = [
     // A table without a key.
     ("s.heap", ""),
     ("emis.sensitive_code", "code_id"),
     ("s.root", "id"),
     ("s.joined", "key"),
+    ("s.third", "key"),
+    ("s.note", "key"),
+    ("tpp.SRCode", "RowIdentifier"),
+    ("tpp.CodedEvent", ""),
+    ("barts.CLEVE", "EVENT_ID"),
+    ("barts.CVREF", "CODE_VALUE_CD"),
+    ("barts.ENCNT", "ENCNTR_ID"),
+    ("barts.ORDER", "ORDER_ID"),
+    ("barts.PPATI", "PERSON_ID"),
+    ("barts.PPALI", ""),
     ("emis.user", "user_in_role_id"),
     ("emis.patient", "patient_id"),
     ("emis.organisation", "organisation_id"),

@@ -43,13 +43,18 @@ pub fn compile<'a>(key: &str, text: &str, reading: Reading, cells: &'a mut Cells
     let mut compiler = Compiler { cells, source, nodes: 0, asked: false, needs, optional, mistakes };
     let made = compiler.node(&tree);
     let Compiler { nodes, mut needs, optional, mut mistakes, .. } = compiler;
+    let mut cells = needs.clone();
+    cells.extend(&optional);
     needs.retain(|at| !optional.iter().any(|asked| asked.join == at.join));
     if nodes > NODES_MAX {
         mistakes.push(format!("has more than {NODES_MAX} operators, cells and constants"));
     }
     match made {
         Some((_, Type::Null)) if mistakes.is_empty() => Err(vec!["is always null".into()]),
-        Some((node, gives)) if mistakes.is_empty() => Ok(Expr { key: key.to_owned(), gives, node, needs, reading }),
+        Some((node, gives)) if mistakes.is_empty() => {
+            let (key, text) = (key.to_owned(), text.to_owned());
+            Ok(Expr { key, text, gives, cells, node, needs, reading })
+        }
         _ => Err(mistakes),
     }
 }

@@ -69,7 +69,11 @@ impl fmt::Display for Type {
 pub struct Expr {
     /// The key it stands at, within its record: `comment`, `value.number`.
     pub key: String,
+    /// As it is written.
+    pub text: String,
     pub gives: Type,
+    /// Every cell that it looks at.
+    pub cells: Vec<Ref>,
     node: Node,
     /// The cells that it cannot do without: all but those of which it asks whether they are there.
     needs: Vec<Ref>,
