@@ -42,7 +42,7 @@ fn tpp_writes_nothing_as_zero_and_as_the_end_of_time() {
         row(&world, "2", "XE2q5", "1", "6.0", ">", "0"),
         // A number that the row says is none.
         row(&world, "3", "XE2q5", "0", "0.0", "", "0"),
-        // A number that was measured.
+        // A number that the row says was measured: shown, and called implausible.
         row(&world, "4", "XE2q5", "1", "0.0", "", "0"),
         // Another code altogether.
         row(&world, "5", "Xe2q5", "1", "4.7", "", "0"),
@@ -54,7 +54,7 @@ fn tpp_writes_nothing_as_zero_and_as_the_end_of_time() {
             "recorded coded/1 of p1 1/5: Serum potassium [potassium] 4.70 mmol/L text=- canonical=4.70 mmol/L Final unchecked=-",
             "recorded coded/2 of p1 2/5: Serum potassium [potassium] >6.0 mmol/L text=- canonical=6.0 mmol/L Final unchecked=-",
             "recorded coded/3 of p1 3/5: Serum potassium [potassium] - mmol/L text=- canonical=- Final unchecked=no value",
-            "recorded coded/4 of p1 4/5: Serum potassium [potassium] 0.0 mmol/L text=- canonical=0.0 mmol/L Final unchecked=-",
+            "recorded coded/4 of p1 4/5: Serum potassium [potassium] 0.0 mmol/L text=- canonical=0.0 mmol/L Final unchecked=implausible value",
             "recorded coded/5 of p1 5/5: Serum potassium [-] 4.7 mmol/L text=- canonical=- Final unchecked=unknown code",
         ]
     );
