@@ -106,7 +106,15 @@ pub async fn what_was_told(kafka: &KafkaSettings, registry: &Registry, folder: &
     let topic = kafka.topic(&change_log::topics::changes_topic(LOST));
     admin.delete_topics(&[topic.as_str()], &AdminOptions::new()).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let mut log = Log::open_in(kafka, registry, LOST, EPOCH).await?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut log = loop {
+        match Log::open_in(kafka, registry, LOST, EPOCH).await {
+            Ok(log) => break log,
+            // A busy broker deletes late: the topic is there still, or half of it.
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(500)).await,
+            Err(error) => return Err(error),
+        }
+    };
     let tables: Vec<String> = log.schemas.keys().cloned().collect();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     log.control(registry, Kind::SnapshotBegin, &tables).await?;
