@@ -1,7 +1,6 @@
 //! From rows to events, by mappings as they are shipped.
 
 mod closing;
-mod cost;
 mod ended;
 mod generations;
 mod keyless;
