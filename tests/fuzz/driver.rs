@@ -25,6 +25,11 @@ const HELD_TIMES_INPUT: usize = 256;
 /// Runs the target on the corpus, and on mutations of it until the time is over. The target answers with whatever tells
 /// its ways apart.
 pub fn run<T: Hash>(name: &str, extra: Vec<Vec<u8>>, target: impl Fn(&[u8]) -> T) {
+    run_within(name, HELD_BYTES, extra, target);
+}
+
+/// The same, for a target that may hold this much whatever its input is.
+pub fn run_within<T: Hash>(name: &str, held: usize, extra: Vec<Vec<u8>>, target: impl Fn(&[u8]) -> T) {
     let seed = number(SEED_VARIABLE).unwrap_or_else(|| rand::rng().random::<u32>().into());
     let seconds = number(SECONDS_VARIABLE).unwrap_or(SECONDS);
     let mut population = corpus(name);
@@ -32,7 +37,7 @@ pub fn run<T: Hash>(name: &str, extra: Vec<Vec<u8>>, target: impl Fn(&[u8]) -> T
     assert!(!population.is_empty(), "no corpus for {name}");
     let (mut answers, mut inputs) = (BTreeSet::new(), 0_u64);
     for input in population.clone() {
-        answers.insert(answer(name, seed, &input, &target));
+        answers.insert(answer((name, seed, held), &input, &target));
     }
     let mut random = StdRng::seed_from_u64(seed);
     let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -40,7 +45,7 @@ pub fn run<T: Hash>(name: &str, extra: Vec<Vec<u8>>, target: impl Fn(&[u8]) -> T
         for _ in 0..ROUND {
             let input = mutated(&population, &mut random);
             inputs += 1;
-            if answers.insert(answer(name, seed, &input, &target)) && population.len() < POPULATION_MAX {
+            if answers.insert(answer((name, seed, held), &input, &target)) && population.len() < POPULATION_MAX {
                 population.push(input);
             }
         }
@@ -65,9 +70,9 @@ fn bytes(line: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
-fn answer<T: Hash>(name: &str, seed: u64, input: &[u8], target: &impl Fn(&[u8]) -> T) -> u64 {
+fn answer<T: Hash>((name, seed, most): (&str, u64, usize), input: &[u8], target: &impl Fn(&[u8]) -> T) -> u64 {
     let (answer, held) = meter::measured(|| catch_unwind(AssertUnwindSafe(|| target(input))));
-    let allowed = HELD_BYTES + HELD_TIMES_INPUT * input.len();
+    let allowed = most + HELD_TIMES_INPUT * input.len();
     let Ok(answer) = answer else { keep(name, seed, input, "panics") };
     if held > allowed {
         keep(name, seed, input, &format!("holds {held} bytes, more than {allowed},"));
