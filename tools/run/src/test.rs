@@ -148,7 +148,7 @@ fn all(repository: &Path) -> anyhow::Result<Vec<Group>> {
         group("format", &["fmt", "--all", "--check"]),
         unit(repository)?,
         // What does not compile: `access` shows what no exit can do.
-        group("doc", &["test", "--quiet", "--package", "access", "--doc"]),
+        group("doc", &["test", "--quiet", "--workspace", "--doc"]),
         group("fuzz", &["test", "--quiet", "--workspace", "--test", "fuzz"]),
         Group { beside: true, ..lints },
     ];
