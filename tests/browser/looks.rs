@@ -11,8 +11,9 @@ use std::path::Path;
 /// WCAG 2.2, 1.4.10: nothing is scrolled sideways at 320 CSS pixels, data tables in boxes of their own aside.
 const NARROW_PIXELS: u32 = 320;
 /// A page of each kind that a clinician sees, but for the record.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "/inbox",
+    "/inbox/hand-over",
     "/inbox?state=acknowledged",
     "/patients",
     // Nobody's, so that there is a glass to break.
@@ -85,7 +86,7 @@ pub async fn without_colours(browser: &Client, driver: &str, running: &Running) 
 
 /// Each sheet says whose record it is, when it was read, and which page of how many: sheets get apart.
 pub async fn printed(browser: &Client, driver: &str, folder: &Path) -> anyhow::Result<()> {
-    row_with(browser, "6.7").await?.find(Locator::Css("th a")).await?.click().await?;
+    row_with(browser, "6.7").await?.find(Locator::Css("h3 a")).await?.click().await?;
     browser.wait().at_most(APPEARS_WITHIN).for_element(Locator::Id("patient-name")).await?;
     let name = browser.find(Locator::Id("patient-name")).await?.text().await?;
     let number = "//dt[.='NHS number']/following-sibling::dd";

@@ -41,6 +41,8 @@ pub struct Finding {
     /// FHIR's word for it: `final`.
     pub status: Option<String>,
     pub requester: Option<String>,
+    /// The specimen's identifier, as its source tells it.
+    pub specimen: Option<String>,
     /// The source's word for a status that nobody understands: empty where it gave none.
     pub unknown_status: Option<String>,
     /// Its source marks it, or the whole patient, as confidential.
@@ -82,6 +84,7 @@ impl Finding {
             comment: None,
             status: None,
             requester: None,
+            specimen: None,
             unknown_status: None,
             confidential: false,
             birth_date: None,

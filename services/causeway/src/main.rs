@@ -6,6 +6,7 @@
 
 mod agreements;
 mod check;
+mod feedback;
 mod folder;
 mod labs;
 mod linkage;
@@ -75,6 +76,9 @@ enum Verb {
     /// Look after the per-patient views.
     #[command(subcommand)]
     Views(views::Verb),
+    /// What readers said is wrong with alerts, and what they are answered.
+    #[command(subcommand)]
+    Feedback(feedback::Verb),
     /// Who may receive what, from whom, by which agreement.
     #[command(subcommand)]
     Agreements(agreements::Verb),
@@ -117,6 +121,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Verb::Identity(verb) => linkage::run(verb, format).await,
             Verb::Terminology(verb) => terminology::run(verb, format),
             Verb::Views(verb) => views::run(verb, format).await,
+            Verb::Feedback(verb) => feedback::run(verb, format).await,
             Verb::Agreements(verb) => agreements::run(&verb, format),
         }
     })

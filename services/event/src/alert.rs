@@ -12,10 +12,13 @@ pub enum AlertChange {
     Withdrawn,
     /// Further teams receive it.
     Routed,
+    /// A team is asked to act: no other has in time, or it was handed over.
+    Escalated,
 }
 
 impl AlertChange {
-    pub const ALL: [Self; 5] = [Self::Raised, Self::Seen, Self::Acknowledged, Self::Withdrawn, Self::Routed];
+    pub const ALL: [Self; 6] =
+        [Self::Raised, Self::Seen, Self::Acknowledged, Self::Withdrawn, Self::Routed, Self::Escalated];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -24,6 +27,7 @@ impl AlertChange {
             Self::Acknowledged => "acknowledged",
             Self::Withdrawn => "withdrawn",
             Self::Routed => "routed",
+            Self::Escalated => "escalated",
         }
     }
 

@@ -25,12 +25,72 @@ pub struct Team {
     pub source: Option<String>,
 }
 
+/// Steps that a site may name: a few for each organisation.
+pub const ESCALATIONS_MAX: usize = 1_000;
+/// No step waits longer than a week.
+const ESCALATION_SECONDS_MAX: u32 = 7 * 24 * 3600;
+
+/// What of an alert that interrupts has not happened.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unanswered {
+    /// No team has acted on it, or accepted it.
+    NotActedOn,
+    /// Nobody has had it on their screen.
+    OnNobodysScreen,
+}
+
+/// Whom an organisation tells next of what nobody has answered.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Escalation {
+    /// ODS code of whoever answers for the result. Its own teams alone are told: they see it whole.
+    pub organisation: String,
+    pub when: Unanswered,
+    /// After the alert was raised.
+    pub after_seconds: u32,
+    pub to: Vec<String>,
+}
+
+impl Escalation {
+    /// By which a step that was taken is known again.
+    pub fn name(&self) -> String {
+        let when = match self.when {
+            Unanswered::NotActedOn => "not-acted-on",
+            Unanswered::OnNobodysScreen => "on-nobodys-screen",
+        };
+        format!("{}/{when}/{}", self.organisation, self.after_seconds)
+    }
+
+    fn mistakes(&self, number: usize, teams: &[Team]) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if !(1..=ESCALATION_SECONDS_MAX).contains(&self.after_seconds) {
+            mistakes.push(format!("escalation {number}: after_seconds must be 1 to {ESCALATION_SECONDS_MAX}"));
+        }
+        if self.to.is_empty() {
+            mistakes.push(format!("escalation {number}: `to` names no team, so nobody would be told"));
+        }
+        for id in &self.to {
+            match teams.iter().find(|team| team.id == *id) {
+                None => mistakes.push(format!("escalation {number}: there is no team `{id}`")),
+                Some(team) if team.organisation != self.organisation => mistakes.push(format!(
+                    "escalation {number}: `{id}` is a team of {}, which may not see what {} holds",
+                    team.organisation, self.organisation
+                )),
+                Some(_) => {}
+            }
+        }
+        mistakes
+    }
+}
+
 /// Invariant: ids are not empty and differ; the catch-all and the teams on duty are among them. Made only by `parse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Teams {
     teams: Vec<Team>,
     catch_all: Option<String>,
     duty: Vec<String>,
+    escalation: Vec<Escalation>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +101,8 @@ struct Document {
     /// Teams that receive their organisation's own results when nobody else of it does.
     #[serde(default)]
     duty: Vec<String>,
+    #[serde(default)]
+    escalation: Vec<Escalation>,
     #[serde(default)]
     team: Vec<Team>,
 }
@@ -70,8 +132,14 @@ impl Teams {
                 mistakes.push(format!("{key}: there is no team `{id}`"));
             }
         }
+        if document.escalation.len() > ESCALATIONS_MAX {
+            mistakes.push(format!("more than {ESCALATIONS_MAX} escalations"));
+        }
+        let steps = document.escalation.iter().enumerate();
+        mistakes.extend(steps.flat_map(|(index, step)| step.mistakes(index + 1, &document.team)));
         if mistakes.is_empty() {
-            Ok(Self { teams: document.team, catch_all: document.catch_all, duty: document.duty })
+            let Document { catch_all, duty, escalation, team: teams } = document;
+            Ok(Self { teams, catch_all, duty, escalation })
         } else {
             Err(mistakes)
         }
@@ -83,6 +151,11 @@ impl Teams {
 
     pub fn get(&self, id: &str) -> Option<&Team> {
         self.teams.iter().find(|team| team.id == id)
+    }
+
+    /// What happens to alerts that nobody answers, in the file's order.
+    pub fn escalations(&self) -> impl Iterator<Item = &Escalation> {
+        self.escalation.iter()
     }
 
     /// The practices that are this organisation.
@@ -146,6 +219,20 @@ mod tests {
         let told =
             Teams::parse(&["catch_all = 'x'\nduty = ['a', 'y']\n", &team("a")].concat()).expect_err("two mistakes");
         assert_eq!(told, ["catch_all: there is no team `x`", "duty: there is no team `y`"]);
+        let step = |after: u32, to: &str| {
+            format!("[[escalation]]\norganisation = 'X'\nwhen = 'not-acted-on'\nafter_seconds = {after}\nto = [{to}]\n")
+        };
+        let other = team("o").replace("'X'", "'Y'");
+        let text =
+            [step(0, "'a'"), step(604_801, ""), step(1, "'a', 'n', 'o'"), step(604_800, "'a'"), team("a"), other];
+        let want = [
+            "escalation 1: after_seconds must be 1 to 604800",
+            "escalation 2: after_seconds must be 1 to 604800",
+            "escalation 2: `to` names no team, so nobody would be told",
+            "escalation 3: there is no team `n`",
+            "escalation 3: `o` is a team of Y, which may not see what X holds",
+        ];
+        assert_eq!(Teams::parse(&text.concat()).expect_err("five mistakes"), want);
         let told = Teams::parse("[[team]]\nid = 'a'\nkind = 'ward'\n").expect_err("not a kind");
         assert!(told[0].contains("line 3"), "{told:?}");
     }

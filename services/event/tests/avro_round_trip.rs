@@ -272,7 +272,7 @@ proptest! {
 
     #[test]
     fn alerts_come_back(t in vec(text(), 6), teams in vec(text(), 0..4), id in any::<i64>(), at in any::<i64>(),
-                        alert in any::<u128>(), which in 0..5_usize) {
+                        alert in any::<u128>(), which in 0..AlertChange::ALL.len()) {
         let change = AlertChange::ALL[which];
         let told = PatientAlert {
             id, alert: uuid::Uuid::from_u128(alert), change, teams, at,

@@ -1,4 +1,4 @@
-// Live alerts: each event names an alert; its row is fetched from the server and put in, so that a row looks the same
+// Live alerts: each event names a matter; its card is fetched from the server and put in, so that a card looks the same
 // however it came. Without this file the page works by reloading. The stream itself is in live-worker.js.
 "use strict";
 (() => {
@@ -14,6 +14,8 @@
   const FETCH_MS = 10000;
   const FETCHES_MAX = 5;
   const FETCH_AGAIN_MS = 2000;
+  const HOLD_MS = 30000;
+  const TOGETHER_MS = 400;
 
   // Loud where it is not live: a page that stands still must not look like one where nothing happens.
   let missing = false;
@@ -41,71 +43,111 @@
   const nothing = document.getElementById("nothing");
   const state = live.dataset.state;
 
-  // Rows of one alert are fetched one after the other: a later state never loses to an earlier one.
+  // Cards of one matter are fetched one after the other: a later state never loses to an earlier one.
   const queues = new Map();
-  const refresh = (alert) => {
-    const before = queues.get(alert.alert) || Promise.resolve();
-    const after = before.then(() => putAgain(alert, FETCHES_MAX)).catch(() => { missing = true; });
-    queues.set(alert.alert, after);
-    after.then(() => { if (queues.get(alert.alert) === after) queues.delete(alert.alert); });
+  const refresh = (matter) => {
+    const before = queues.get(matter) || Promise.resolve();
+    const after = before.then(() => putAgain(matter, FETCHES_MAX)).catch(() => { missing = true; });
+    queues.set(matter, after);
+    after.then(() => { if (queues.get(matter) === after) queues.delete(matter); });
   };
 
-  const putAgain = async (alert, left) => {
+  const putAgain = async (matter, left) => {
     try {
-      await put(alert);
+      await put(matter);
     } catch (error) {
       if (left <= 1) throw error;
       await new Promise((done) => setTimeout(done, FETCH_AGAIN_MS));
-      await putAgain(alert, left - 1);
+      await putAgain(matter, left - 1);
     }
   };
 
-  const put = async (alert) => {
+  const put = async (matter) => {
     const asked = { headers: { accept: "text/html" }, signal: AbortSignal.timeout(FETCH_MS) };
-    const answer = await fetch(`/inbox/${alert.alert}?state=${state}`, asked);
+    const answer = await fetch(`/inbox/${matter}?state=${state}`, asked);
     if (answer.redirected || answer.status === 401) { location.assign("/sign-in"); return; }
-    const old = document.getElementById(`alert-${alert.alert}`);
-    if (answer.status === 204 || answer.status === 404) {
-      // A withdrawn alert stays where it was seen, struck through, until the page is loaded again.
-      if (old && alert.state !== "withdrawn") old.remove();
-      else if (old) strike(old);
+    const old = document.getElementById(`matter-${matter}`);
+    if (answer.status === 404) {
+      if (old) old.remove();
     } else if (answer.ok) {
-      const table = document.createElement("template");
-      table.innerHTML = `<table><tbody>${await answer.text()}</tbody></table>`;
-      const row = table.content.querySelector("tr");
-      if (!row) return;
-      row.classList.add("fresh");
-      const focused = document.activeElement && document.activeElement.id;
-      if (old) old.replaceWith(row); else rows.prepend(row);
-      if (focused && !document.activeElement.id) document.getElementById(focused)?.focus();
+      const list = document.createElement("template");
+      list.innerHTML = await answer.text();
+      const card = list.content.querySelector("li");
+      if (!card) return;
+      card.classList.add("fresh");
+      // What a colleague has done stays where it was seen, until the page is loaded again.
+      if (old) swap(old, card);
+      else if (answer.headers.get("x-in-list") === "yes") place(card);
     } else {
-      throw new Error("no row");
+      throw new Error("no card");
     }
+    tally();
+  };
+
+  // An answer that is being written is not taken out of its writer's hands; the old version is refused when it is sent.
+  const swap = (old, card) => {
+    if ([...old.querySelectorAll("details[open] input:not([type=hidden])")].some((field) => field.value !== "")) return;
+    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    const folded = [...old.querySelectorAll("details")].map((one) => one.open);
+    old.replaceWith(card);
+    card.querySelectorAll("details").forEach((one, nth) => { one.open = Boolean(folded[nth]); });
+    if (focused) document.getElementById(focused)?.focus();
+  };
+
+  // The order holds still while somebody works on a card: what has come waits above the list, and is said aloud.
+  const held = [];
+  const waiting = document.getElementById("waiting");
+  let touched = 0;
+  const working = () => rows.contains(document.activeElement) && Date.now() - touched < HOLD_MS;
+  const place = (card) => {
+    if (working()) {
+      held.push(card);
+    } else {
+      const rank = (one) => Number(one.dataset.rank);
+      const next = [...rows.children].find((one) => rank(one) >= rank(card));
+      rows.insertBefore(card, next || null);
+    }
+    tellHeld();
+  };
+  const release = () => {
+    if (held.length === 0 || working()) return;
+    held.splice(0).forEach((card) => { if (!document.getElementById(card.id)) place(card); });
+    tally();
+  };
+  const tellHeld = () => {
+    waiting.hidden = held.length === 0;
+    const text = held.length === 0 ? "" : `${held.length} new: shown when you leave the card that you are on.`;
+    if (waiting.textContent !== text) waiting.textContent = text;
+  };
+  ["keydown", "pointerdown"].forEach((kind) => addEventListener(kind, () => { touched = Date.now(); }));
+  rows.addEventListener("focusout", () => setTimeout(release, 0));
+  setInterval(release, HOLD_MS / 10);
+
+  const tally = () => {
     if (nothing) nothing.hidden = rows.children.length > 0;
+    if (state !== "open") return;
+    const open = held.length + rows.querySelectorAll("[data-open=true]").length;
+    document.title = document.title.replace(/\(\d+ open\)/, `(${open} open)`);
   };
 
-  const strike = (row) => {
-    const headline = row.querySelector("span.headline");
-    if (headline) {
-      const struck = document.createElement("s");
-      struck.className = "headline";
-      struck.textContent = headline.textContent;
-      const word = document.createElement("strong");
-      word.className = "small";
-      word.textContent = "Withdrawn. Do not act on it.";
-      headline.replaceWith(struck, word);
-    }
-    row.querySelector(".tag.state").textContent = "Withdrawn";
-    row.querySelectorAll("form").forEach((form) => form.remove());
-    row.classList.add("withdrawn");
-  };
-
+  // One matter is said once, however many findings it has: those that come together are told together.
+  const together = new Map();
   const announce = (alert) => {
-    const words = { raised: "New alert", routed: "New alert", withdrawn: "Alert withdrawn" }[alert.change];
-    if (!words) return;
-    const critical = alert.severity === "critical" && alert.interrupts;
-    const where = document.getElementById(critical ? "announce-critical" : "announce");
-    where.textContent = `${words}: ${alert.patient}, ${alert.headline}`;
+    const words = { raised: "New alert", routed: "New alert", escalated: "Alert waits for an answer", withdrawn: "Alert withdrawn" };
+    if (!words[alert.change]) return;
+    const key = `${alert.matter} ${words[alert.change]}`;
+    const first = !together.has(key);
+    if (first) together.set(key, []);
+    together.get(key).push(alert);
+    if (first) setTimeout(() => speak(words[alert.change], together.get(key), key), TOGETHER_MS);
+  };
+  const speak = (words, alerts, key) => {
+    together.delete(key);
+    const loud = (alert) => alert.severity === "critical" && alert.interrupts;
+    const worst = alerts.find(loud) || alerts[0];
+    const more = alerts.length > 1 ? `, and ${alerts.length - 1} more` : "";
+    const where = document.getElementById(loud(worst) ? "announce-critical" : "announce");
+    where.textContent = `${words}: ${worst.patient}, ${worst.headline}${more}`;
   };
 
   // One stream for all tabs of this session; another session of this browser has another key.
@@ -132,7 +174,7 @@
       // Told again after another tab joined or the stream began anew.
       if (last && Number(message.id) <= Number(last)) return;
       last = message.id;
-      refresh(message.data);
+      refresh(message.data.matter);
       announce(message.data);
     }
   };

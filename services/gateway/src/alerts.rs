@@ -2,7 +2,9 @@
 //! the alert schema offers.
 
 mod facts;
+pub mod matters;
 mod reader;
+pub mod steps;
 
 use crate::{
     GatewayError,
@@ -12,23 +14,25 @@ use crate::{
     record::{consent, micros},
     session::Actor,
 };
+use alert::Urgency;
 use deadpool_postgres::GenericClient;
-use event::{Kind, Micros};
+use event::{Kind, Micros, Precision};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-/// Alerts on one page of the inbox.
-pub const INBOX_MAX: i64 = 100;
-/// Alerts that are looked at for one page of it.
-const SCANNED_MAX: i64 = 20_000;
+/// Alerts that are read at once.
+const ALERTS_MAX: i64 = 20_000;
 
 #[derive(Clone)]
 pub struct Alert {
     pub id: Uuid,
+    /// What is one with it: the alerts of its specimen.
+    pub matter: Uuid,
     pub rule: String,
     pub severity: String,
     pub urgency: String,
+    /// To the reader's teams: one that they have answered is acknowledged, whatever others have done.
     pub state: String,
     pub headline: String,
     pub withdrawn_reason: Option<String>,
@@ -43,18 +47,19 @@ pub struct Alert {
     pub authorised_at: Option<Micros>,
     pub committed_at: Micros,
     pub raised_at: Micros,
-    pub acknowledged_at: Option<Micros>,
-    /// The name of whoever acknowledged it, and the team that had it then.
-    pub acknowledged_by: Option<String>,
-    pub acknowledged_team: Option<String>,
+    /// When the sample was taken, as exactly as is known.
+    pub taken_at: Option<Micros>,
+    pub taken_precision: Option<Precision>,
     pub organisation: Option<String>,
     pub family: Option<String>,
     pub given: Option<String>,
     pub birth_date: Option<String>,
     pub nhs_number: Option<String>,
     pub person: Option<Uuid>,
-    /// When the reader saw it, and whether they have yet to be told that it was withdrawn.
+    /// When the reader saw it…
     pub seen_by_me: Option<Micros>,
+    /// …and whether they have yet to be told that it was withdrawn.
+    pub untold: bool,
     pub context: PatientContext,
 }
 
@@ -68,80 +73,75 @@ impl Alert {
         }
     }
 
-    /// The reader's team that the alert went to.
-    pub fn team_of<'a>(&self, actor: &'a Actor) -> Option<&'a str> {
-        actor.teams.iter().find(|team| self.context.recipients.contains(team)).map(String::as_str)
+    /// The reader's teams that the alert went to.
+    pub fn teams_of<'a>(&self, actor: &'a Actor) -> Vec<&'a str> {
+        actor.teams.iter().filter(|team| self.context.recipients.contains(team)).map(String::as_str).collect()
+    }
+
+    /// A team of the reader's has yet to answer it.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "new" | "seen")
+    }
+
+    pub fn interrupts(&self) -> bool {
+        self.urgency != Urgency::Listed.as_str()
     }
 }
 
 /// Which alerts of the reader's teams.
 pub enum Which {
     These(Vec<Uuid>),
-    States {
-        states: Vec<&'static str>,
-        skip: i64,
-    },
-    /// Withdrawn since the reader saw them, and not told of it yet.
-    WithdrawnUntold {
-        skip: i64,
-    },
+    /// All of these matters: also those that the reader's teams have answered, and those that were withdrawn.
+    Matters(Vec<Uuid>),
 }
 
-fn sql(condition: &str, order: &str) -> String {
+/// What the state of an alert is to the teams `$1`.
+const STATE: &str = "case when a.state = 'withdrawn' then 'withdrawn'
+        when not exists (select from alert.recipient r
+            where r.alert = a.id and r.team = any($1) and r.answered_at is null) then 'acknowledged'
+        when a.state = 'new' then 'new' else 'seen' end";
+
+fn sql(column: &str) -> String {
     format!(
-        "select a.id::text, a.rule, a.severity, a.urgency, a.state, a.headline, a.withdrawn_reason, a.source, a.patient,
+        "select a.id::text, a.rule, a.severity, a.urgency, {STATE}, a.headline, a.withdrawn_reason, a.source, a.patient,
             {}, {}, {}, {},
-            (select u.name from access.user u where u.id = a.acknowledged_by),
-            coalesce((select o.organisation from record.observation o
-                where o.source = a.source and o.patient = a.patient and o.record = a.record), p.organisation),
+            o.effective_precision,
+            coalesce(o.organisation, p.organisation),
             p.family, p.given, coalesce(p.birth_date::text, p.birth_partial), p.nhs_number, l.person::text,
             {},
             (select array_agg(r.team) from alert.recipient r where r.alert = a.id),
-            exists (select from record.patient c where c.source = a.source and c.patient = a.patient
-                and (c.confidential or c.retracted))
-                or exists (select from record.observation o
-                    where o.source = a.source and o.patient = a.patient and o.record = a.record and o.confidential),
+            coalesce(o.confidential, false) or exists (select from record.patient c
+                where c.source = a.source and c.patient = a.patient and (c.confidential or c.retracted)),
             coalesce(p.objection, false) or exists (
                 select from record.link m join record.patient q on q.source = m.source and q.patient = m.patient
                 where m.person = l.person and m.status <> 'held' and l.status <> 'held' and q.objection),
             a.record, a.version, case when a.rule <> all ('{{critical-limit,source-critical,unchecked}}') then a.detail::text end,
             (select min(r.why) from alert.recipient r where r.alert = a.id and r.team = any($1)),
-            (select t.team from alert.sighting t where t.alert = a.id and t.user_id = a.acknowledged_by)
+            a.matter::text,
+            a.state = 'withdrawn' and s.user_id is not null and s.told_withdrawn_at is null
          from alert.alert a
+         left join record.observation o on o.source = a.source and o.patient = a.patient and o.record = a.record
          left join record.patient p on p.source = a.source and p.patient = a.patient and not p.retracted
          left join record.link l on l.source = a.source and l.patient = a.patient
          left join alert.sighting s on s.alert = a.id and s.user_id = $2
-         where exists (select from alert.recipient r where r.alert = a.id and r.team = any($1)) and {condition}
-         order by {order}",
+         where exists (select from alert.recipient r where r.alert = a.id and r.team = any($1))
+            and a.{column} = any($3::text[]::uuid[])
+         order by a.raised_at desc, a.id limit {ALERTS_MAX}",
         micros("a.authorised_at"),
         micros("a.committed_at"),
         micros("a.raised_at"),
-        micros("a.acknowledged_at"),
+        micros("o.effective_at"),
         micros("s.seen_at"),
     )
 }
 
 pub async fn read(client: &impl GenericClient, actor: &Actor, which: &Which) -> Result<Vec<Alert>, GatewayError> {
-    let newest = format!("a.raised_at desc, a.id limit {}", INBOX_MAX + 1);
-    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&actor.teams, &actor.user];
-    let mut named: Vec<String> = Vec::new();
-    let sql = match which {
-        Which::These(ids) => {
-            named.extend(ids.iter().map(Uuid::to_string));
-            sql("a.id = any($3::text[]::uuid[])", "a.id")
-        }
-        Which::States { .. } => sql("a.state = any($4)", &format!("{newest} offset $3")),
-        Which::WithdrawnUntold { .. } => {
-            let untold = "a.state = 'withdrawn' and s.user_id is not null and s.told_withdrawn_at is null";
-            sql(untold, &format!("{newest} offset $3"))
-        }
+    let (column, ids) = match which {
+        Which::These(ids) => ("id", ids),
+        Which::Matters(ids) => ("matter", ids),
     };
-    match which {
-        Which::These(_) => parameters.push(&named),
-        Which::States { states, skip } => parameters.extend([skip as &(dyn ToSql + Sync), states]),
-        Which::WithdrawnUntold { skip } => parameters.push(skip),
-    }
-    let rows = client.query(&sql, &parameters).await?;
+    let named: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    let rows = client.query(&sql(column), &[&actor.teams, &actor.user, &named]).await?;
     Ok(rows.iter().filter_map(alert).collect())
 }
 
@@ -158,6 +158,7 @@ fn alert(row: &Row) -> Option<Alert> {
         .collect();
     Some(Alert {
         id: row.get::<_, &str>(0).parse().ok()?,
+        matter: row.get::<_, &str>(28).parse().ok()?,
         rule: row.get(1),
         severity: row.get(2),
         urgency: row.get(3),
@@ -173,9 +174,8 @@ fn alert(row: &Row) -> Option<Alert> {
         authorised_at: row.get(9),
         committed_at: row.get(10),
         raised_at: row.get(11),
-        acknowledged_at: row.get(12),
-        acknowledged_by: row.get(13),
-        acknowledged_team: row.get(28),
+        taken_at: row.get(12),
+        taken_precision: row.get::<_, Option<&str>>(13).and_then(Precision::parse),
         organisation,
         family: row.get(15),
         given: row.get(16),
@@ -183,6 +183,7 @@ fn alert(row: &Row) -> Option<Alert> {
         nhs_number: row.get(18),
         person: row.get::<_, Option<&str>>(19).and_then(|person| person.parse().ok()),
         seen_by_me: row.get(20),
+        untold: row.get(29),
         context: PatientContext {
             holdings,
             recipients: row.get::<_, Option<Vec<String>>>(21).unwrap_or_default(),
@@ -297,74 +298,23 @@ async fn release(
     audit::release_all(client, decided.collect()).await
 }
 
-/// One page of what the reader may be told, and whether there is more of it. Counted after the decisions: how much lies
-/// between is no one's to see.
-pub async fn page(
-    app: &App,
-    client: &impl GenericClient,
-    actor: &Actor,
-    which: impl Fn(i64) -> Which,
-    page: i64,
-) -> Result<(Vec<Released<Alert>>, bool), GatewayError> {
-    let size = usize::try_from(INBOX_MAX).unwrap_or_default();
-    let mut to_pass = usize::try_from(page).unwrap_or_default() * size;
-    let (mut shown, mut withheld) = (Vec::new(), Vec::new());
-    let mut scanned = 0;
-    while scanned < SCANNED_MAX && shown.len() <= size {
-        let chunk = read(client, actor, &which(scanned)).await?;
-        let count = i64::try_from(chunk.len()).unwrap_or(i64::MAX);
-        for (alert, decision) in sift(app, client, actor, Action::ViewAlerts, chunk).await? {
-            if !decision.allow {
-                withheld.push((alert, decision));
-            } else if to_pass > 0 {
-                to_pass -= 1;
-            } else {
-                shown.push((alert, decision));
-            }
-        }
-        if count <= INBOX_MAX {
-            break;
-        }
-        scanned += count;
-    }
-    let more = shown.len() > size;
-    shown.truncate(size);
-    shown.extend(withheld);
-    Ok((release(client, actor, Action::ViewAlerts, shown).await?, more))
-}
-
 /// Whom these alerts are about, whoever asks: for the audit of who is refused them.
-pub async fn subjects(client: &impl GenericClient, alerts: &[Uuid]) -> Result<BTreeMap<Uuid, Subject>, GatewayError> {
-    let ids: Vec<String> = alerts.iter().map(Uuid::to_string).collect();
-    let sql = "select a.id::text, a.source, a.patient, p.organisation, l.person::text from alert.alert a
+pub async fn subjects(client: &impl GenericClient, which: &Which) -> Result<BTreeMap<Uuid, Subject>, GatewayError> {
+    let (column, ids) = match which {
+        Which::These(ids) => ("id", ids),
+        Which::Matters(ids) => ("matter", ids),
+    };
+    let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    let sql = format!(
+        "select a.id::text, a.source, a.patient, p.organisation, l.person::text from alert.alert a
         left join record.patient p on p.source = a.source and p.patient = a.patient
         left join record.link l on l.source = a.source and l.patient = a.patient
-        where a.id = any($1::text[]::uuid[])";
-    let rows = client.query(sql, &[&ids]).await?;
+        where a.{column} = any($1::text[]::uuid[]) limit {ALERTS_MAX}"
+    );
+    let rows = client.query(&sql, &[&ids]).await?;
     let subject = |row: &Row| {
         let person = row.get::<_, Option<&str>>(4).and_then(|person| person.parse().ok());
         Subject { source: row.get(1), patient: row.get(2), organisation: row.get(3), person }
     };
     Ok(rows.iter().filter_map(|row| Some((row.get::<_, &str>(0).parse().ok()?, subject(row)))).collect())
-}
-
-#[derive(Clone, Copy)]
-pub enum Step {
-    Seen,
-    Acknowledge,
-}
-
-/// Takes the step, if it is a legal one, and tells the state that the alert is in afterwards. Whoever marks a withdrawn alert as seen has been told that it was withdrawn.
-pub async fn take(
-    client: &impl GenericClient,
-    actor: &Actor,
-    alert: &Released<Alert>,
-    step: Step,
-) -> Result<Option<String>, GatewayError> {
-    let sql = match step {
-        Step::Seen => "select alert.mark_seen($1::text::uuid, $2, $3)",
-        Step::Acknowledge => "select alert.acknowledge($1::text::uuid, $2, $3)",
-    };
-    let row = client.query_one(sql, &[&alert.id.to_string(), &actor.user, &alert.team_of(actor)]).await?;
-    Ok(row.get(0))
 }

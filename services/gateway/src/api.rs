@@ -40,11 +40,13 @@ pub struct Session {
 #[openapi(
     info(title = "Causeway gateway", description = "Records, alerts and FHIR R4 of a region. Every read and every refusal is audited.", version = "1"),
     paths(
-        open_session, close_session, inbox::seen_api, inbox::acknowledge_api, sse::stream::events,
+        open_session, close_session, inbox::answer::see_alert_api, inbox::matter_api, inbox::answer::see_api,
+        inbox::answer::answer_api,
+        sse::stream::events,
         crate::fhir::metadata, crate::fhir::patient, crate::fhir::patients, crate::fhir::patients_posted,
         crate::fhir::observation, crate::fhir::observations, crate::fhir::observations_posted
     ),
-    components(schemas(Credentials, Session)),
+    components(schemas(Credentials, Session, inbox::answer::Said)),
     modifiers(&Bearer)
 )]
 struct Document;
@@ -141,7 +143,7 @@ mod tests {
         for path in [
             "/session",
             "/events",
-            "/alerts/{alert}/acknowledge",
+            "/matters/{matter}/answer",
             "/fhir/metadata",
             "/fhir/Patient/{id}",
             "/fhir/Observation",

@@ -138,6 +138,8 @@ pub enum Problem {
     },
     NotFound,
     Bad(&'static str),
+    /// It is not what the client thinks it is any more.
+    Conflict(&'static str),
     /// The request has not arrived whole in time, or is larger than any of ours.
     TooSlow,
     TooLarge,
@@ -154,6 +156,7 @@ impl Problem {
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -167,7 +170,7 @@ impl Problem {
             Self::NotSignedIn => "sign in first",
             Self::Forbidden { why, .. } => why,
             Self::NotFound => "there is nothing here",
-            Self::Bad(what) => what,
+            Self::Bad(what) | Self::Conflict(what) => what,
             Self::TooSlow => "the request did not arrive in time",
             Self::TooLarge => "the request is too large",
             Self::Throttled(_) => "too many attempts; wait before you try again",

@@ -14,6 +14,7 @@ mod audit;
 mod database;
 mod deliver;
 mod error;
+pub mod feedback;
 mod fhir;
 mod freshness;
 mod input;

@@ -13,7 +13,8 @@ mod migrations {
 /// Brings the schemas `record` and `alert` up to date, in this order: alerts read the record.
 ///
 /// The role that runs the sinks owns both. The gateway needs `usage` on `alert`, `select` on its
-/// tables, and `execute` on `alert.mark_seen` and `alert.acknowledge`, and nothing more.
+/// tables, and `execute` on its functions `mark_seen`, `mark_delivered`, `acknowledge`,
+/// `answer`, `reopen`, `give_feedback` and `read_answer`, and nothing more.
 pub async fn migrate(pool: &Pool) -> Result<(), ViewsError> {
     sink_views::migrate(pool).await?;
     migrate_schema(pool, "alert", MIGRATION_LOCK, migrations::migrations::runner).await

@@ -6,7 +6,7 @@
 //! its own connection. When it takes over it first reads the end of the topic: what the one before
 //! delivered but could not delete any more is deleted now, not delivered again.
 
-use crate::{Alerting, Alerts, AlertsError};
+use crate::{Alerting, Alerts, AlertsError, escalate};
 use boot::{Stop, database, health::Part};
 use change_log::{HearsEnds, Kept, Place, Question, TopicSpec, Versions, Watch, frame};
 use event::{AlertChange, PatientAlert, SourcePatient, avro};
@@ -68,11 +68,15 @@ pub async fn attempt(alerting: &Alerting, hook: &Alerts, part: &Part, stop: &Sto
     let mut deliverer = Deliverer { client, producer, watch, topic, schema };
     deliverer.forget_delivered(alerting).await?;
     part.ready();
-    let mut looked: Option<Instant> = None;
+    let (mut looked, mut escalated): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         if looked.is_none_or(|at| at.elapsed() >= FORGOTTEN_EVERY) {
             forgotten(alerting, hook).await?;
             looked = Some(Instant::now());
+        }
+        if escalated.is_none_or(|at| at.elapsed() >= escalate::EVERY) {
+            escalate::all(&alerting.world.pool, hook).await?;
+            escalated = Some(Instant::now());
         }
         while deliverer.deliver().await? > 0 {}
         tokio::select! {
@@ -256,7 +260,7 @@ fn alert(row: &Row) -> Option<PatientAlert> {
     let state = match change {
         AlertChange::Raised => "new".to_owned(),
         AlertChange::Seen | AlertChange::Acknowledged | AlertChange::Withdrawn => change.as_str().to_owned(),
-        AlertChange::Routed => row.get(8),
+        AlertChange::Routed | AlertChange::Escalated => row.get(8),
     };
     Some(PatientAlert {
         id: row.get(0),

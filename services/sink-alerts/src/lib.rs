@@ -11,6 +11,8 @@ mod alerts;
 mod database;
 mod deliver;
 mod error;
+pub mod escalate;
+pub mod matter;
 mod read;
 pub mod reconcile;
 mod settings;

@@ -51,9 +51,9 @@ const COLUMNS: &str = "o.source, o.patient, o.record, o.organisation, o.event_id
         o.canonical_unit, o.range_low::text, o.range_high::text, o.flag, o.unchecked, o.comment, o.status, o.requester, \
         p.birth_date - date '1970-01-01', o.confidential or coalesce(p.confidential or p.retracted, false), \
         case o.status when 'unknown' then coalesce(o.status_text, '') end, o.reinterpreted, o.effective_precision, \
-        p.gender, o.snomed, o.code";
+        p.gender, o.snomed, o.code, o.specimen";
 /// How many those are.
-const COLUMNS_COUNT: usize = 35;
+const COLUMNS_COUNT: usize = 36;
 
 static FINDINGS: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -102,6 +102,7 @@ fn finding(row: &Row) -> Finding {
         comment: row.get(24),
         status: row.get(25),
         requester: row.get(26),
+        specimen: row.get(35),
         birth_date: row.get(27),
         confidential: row.get(28),
         unknown_status: row.get(29),

@@ -1,6 +1,9 @@
 //! Raises and withdraws, set by set. Each change of an alert goes into the outbox with it.
 
-use crate::reconcile::{Changes, Key, Raise, Reason};
+use crate::{
+    matter,
+    reconcile::{Changes, Key, Raise, Reason},
+};
 use alert::{Demand, routing::Recipient};
 use boot::database::DatabaseFault;
 use deadpool_postgres::Transaction;
@@ -45,13 +48,13 @@ pub async fn changes(transaction: &Transaction<'_>, changes: &Changes<'_>, route
 
 const RAISE: &str = "with raised as ( \
         insert into alert.alert (id, fingerprint, rule, severity, source, patient, record, version, event_id, analyte, \
-            headline, detail, urgency, state, authorised_at, committed_at) \
+            headline, detail, urgency, state, authorised_at, committed_at, matter) \
         select r.id::uuid, r.fingerprint, r.rule, r.severity, r.source, r.patient, r.record, r.version, r.event_id, \
-            r.analyte, r.headline, r.detail::jsonb, r.urgency, 'new', r.authorised_at, r.committed_at \
+            r.analyte, r.headline, r.detail::jsonb, r.urgency, 'new', r.authorised_at, r.committed_at, r.matter::uuid \
         from unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], \
-            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[]) \
+            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[], $16::text[]) \
             as r (id, fingerprint, rule, severity, source, patient, record, version, event_id, analyte, headline, \
-                detail, urgency, authorised_at, committed_at) \
+                detail, urgency, authorised_at, committed_at, matter) \
         on conflict (fingerprint) do nothing returning id), \
     told as (insert into alert.outbox (alert, change) select id, 'raised' from raised) \
     select id::text from raised";
@@ -67,6 +70,7 @@ async fn raise(transaction: &Transaction<'_>, raises: &[Raise<'_>], routes: &Rou
     let analytes: Vec<Option<&str>> = raises.iter().map(|raise| raise.finding.analyte.as_deref()).collect();
     let authorised: Vec<_> = raises.iter().map(|raise| raise.finding.times.authorised_at.map(system_time)).collect();
     let committed: Vec<_> = raises.iter().map(|raise| system_time(raise.finding.times.committed_at)).collect();
+    let matters: Vec<String> = raises.iter().map(|raise| matter::of(raise.finding).to_string()).collect();
     let statement = transaction.prepare_cached(RAISE).await?;
     let raised = transaction
         .query(
@@ -87,6 +91,7 @@ async fn raise(transaction: &Transaction<'_>, raises: &[Raise<'_>], routes: &Rou
                 &text(|raise| raise.urgency.as_str()),
                 &authorised,
                 &committed,
+                &matters,
             ],
         )
         .await?;

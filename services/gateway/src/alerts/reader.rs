@@ -188,6 +188,7 @@ mod tests {
         let demands = rules::evaluate(finding, &all, limits);
         let alert = |demand: &alert::Demand| Alert {
             id: Uuid::nil(),
+            matter: Uuid::nil(),
             rule: demand.rule.as_str().into(),
             severity: demand.severity.as_str().into(),
             urgency: demand.urgency.expect("in the window").as_str().into(),
@@ -203,9 +204,8 @@ mod tests {
             authorised_at: finding.times.authorised_at,
             committed_at: NOW,
             raised_at: NOW,
-            acknowledged_at: None,
-            acknowledged_by: None,
-            acknowledged_team: None,
+            taken_at: None,
+            taken_precision: None,
             organisation: Some(OWN.into()),
             family: None,
             given: None,
@@ -213,6 +213,7 @@ mod tests {
             nhs_number: None,
             person: None,
             seen_by_me: None,
+            untold: false,
             context: PatientContext::default(),
         };
         demands.iter().map(alert).collect()

@@ -54,6 +54,7 @@ fn outcome_of(problem: &Problem) -> Value {
         Problem::Forbidden { .. } => "forbidden",
         Problem::NotFound => "not-found",
         Problem::Bad(_) => "invalid",
+        Problem::Conflict(_) => "conflict",
         Problem::TooSlow => "timeout",
         Problem::TooLarge => "too-long",
         Problem::Throttled(_) => "throttled",

@@ -241,6 +241,7 @@ fn bundles_page_and_outcomes_say_why() {
         (Problem::forbidden("no relation"), "forbidden"),
         (Problem::NotFound, "not-found"),
         (Problem::Bad("x"), "invalid"),
+        (Problem::Conflict("x"), "conflict"),
     ] {
         assert_eq!(outcome(&problem)["issue"][0]["code"], code);
     }

@@ -1,48 +1,52 @@
-//! The alert inbox: new → seen → acknowledged, or withdrawn.
+//! The alert inbox: one card for each matter, the most dangerous first; answered by each team for itself, or withdrawn.
+
+pub mod answer;
+mod view;
+
+pub use view::Card;
 
 use super::{Frame, format, render};
 use crate::{
-    access::{Action, PatientContext, Released},
-    alerts::{self, Alert, Step, Which},
+    access::{Action, PatientContext, Recorded, Released},
+    alerts::{
+        self, Alert, Which,
+        matters::{self, Filter, Page},
+        steps,
+    },
     api,
     app::{Problem, Shared, Signed, now},
     audit, database,
-    page::sign_in::Csrf,
     session::Actor,
 };
-use alert::Rule;
 use askama::Template;
 use axum::{
-    Form,
     extract::{Path, Query, State},
-    http::StatusCode,
-    response::{IntoResponse, Redirect, Response},
+    response::Response,
 };
+use deadpool_postgres::GenericClient;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The filters, with the states each shows.
-const FILTERS: [(&str, &str, &[&str]); 5] = [
-    ("open", "Open", &["new", "seen"]),
-    ("new", "New", &["new"]),
-    ("seen", "Seen", &["seen"]),
-    ("acknowledged", "Acknowledged", &["acknowledged"]),
-    ("withdrawn", "Withdrawn", &["withdrawn"]),
+/// The lists, with their names.
+const FILTERS: [(&str, &str, Filter); 5] = [
+    ("open", "Open", Filter::Open),
+    ("new", "New", Filter::New),
+    ("seen", "Seen", Filter::Seen),
+    ("acknowledged", "Acknowledged", Filter::Acknowledged),
+    ("withdrawn", "Withdrawn", Filter::Withdrawn),
 ];
-/// Pages that can be leafed back.
-const PAGES_MAX: i64 = 100;
 
 #[derive(Deserialize)]
 pub struct Asked {
     #[serde(default)]
     state: String,
     #[serde(default)]
-    page: i64,
+    page: usize,
 }
 
 impl Asked {
-    fn filter(&self) -> (&'static str, &'static str, &'static [&'static str]) {
+    fn filter(&self) -> (&'static str, &'static str, Filter) {
         FILTERS.into_iter().find(|(key, ..)| *key == self.state).unwrap_or(FILTERS[0])
     }
 }
@@ -55,247 +59,269 @@ struct InboxPage {
     filters: Vec<(&'static str, &'static str, bool)>,
     filter: &'static str,
     filter_name: &'static str,
-    alerts: Vec<View>,
-    withdrawn: Vec<View>,
-    newer: Option<i64>,
-    older: Option<i64>,
+    by_danger: bool,
+    cards: Vec<Card>,
+    withdrawn: Vec<Withdrawn>,
+    answers: Vec<Answered>,
+    count: usize,
+    newer: Option<usize>,
+    older: Option<usize>,
+    /// There are more matters than are looked at.
+    most: Option<usize>,
     /// The live stream goes on after this.
     head: String,
 }
 
-#[derive(Template)]
-#[template(path = "alert_row.html")]
-struct RowPage {
-    csrf: String,
-    alert: View,
+/// An alert that was withdrawn since its reader saw it.
+struct Withdrawn {
+    id: String,
+    name: String,
+    headline: String,
+    reason: Option<String>,
 }
 
-/// One alert as the page shows it.
-pub struct View {
-    pub id: String,
-    pub state: &'static str,
-    pub state_key: String,
-    pub severity: &'static str,
-    pub severity_key: String,
-    pub urgency: &'static str,
-    pub urgency_key: String,
-    pub rule: &'static str,
-    pub headline: String,
-    pub name: String,
-    pub born: Option<String>,
-    pub nhs: Option<String>,
-    pub link: Option<String>,
-    pub from: String,
-    /// Why the reader's team has it, where that is not to be expected.
-    pub why: Option<&'static str>,
-    pub resulted: Option<(String, String)>,
-    pub raised: (String, String, String),
-    pub withdrawn_reason: Option<String>,
-    pub acknowledged: Option<String>,
-    pub seen_by_me: Option<String>,
-    pub can_see: bool,
-    pub can_acknowledge: bool,
-}
-
-pub fn rule_words(rule: &str) -> &'static str {
-    Rule::parse(rule).map_or("Alert", |rule| rule.card().words)
-}
-
-/// Nobody else of whoever answers for the result receives it.
-fn why_words(why: Option<&str>) -> Option<&'static str> {
-    match why? {
-        "no team is known for the result" => {
-            Some("Nobody is known to look after this result. It came to you as the site's catch-all.")
-        }
-        "its database holds the result" => {
-            Some("The organisation of this result has no team here. Its database is yours.")
-        }
-        "holds the result" => Some("No other team of yours is known to look after this patient."),
-        _ => None,
-    }
-}
-
-impl View {
-    pub fn new(app: &Shared, alert: &Alert) -> Self {
-        let now = now();
-        let (state, can_see, can_acknowledge) = match alert.state.as_str() {
-            "new" => ("New", true, true),
-            "seen" => ("Seen", alert.seen_by_me.is_none(), true),
-            "acknowledged" => ("Acknowledged", false, false),
-            _ => ("Withdrawn", false, false),
-        };
-        let born = alert.birth_date.as_ref().map(|birth| {
-            let age = format::age(birth, format::today(now)).map(|age| format!(" ({age} years)")).unwrap_or_default();
-            format!("{}{age}", format::date(birth))
-        });
+impl Withdrawn {
+    fn of(alert: &Alert) -> Self {
         Self {
             id: alert.id.to_string(),
-            state,
-            state_key: alert.state.clone(),
-            severity: if alert.severity == "critical" { "Critical" } else { "Warning" },
-            severity_key: alert.severity.clone(),
-            urgency: match alert.urgency.as_str() {
-                "paged" => "Live",
-                "late" => "Late result",
-                _ => "Listed: does not interrupt",
-            },
-            urgency_key: alert.urgency.clone(),
-            rule: rule_words(&alert.rule),
-            headline: alert.headline.clone(),
             name: format::name(alert.family.as_deref(), alert.given.as_deref()),
-            born,
-            nhs: alert.nhs_number.as_deref().map(format::nhs_number),
-            link: alert.person.map(|person| format!("/patients/{person}")),
-            from: alert
-                .organisation
-                .as_deref()
-                .map_or_else(|| alert.source.clone(), |code| app.organisation_name(code)),
-            why: why_words(alert.why.as_deref()),
-            resulted: alert.authorised_at.map(|at| (format::machine(at), format::when(at))),
-            raised: (
-                format::machine(alert.raised_at),
-                format::when(alert.raised_at),
-                format::ago(alert.raised_at, now),
-            ),
-            withdrawn_reason: alert.withdrawn_reason.clone(),
-            acknowledged: alert.acknowledged_at.map(|at| {
-                let by = alert.acknowledged_by.as_deref().unwrap_or("somebody who is not known here any more");
-                let team = alert.acknowledged_team.as_deref().map(|id| format!(", {}", app.team_name(id)));
-                format!("by {by}{}, {}", team.unwrap_or_default(), format::when(at))
-            }),
-            seen_by_me: alert.seen_by_me.map(format::when),
-            can_see,
-            can_acknowledge,
+            headline: alert.headline.clone(),
+            reason: alert.withdrawn_reason.clone(),
         }
     }
+}
+
+/// What the data team has answered to this reader.
+struct Answered {
+    id: i64,
+    what: &'static str,
+    note: Option<String>,
+    asked: String,
+    answer: String,
+}
+
+impl Answered {
+    fn of(answer: steps::DataAnswer) -> Self {
+        let what = steps::FEEDBACK.into_iter().find(|(kind, _)| *kind == answer.kind);
+        Self {
+            id: answer.id,
+            what: what.map_or("Something else", |(_, words)| words),
+            note: answer.note,
+            asked: format::when(answer.asked_at),
+            answer: answer.answer,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "card.html")]
+struct CardPage {
+    csrf: String,
+    card: Card,
+}
+
+#[derive(Template)]
+#[template(path = "hand_over.html")]
+struct HandOverPage {
+    frame: Frame,
+    teams: String,
+    at: String,
+    cards: Vec<Card>,
+    most: Option<usize>,
+}
+
+/// Opening the list, decided and audited.
+async fn opened(
+    app: &Shared,
+    client: &impl GenericClient,
+    actor: &Actor,
+    action: &str,
+) -> Result<Result<Recorded, Problem>, Problem> {
+    let decision = app.decide_on(actor, Action::ViewAlerts, None);
+    let decision = audit::record(client, actor, action, decision, Vec::new()).await?;
+    let why = decision.why;
+    Ok(if decision.allow { Ok(decision) } else { Err(Problem::forbidden(why.as_str())) })
+}
+
+/// The cards of a page, with what was done about each; what interrupts on them has been on this reader's screen.
+async fn cards(
+    app: &Shared,
+    client: &impl GenericClient,
+    actor: &Actor,
+    matters: Vec<Released<Vec<Alert>>>,
+    filter: Filter,
+) -> Result<Released<Vec<Card>>, Problem> {
+    let all = || matters.iter().flat_map(|matter| matter.iter());
+    let taken = steps::taken(app, client, actor, all()).await?;
+    let told: Vec<Uuid> = all().filter(|alert| alert.is_open() && alert.interrupts()).map(|alert| alert.id).collect();
+    steps::delivered(client, actor, &told).await?;
+    let withdrawn_too = filter == Filter::Withdrawn;
+    Ok(Released::all(matters)
+        .map(|matters| matters.iter().map(|matter| Card::new(app, actor, matter, &taken, withdrawn_too)).collect()))
 }
 
 pub async fn inbox(State(app): State<Shared>, signed: Signed, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let actor = &signed.actor;
-    let (filter, filter_name, states) = asked.filter();
-    let page = asked.page.clamp(0, PAGES_MAX);
+    let (key, filter_name, filter) = asked.filter();
     // Before the rows are read: what is raised in between comes over the stream.
     let head = app.live.head().map(|head| head.to_string()).unwrap_or_default();
     let mut client = app.pool.get().await?;
     let transaction = database::begin(&mut client).await?;
-    let decision = app.decide_on(actor, Action::ViewAlerts, None);
-    let decision = audit::record(&transaction, actor, "open-inbox", decision, Vec::new()).await?;
-    if !decision.allow {
-        transaction.commit().await?;
-        return Err(Problem::forbidden(decision.why.as_str()));
-    }
-    let of_states = |skip| Which::States { states: states.to_vec(), skip };
-    let (rows, more) = alerts::page(&app, &transaction, actor, of_states, page).await?;
-    let (untold, _) = alerts::page(&app, &transaction, actor, |skip| Which::WithdrawnUntold { skip }, 0).await?;
+    let decision = match opened(&app, &transaction, actor, "open-inbox").await? {
+        Ok(decision) => decision,
+        Err(refused) => {
+            transaction.commit().await?;
+            return Err(refused);
+        }
+    };
+    let page = asked.page.min(matters::MATTERS_MAX / matters::PAGE_MATTERS);
+    let Page { matters, pages, count, capped } = matters::page(&app, &transaction, actor, filter, page).await?;
+    let untold = matters::page(&app, &transaction, actor, Filter::Untold, 0).await?.matters;
+    let cards = cards(&app, &transaction, actor, matters, filter).await?;
+    let answers = steps::data_answers(&transaction, actor).await?;
+    let answers = decision.release(answers).map_err(Problem::from)?;
     transaction.commit().await?;
-    let views = |alerts: Vec<Alert>| alerts.iter().map(|alert| View::new(&app, alert)).collect();
-    render(Released::all(rows).and(Released::all(untold)).map(|(rows, untold)| InboxPage {
-        frame: Frame::new(&app, actor, "Alerts", "inbox"),
+    let title = if filter == Filter::Open { format!("Alerts ({count} open)") } else { "Alerts".to_owned() };
+    render(cards.and(Released::all(untold)).and(answers).map(|((cards, untold), answers)| InboxPage {
+        frame: Frame::new(&app, actor, title, "inbox"),
         csrf: actor.csrf.clone(),
-        filters: FILTERS.map(|(key, name, _)| (key, name, key == filter)).to_vec(),
-        filter,
+        filters: FILTERS.map(|(one, name, _)| (one, name, one == key)).to_vec(),
+        filter: key,
         filter_name,
-        alerts: views(rows),
-        withdrawn: views(untold),
-        newer: (page > 0).then(|| page - 1),
-        older: more.then_some(page + 1),
+        by_danger: !matches!(filter, Filter::Acknowledged | Filter::Withdrawn),
+        cards,
+        withdrawn: untold.iter().flatten().filter(|alert| alert.untold).map(Withdrawn::of).collect(),
+        answers: answers.into_iter().map(Answered::of).collect(),
+        count,
+        newer: page.checked_sub(1),
+        older: (page + 1 < pages).then_some(page + 1),
+        most: capped.then_some(matters::MATTERS_MAX),
         head,
     }))
 }
 
-/// One alert, disclosed and audited.
+/// For whoever comes next: what is open, and what was answered lately, to be printed.
+pub async fn hand_over(State(app): State<Shared>, signed: Signed) -> Result<Response, Problem> {
+    let actor = &signed.actor;
+    let mut client = app.pool.get().await?;
+    let transaction = database::begin(&mut client).await?;
+    if let Err(refused) = opened(&app, &transaction, actor, "open-hand-over").await? {
+        transaction.commit().await?;
+        return Err(refused);
+    }
+    let mut all = Vec::new();
+    let mut next = 0;
+    let capped = loop {
+        let Page { matters, pages, capped, .. } =
+            matters::page(&app, &transaction, actor, Filter::HandOver, next).await?;
+        all.extend(matters);
+        next += 1;
+        if next >= pages {
+            break capped;
+        }
+    };
+    let cards = cards(&app, &transaction, actor, all, Filter::HandOver).await?;
+    transaction.commit().await?;
+    let teams: Vec<String> = app.teams_of(actor).into_iter().map(|team| team.name).collect();
+    render(cards.map(|cards| HandOverPage {
+        frame: Frame::new(&app, actor, "Hand-over", "inbox"),
+        teams: teams.join(", "),
+        at: format::when(now()),
+        cards,
+        most: capped.then_some(matters::MATTERS_MAX),
+    }))
+}
+
+/// One matter for this reader, disclosed and audited.
 async fn disclosed(
     app: &Shared,
-    client: &impl deadpool_postgres::GenericClient,
+    client: &impl GenericClient,
     actor: &Actor,
     id: Uuid,
     action: Action,
-) -> Result<Option<Released<Alert>>, Problem> {
-    let found = alerts::read(client, actor, &Which::These(vec![id])).await?;
-    if found.is_empty() {
-        // Also for an alert of other teams: the refusal does not say whether there is one, the audit does.
-        let decision = app.decide_on(actor, action, Some(&PatientContext::default()));
-        let subjects = alerts::subjects(client, &[id]).await?.into_values().collect();
-        audit::record(client, actor, action.as_str(), decision, subjects).await?;
+) -> Result<Released<Vec<Alert>>, Problem> {
+    let found = matters::one(app, client, actor, action, id).await?;
+    if found.is_empty() && alerts::read(client, actor, &Which::Matters(vec![id])).await?.is_empty() {
+        not_theirs(app, client, actor, action, &Which::Matters(vec![id])).await?;
     }
-    Ok(alerts::disclose(app, client, actor, action, found).await?.pop())
+    Ok(found)
 }
 
-/// The row of one alert, for the page to put in; empty when the filter does not show it.
-pub async fn row(
+/// Also for an alert of other teams: the refusal does not say whether there is one, the audit does.
+async fn not_theirs(
+    app: &Shared,
+    client: &impl GenericClient,
+    actor: &Actor,
+    action: Action,
+    which: &Which,
+) -> Result<(), Problem> {
+    let decision = app.decide_on(actor, action, Some(&PatientContext::default()));
+    let subjects = alerts::subjects(client, which).await?.into_values().collect();
+    audit::record(client, actor, action.as_str(), decision, subjects).await?;
+    Ok(())
+}
+
+/// The card of one matter, for the page to put in: also one that has left the list, so that what a colleague has done
+/// stands where the reader saw it.
+pub async fn card(
     State(app): State<Shared>,
     signed: Signed,
     Path(id): Path<Uuid>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let actor = &signed.actor;
-    let (_, _, states) = asked.filter();
+    let (_, _, filter) = asked.filter();
     // Open pages ask for it, many at once.
     let mut client = app.streams.get().await?;
     let transaction = database::begin(&mut client).await?;
-    let alert = disclosed(&app, &transaction, actor, id, Action::ViewAlerts).await?;
-    transaction.commit().await?;
-    match alert {
-        None => Err(Problem::NotFound),
-        Some(alert) if !states.contains(&alert.state.as_str()) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Some(alert) => render(alert.map(|alert| RowPage { csrf: actor.csrf.clone(), alert: View::new(&app, &alert) })),
+    let matter = disclosed(&app, &transaction, actor, id, Action::ViewAlerts).await?;
+    if matter.is_empty() {
+        transaction.commit().await?;
+        return Err(Problem::NotFound);
     }
-}
-
-/// The alert and the state that it is in afterwards.
-async fn step(app: &Shared, signed: &Signed, id: Uuid, step: Step) -> Result<Released<Value>, Problem> {
-    let mut client = app.pool.get().await?;
-    let transaction = database::begin_change(&mut client).await?;
-    let alert = disclosed(app, &transaction, &signed.actor, id, Action::HandleAlert).await?;
-    let state = match alert {
-        Some(alert) => {
-            let state = alerts::take(&transaction, &signed.actor, &alert, step).await?;
-            state.map(|state| alert.map(|alert| json!({"alert": alert.id.to_string(), "state": state})))
-        }
-        None => None,
-    };
+    let in_list = matter.iter().any(|alert| filter.holds(alert));
+    let cards = cards(&app, &transaction, actor, vec![matter], filter).await?;
     transaction.commit().await?;
-    state.ok_or(Problem::NotFound)
+    let csrf = actor.csrf.clone();
+    let page = cards.try_map(|mut cards| cards.pop().ok_or(Problem::NotFound))?;
+    let mut answer = render(page.map(|card| CardPage { csrf, card }))?;
+    let place = axum::http::HeaderValue::from_static(if in_list { "yes" } else { "no" });
+    answer.headers_mut().insert("x-in-list", place);
+    Ok(answer)
 }
 
-pub async fn seen(
-    State(app): State<Shared>,
-    signed: Signed,
-    Path(id): Path<Uuid>,
-    Form(form): Form<Csrf>,
-) -> Result<Redirect, Problem> {
-    signed.check_csrf(Some(&form.csrf))?;
-    drop(step(&app, &signed, id, Step::Seen).await?);
-    Ok(Redirect::to("/inbox"))
+/// A matter with its findings, and the version to answer it by.
+#[utoipa::path(get, path = "/matters/{matter}", tag = "alerts", params(("matter" = String, Path, description = "The matter's id, as the stream tells it")),
+    responses((status = 200, description = "Its findings, and `shown`: what an answer has to name"), (status = 401), (status = 404, description = "No such matter of your teams")))]
+pub async fn matter_api(State(app): State<Shared>, signed: Signed, Path(id): Path<Uuid>) -> Result<Response, Problem> {
+    let mut client = app.pool.get().await?;
+    let transaction = database::begin(&mut client).await?;
+    let matter = disclosed(&app, &transaction, &signed.actor, id, Action::ViewAlerts).await?;
+    transaction.commit().await?;
+    if matter.is_empty() {
+        return Err(Problem::NotFound);
+    }
+    Ok(api::json(matter.map(|alerts| told(id, &alerts))))
 }
 
-pub async fn acknowledge(
-    State(app): State<Shared>,
-    signed: Signed,
-    Path(id): Path<Uuid>,
-    Form(form): Form<Csrf>,
-) -> Result<Redirect, Problem> {
-    signed.check_csrf(Some(&form.csrf))?;
-    drop(step(&app, &signed, id, Step::Acknowledge).await?);
-    Ok(Redirect::to("/inbox"))
-}
-
-/// The alert has been looked at.
-#[utoipa::path(put, path = "/alerts/{alert}/seen", tag = "alerts", params(("alert" = String, Path, description = "The alert's id")),
-    responses((status = 200, description = "The state that the alert is in now"), (status = 401), (status = 404, description = "No such alert of your teams")))]
-pub async fn seen_api(State(app): State<Shared>, signed: Signed, Path(id): Path<Uuid>) -> Result<Response, Problem> {
-    signed.check_csrf(None)?;
-    Ok(api::json(step(&app, &signed, id, Step::Seen).await?))
-}
-
-/// Somebody has taken the alert on.
-#[utoipa::path(put, path = "/alerts/{alert}/acknowledge", tag = "alerts", params(("alert" = String, Path, description = "The alert's id")),
-    responses((status = 200, description = "The state that the alert is in now"), (status = 401), (status = 404, description = "No such alert of your teams")))]
-pub async fn acknowledge_api(
-    State(app): State<Shared>,
-    signed: Signed,
-    Path(id): Path<Uuid>,
-) -> Result<Response, Problem> {
-    signed.check_csrf(None)?;
-    Ok(api::json(step(&app, &signed, id, Step::Acknowledge).await?))
+fn told(matter: Uuid, alerts: &[Alert]) -> Value {
+    let finding = |alert: &Alert| {
+        json!({
+            "alert": alert.id.to_string(),
+            "state": alert.state,
+            "severity": alert.severity,
+            "urgency": alert.urgency,
+            "interrupts": alert.interrupts(),
+            "rule": alert.rule,
+            "headline": alert.headline,
+            "withdrawn_reason": alert.withdrawn_reason,
+            "taken_at": alert.taken_at.map(format::machine),
+            "raised_at": format::machine(alert.raised_at),
+        })
+    };
+    json!({
+        "matter": matter.to_string(),
+        "shown": matters::shown(alerts),
+        "findings": alerts.iter().map(finding).collect::<Vec<_>>(),
+    })
 }

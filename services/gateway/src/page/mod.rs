@@ -23,6 +23,7 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
+use inbox::answer;
 
 /// What every page carries around its content.
 pub struct Frame {
@@ -80,9 +81,15 @@ pub fn router() -> Router<Shared> {
         .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/inbox", get(inbox::inbox))
-        .route("/inbox/{alert}", get(inbox::row))
-        .route("/alerts/{alert}/seen", post(inbox::seen).put(inbox::seen_api))
-        .route("/alerts/{alert}/acknowledge", post(inbox::acknowledge).put(inbox::acknowledge_api))
+        .route("/inbox/hand-over", get(inbox::hand_over))
+        .route("/inbox/{matter}", get(inbox::card))
+        .route("/matters/{matter}", get(inbox::matter_api))
+        .route("/matters/{matter}/seen", post(answer::see_form).put(answer::see_api))
+        .route("/matters/{matter}/answer", post(answer::answer_form).put(answer::answer_api))
+        .route("/matters/{matter}/reopen", post(answer::reopen_form))
+        .route("/matters/{matter}/feedback", post(answer::feedback_form))
+        .route("/feedback/{feedback}/read", post(answer::read_answer_form))
+        .route("/alerts/{alert}/seen", post(answer::see_alert_form).put(answer::see_alert_api))
         .route("/patients", get(search::form).post(search::search))
         .route("/patients/{person}", get(patient::record))
         .route("/patients/{person}/break-glass", post(patient::break_glass))
@@ -145,6 +152,7 @@ async fn problems_as_pages(request: Request, next: Next) -> Response {
         Problem::NotSignedIn => "Sign in first",
         Problem::Forbidden { .. } => "You cannot see this",
         Problem::NotFound => "Page not found",
+        Problem::Conflict(_) => "It has changed",
         Problem::Bad(_) | Problem::TooSlow | Problem::TooLarge => "That did not work",
         Problem::Throttled(_) | Problem::Busy | Problem::Failed => "Sorry, there is a problem",
     };

@@ -133,7 +133,7 @@ async fn tell(app: &App, batch: &[Question]) -> Result<Vec<Option<Told>>, Gatewa
         others.extend(ids.iter().filter(|id| !sifted.iter().any(|(alert, _)| alert.id == **id)));
         found.insert(user, sifted);
     }
-    let others = alerts::subjects(&transaction, &others.into_iter().collect::<Vec<_>>()).await?;
+    let others = alerts::subjects(&transaction, &Which::These(others.into_iter().collect())).await?;
     let mut told: Vec<Option<Told>> = actors
         .iter()
         .map(|actor| actor.as_ref().map(|actor| Told { teams: actor.teams.clone(), alerts: vec![] }))

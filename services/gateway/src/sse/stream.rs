@@ -271,11 +271,12 @@ fn alert_event(entry: &Entry, alert: &Alert) -> Bytes {
     }
     let data = json!({
         "alert": alert.id.to_string(),
+        "matter": alert.matter.to_string(),
         "change": entry.change.as_str(),
         "state": alert.state,
         "severity": alert.severity,
         "urgency": alert.urgency,
-        "interrupts": alert.urgency != "listed",
+        "interrupts": alert.interrupts(),
         "rule": alert.rule,
         "headline": alert.headline,
         "patient": format::name(alert.family.as_deref(), alert.given.as_deref()),

@@ -1,6 +1,6 @@
 //! Whoever is refused or left out, at whatever door, is in the audit by name.
 
-use super::{CARL, DAVID, Doors, OLIVES, POTASSIUM, Stream, tell};
+use super::{CARL, DAVID, Doors, OLIVES, POTASSIUM, Stream, answers::MATTER, tell};
 use anyhow::{Context, ensure};
 use event::alert::AlertChange;
 use reqwest::Method;
@@ -53,7 +53,8 @@ pub async fn names_who_is_refused_and_left_out(doors: &Doors<'_>) -> anyhow::Res
             refused("no reason was given", DAVID),
         ),
         // An alert of other teams, looked at and handled.
-        case("amu.stmarys", Method::GET, format!("/inbox/{POTASSIUM}"), "", others("view-alerts")),
+        case("amu.stmarys", Method::GET, format!("/inbox/{MATTER}"), "", others("view-alerts")),
+        case("amu.stmarys", Method::PUT, format!("/matters/{MATTER}/seen"), "", others("handle-alert")),
         case("amu.stmarys", Method::PUT, format!("/alerts/{POTASSIUM}/seen"), "", others("handle-alert")),
     ] {
         let token = doors.token(case.user).await?;

@@ -141,21 +141,21 @@ insert into record.quarantine (source, position, stage, reason, source_table, pa
 values ('stmarys', pg_temp.pos(80), 'normaliser', 'missing patient', 'lims.result', null, now(), 0, 1);
 
 insert into alert.alert (id, fingerprint, rule, severity, source, patient, record, version, event_id, analyte, headline, detail,
-    urgency, state, authorised_at, committed_at)
+    urgency, state, authorised_at, committed_at, matter)
 values
     ('0197f2a0-0000-7000-8000-0000000000a1', '\x01', 'critical-limit', 'critical', 'stmarys', '42', 'result/2', pg_temp.pos(42), 'er2',
-        'potassium', 'Potassium 6.7 mmol/L (critical high, limit 6.5)', '{}', 'paged', 'new', now() - interval '5 minutes', now()),
+        'potassium', 'Potassium 6.7 mmol/L (critical high, limit 6.5)', '{}', 'paged', 'new', now() - interval '5 minutes', now(), '0197f2a0-0000-7000-8000-0000000000b1'),
     ('0197f2a0-0000-7000-8000-0000000000a2', '\x02', 'adrenal-crisis', 'critical', 'stmarys', '42', 'result/1', pg_temp.pos(41), 'er1',
-        'sodium', 'Sodium 121 mmol/L with potassium 6.7 mmol/L: possible adrenal crisis', '{}', 'paged', 'new', now() - interval '5 minutes', now()),
+        'sodium', 'Sodium 121 mmol/L with potassium 6.7 mmol/L: possible adrenal crisis', '{}', 'paged', 'new', now() - interval '5 minutes', now(), '0197f2a0-0000-7000-8000-0000000000b1'),
     ('0197f2a0-0000-7000-8000-0000000000a3', '\x03', 'unchecked', 'warning', 'stmarys', '42', 'result/5', pg_temp.pos(45), 'er5',
-        'glucose', 'Glucose >7 Banana could not be checked: unknown unit', '{}', 'late', 'new', now() - interval '1 day', now()),
+        'glucose', 'Glucose >7 Banana could not be checked: unknown unit', '{}', 'late', 'new', now() - interval '1 day', now(), '0197f2a0-0000-7000-8000-0000000000b3'),
     ('0197f2a0-0000-7000-8000-0000000000a4', '\x04', 'critical-limit', 'critical', 'stmarys', '43', 'result/7', pg_temp.pos(47), 'er7',
-        'potassium', 'Potassium of Olive', '{}', 'paged', 'new', now(), now()),
+        'potassium', 'Potassium of Olive', '{}', 'paged', 'new', now(), now(), '0197f2a0-0000-7000-8000-0000000000b4'),
     ('0197f2a0-0000-7000-8000-0000000000a5', '\x05', 'critical-limit', 'critical', 'stmarys', '45', 'result/9', pg_temp.pos(65), 'e65',
-        'potassium', 'Kept back potassium', '{}', 'paged', 'new', now(), now()),
+        'potassium', 'Kept back potassium', '{}', 'paged', 'new', now(), now(), '0197f2a0-0000-7000-8000-0000000000b5'),
     -- It rests on what the practice alone knows.
     ('0197f2a0-0000-7000-8000-0000000000a6', '\x06', 'adrenal-crisis', 'critical', 'stmarys', '43', 'result/7', pg_temp.pos(47), 'er7',
-        'potassium', 'Olive in crisis', '{}', 'late', 'new', now() - interval '1 day', now());
+        'potassium', 'Olive in crisis', '{}', 'late', 'new', now() - interval '1 day', now(), '0197f2a0-0000-7000-8000-0000000000b6');
 
 insert into alert.recipient (alert, team, why)
 select id, team, 'test' from alert.alert, unnest(array['stmarys-ed', 'stmarys-endocrinology']) as team where patient = '42'

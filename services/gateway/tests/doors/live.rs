@@ -1,6 +1,6 @@
 //! What an open page tells: which sources are behind, and that it is not its reader.
 
-use super::{DAVID, Doors, PATIENCE, POTASSIUM, Stream, tell};
+use super::{DAVID, Doors, PATIENCE, POTASSIUM, Stream, answers::MATTER, tell};
 use anyhow::{Context, ensure};
 use change_log::told::{self, Told};
 use event::alert::AlertChange;
@@ -48,7 +48,7 @@ pub async fn an_open_page_keeps_no_session_alive(doors: &Doors<'_>) -> anyhow::R
     client.execute("update access.session set used_at = now() - interval '10 minutes'", &[]).await?;
     let used = "select count(*) from access.session where used_at > now() - interval '5 minutes'";
     drop(Stream::open(doors, &token, None).await?);
-    ensure!(doors.get(&token, &format!("/inbox/{POTASSIUM}")).await?.0.is_success());
+    ensure!(doors.get(&token, &format!("/inbox/{MATTER}")).await?.0.is_success());
     ensure!(doors.count(used).await? == 0, "what the page does by itself is taken for its reader");
     doors.get(&token, "/inbox").await?;
     ensure!(doors.count(used).await? == 1, "and a reader is not");

@@ -4,7 +4,7 @@
 #[path = "../../../access/tests/who_may/table.rs"]
 mod table;
 
-use super::{DAVID, Doors, POTASSIUM};
+use super::{DAVID, Doors, POTASSIUM, answers::MATTER};
 use anyhow::ensure;
 use gateway::access::Role;
 use reqwest::{Method, StatusCode};
@@ -128,7 +128,7 @@ impl Cell<'_> {
         let mut cells = self.check(("view-status", "page"), (Method::GET, "/status", ""), yes).await?;
         // The table's alert is on a result of the other organisation: of the hospital, for the practice.
         if matches!(self.relation, "registered" | "none") {
-            let path = format!("/inbox/{POTASSIUM}?state=seen");
+            let path = format!("/inbox/{MATTER}?state=seen");
             let handled = format!("/alerts/{POTASSIUM}/seen");
             cells += self.check(("handle-alert", "page"), (Method::PUT, &handled, ""), yes).await?;
             cells += self.check(("view-alerts", "page"), (Method::GET, &path, ""), yes).await?;

@@ -1,6 +1,7 @@
 //! On a real PostgreSQL: what raises alerts, to whom, and what takes them back.
 
 mod aki;
+mod answers;
 mod site;
 
 use event::{Body, Kind, PatientEvent, SourcePatient};
