@@ -68,12 +68,12 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     audit::names_who_is_not_told_on_a_stream(&doors).await?;
     revocation::reaches_every_door(&doors).await?;
     roles::do_what_the_table_says(&doors).await?;
+    answers::are_each_teams_own(&doors).await?;
     live::a_source_behind_is_told(&doors).await?;
     live::an_open_page_keeps_no_session_alive(&doors).await?;
     revocation::of_a_user_ends_the_stream(&doors).await?;
     limits::guesses_are_throttled(&doors).await?;
     the_audit_reaches_kafka(&doors).await?;
-    answers::are_each_teams_own(&doors).await?;
     region.stop.cancel();
     std::fs::remove_dir_all(&folder).ok();
     Ok(())
