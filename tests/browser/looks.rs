@@ -85,7 +85,8 @@ pub async fn without_colours(browser: &Client, driver: &str, running: &Running) 
 }
 
 /// Each sheet says whose record it is, when it was read, and which page of how many: sheets get apart.
-pub async fn printed(browser: &Client, driver: &str, folder: &Path) -> anyhow::Result<()> {
+pub async fn printed(browser: &Client, driver: &str, running: &Running, folder: &Path) -> anyhow::Result<()> {
+    open(browser, running, "/inbox?state=acknowledged").await?;
     row_with(browser, "6.7").await?.find(Locator::Css("h3 a")).await?.click().await?;
     browser.wait().at_most(APPEARS_WITHIN).for_element(Locator::Id("patient-name")).await?;
     let name = browser.find(Locator::Id("patient-name")).await?.text().await?;
@@ -121,8 +122,9 @@ pub async fn printed(browser: &Client, driver: &str, folder: &Path) -> anyhow::R
 
 /// Those of [`PAGES`], and the record that the inbox's newest critical potassium leads to.
 async fn pages(browser: &Client, running: &Running) -> anyhow::Result<Vec<String>> {
-    open(browser, running, PAGES[0]).await?;
-    let link = row_with(browser, "6.7").await?.find(Locator::Css("th a")).await?;
+    // Acknowledged by then.
+    open(browser, running, "/inbox?state=acknowledged").await?;
+    let link = row_with(browser, "6.7").await?.find(Locator::Css("h3 a")).await?;
     let record = link.attr("href").await?.context("a link")?;
     Ok(PAGES.iter().map(|page| (*page).to_owned()).chain([record]).collect())
 }

@@ -58,7 +58,7 @@ async fn visits(running: &Running, driver: &str, folder: &Path) -> anyhow::Resul
     acknowledge(&browser, running).await?;
     looks::narrow(&browser, driver, running).await?;
     looks::without_colours(&browser, driver, running).await?;
-    looks::printed(&browser, driver, folder).await?;
+    looks::printed(&browser, driver, running, folder).await?;
     looks::narrow_status(&browser, driver, running).await?;
     browser.close().await?;
 
@@ -66,7 +66,7 @@ async fn visits(running: &Running, driver: &str, folder: &Path) -> anyhow::Resul
     sign_in(&plain, running, &running.gateway).await?;
     press(&plain, "Mark as seen").await?;
     // The form's answer is the inbox again; a page asked for before would take its place.
-    let taken = Locator::XPath("//li[contains(., '6.7')]//span[starts-with(., 'You saw it')]");
+    let taken = Locator::XPath("//li[contains(., 'Sodium 134')]//span[starts-with(., 'You saw it')]");
     plain.wait().at_most(APPEARS_WITHIN).for_element(taken).await.context("not marked as seen")?;
     plain.goto(&format!("{}/inbox?state=acknowledged", running.gateway)).await?;
     let first = row_with(&plain, "6.7").await?;
@@ -112,15 +112,15 @@ async fn live_alert(browser: &Client, hospital: &tokio_postgres::Client, encount
     browser.wait().at_most(APPEARS_WITHIN).for_element(listening).await.context("the inbox is not live")?;
     let now = Timestamp::now();
     story::crisis_result(hospital, encounter, now - SignedDuration::from_mins(20), now).await?;
-    let row = row_with(browser, "6.7").await?;
     // Whichever of its results is named first, the others stand beside it.
-    let text = row.text().await?.to_lowercase();
+    let text = card_text(browser, "6.7").await?.to_lowercase();
     ensure!(text.contains("potassium 6.7") && text.contains("mmol/l"), "the row does not say what was found: {text}");
     Ok(())
 }
 
 /// The alert's patient: steroid dependence first, allergies and medicines of both clinics, results side by side.
 async fn record(browser: &Client) -> anyhow::Result<()> {
+    card_text(browser, "6.7").await?;
     row_with(browser, "6.7").await?.find(Locator::Css("h3 a")).await?.click().await?;
     browser.wait().at_most(APPEARS_WITHIN).for_element(Locator::Css("h1")).await?;
     is_well_made(browser).await?;
@@ -157,11 +157,22 @@ async fn acknowledge(browser: &Client, running: &Running) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// The text of the card with `value`; it is put in anew with each of its findings.
+async fn card_text(browser: &Client, value: &str) -> anyhow::Result<String> {
+    let until = tokio::time::Instant::now() + APPEARS_WITHIN;
+    loop {
+        match row_with(browser, value).await?.text().await {
+            Ok(text) => return Ok(text),
+            Err(error) => ensure!(tokio::time::Instant::now() < until, "the card does not stand still: {error}"),
+        }
+    }
+}
+
 /// The newest row whose text holds `value`; waits for it.
 async fn row_with(browser: &Client, value: &str) -> anyhow::Result<Element> {
     let path = format!("//ol[@id='alerts']/li[contains(., '{value}')]");
     if !browser.current_url().await?.path().starts_with("/inbox") {
-        let inbox = browser.current_url().await?.join("/inbox?state=all")?;
+        let inbox = browser.current_url().await?.join("/inbox")?;
         browser.goto(inbox.as_str()).await?;
     }
     browser

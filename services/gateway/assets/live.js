@@ -43,13 +43,16 @@
   const nothing = document.getElementById("nothing");
   const state = live.dataset.state;
 
-  // Cards of one matter are fetched one after the other: a later state never loses to an earlier one.
-  const queues = new Map();
-  const refresh = (matter) => {
-    const before = queues.get(matter) || Promise.resolve();
-    const after = before.then(() => putAgain(matter, FETCHES_MAX)).catch(() => { missing = true; });
-    queues.set(matter, after);
-    after.then(() => { if (queues.get(matter) === after) queues.delete(matter); });
+  // Cards of one matter are fetched one after the other: a later state never loses to an earlier one. What changes while one
+  // is on its way is fetched once more, however many changes there are.
+  const changed = new Map();
+  const refresh = async (matter) => {
+    if (changed.has(matter)) { changed.set(matter, true); return; }
+    do {
+      changed.set(matter, false);
+      try { await putAgain(matter, FETCHES_MAX); } catch { missing = true; }
+    } while (changed.get(matter));
+    changed.delete(matter);
   };
 
   const putAgain = async (matter, left) => {
