@@ -1,11 +1,6 @@
 //! What readers said is wrong with alerts, for those who look after the data: outside of the gateway, by the command line.
 
-use crate::{
-    GatewayError,
-    access::{self, Action, Channel, Purpose, Released, Role},
-    app::now,
-    database,
-};
+use crate::{GatewayError, access::Released, database, operator::Look};
 use deadpool_postgres::Pool;
 use tokio_postgres::Row;
 
@@ -61,7 +56,7 @@ const AUDIT: &str = "with entry as (
     values ('feedback@' || $1::bigint, $2, 'operator', $3, $4, $5, $6, $7, $8) returning id)
     insert into access.outbox (audit) select id from entry";
 
-/// One of them with its note, which the audit releases. Whoever may run the command line runs the machinery.
+/// One of them with its note, which the audit releases.
 pub async fn show(
     pool: &Pool,
     id: i64,
@@ -74,27 +69,19 @@ pub async fn show(
     let Some(row) = transaction.query_opt(&format!("select {COLUMNS} where f.id = $1"), &[&id]).await? else {
         return Ok(None);
     };
-    let decision = access::decide(&access::Request {
-        roles: &[Role::DataEngineer],
-        teams: &[],
-        action: Action::ViewQuarantined,
-        channel: Channel::Cli,
-        purpose: Purpose::DirectCare,
-        patient: None,
-        themselves: false,
-        agreements: &[],
-        grants: &[],
-        encounter_grace_hours: 0,
-        now: now(),
-    });
     let found = item(&row);
-    let (verdict, why) = (if decision.allow { "allow" } else { "refuse" }, decision.why.as_str());
     let patient: String = row.get(10);
-    transaction
-        .execute(AUDIT, &[&id, &actor, &"view-feedback", &verdict, &why, &reason, &found.source, &patient])
-        .await?;
+    let look = Look {
+        request: format!("feedback@{id}"),
+        actor,
+        action: "view-feedback",
+        reason,
+        source: &found.source,
+        patient: Some(&patient),
+    };
+    let recorded = look.decide(&transaction).await?;
     transaction.commit().await?;
-    let note = decision.recorded().release(Note { patient, note: row.get(11) });
+    let note = recorded.release(Note { patient, note: row.get(11) });
     Ok(note.ok().map(|note| (found, note)))
 }
 

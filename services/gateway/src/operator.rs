@@ -6,7 +6,7 @@ use crate::{
     app::now,
     database,
 };
-use deadpool_postgres::Pool;
+use deadpool_postgres::{GenericClient, Pool};
 use event::SourcePatient;
 
 /// One look at an item's values.
@@ -20,37 +20,59 @@ pub struct QuarantineLook<'a> {
     pub reason: &'a str,
 }
 
+/// Decides on the look and writes it; what comes back releases the values.
+pub async fn quarantine_look(pool: &Pool, look: &QuarantineLook<'_>) -> Result<Recorded, GatewayError> {
+    database::migrate(pool).await?;
+    let client = pool.get().await?;
+    let what = Look {
+        request: format!("quarantine@{}", look.offset),
+        actor: look.actor,
+        action: "view-quarantine-values",
+        reason: look.reason,
+        source: look.source,
+        patient: look.patient,
+    };
+    what.decide(&client).await
+}
+
+/// A look at values, by the command line.
+pub(crate) struct Look<'a> {
+    pub(crate) request: String,
+    pub(crate) actor: &'a str,
+    pub(crate) action: &'a str,
+    pub(crate) reason: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) patient: Option<&'a str>,
+}
+
 const INSERT: &str = "with entry as (
     insert into access.audit (request_id, actor, role, action, decision, why, reason, source, patient)
-    values ('quarantine@' || $3::bigint, $1, 'operator', 'view-quarantine-values', $5, $6, $4, $2, $7)
+    values ($1, $2, 'operator', $3, $4, $5, $6, $7, $8)
     returning id)
     insert into access.outbox (audit) select id from entry";
 
-/// Decides on the look and writes it; what comes back releases the values. Whoever may run the command line runs the
-/// machinery.
-pub async fn quarantine_look(pool: &Pool, look: &QuarantineLook<'_>) -> Result<Recorded, GatewayError> {
-    database::migrate(pool).await?;
-    let decision = access::decide(&access::Request {
-        roles: &[Role::DataEngineer],
-        teams: &[],
-        action: Action::ViewQuarantined,
-        channel: Channel::Cli,
-        purpose: Purpose::DirectCare,
-        patient: None,
-        themselves: false,
-        agreements: &[],
-        grants: &[],
-        encounter_grace_hours: 0,
-        now: now(),
-    });
-    let decision = if look.reason.trim().is_empty() { decision.turned_down(Why::NoReason) } else { decision };
-    let verdict = if decision.allow { "allow" } else { "refuse" };
-    let client = pool.get().await?;
-    let why = decision.why.as_str();
-    client
-        .execute(INSERT, &[&look.actor, &look.source, &look.offset, &look.reason, &verdict, &why, &look.patient])
-        .await?;
-    Ok(decision.recorded())
+impl Look<'_> {
+    /// Whoever may run the command line runs the machinery.
+    pub(crate) async fn decide(&self, client: &impl GenericClient) -> Result<Recorded, GatewayError> {
+        let decision = access::decide(&access::Request {
+            roles: &[Role::DataEngineer],
+            teams: &[],
+            action: Action::ViewQuarantined,
+            channel: Channel::Cli,
+            purpose: Purpose::DirectCare,
+            patient: None,
+            themselves: false,
+            agreements: &[],
+            grants: &[],
+            encounter_grace_hours: 0,
+            now: now(),
+        });
+        let decision = if self.reason.trim().is_empty() { decision.turned_down(Why::NoReason) } else { decision };
+        let (verdict, why) = (if decision.allow { "allow" } else { "refuse" }, decision.why.as_str());
+        let Self { request, actor, action, reason, source, patient } = self;
+        client.execute(INSERT, &[request, actor, action, &verdict, &why, reason, source, patient]).await?;
+        Ok(decision.recorded())
+    }
 }
 
 /// One item that is closed by hand.

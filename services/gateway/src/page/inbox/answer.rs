@@ -177,7 +177,7 @@ pub async fn answer_api(
     said: Result<Json<Said>, JsonRejection>,
 ) -> Result<Response, Problem> {
     signed.check_csrf(None)?;
-    let Json(said) = said.map_err(|_| Problem::Bad("send {\"shown\": …, \"outcome\": …} as JSON"))?;
+    let said = said.map_err(|_| Problem::Bad("send {\"shown\": …, \"outcome\": …} as JSON"))?.0;
     let answer = said.check()?;
     Ok(api::json(on_matter(&app, &signed, id, Deed::Answer(&answer, &said.shown)).await?))
 }
