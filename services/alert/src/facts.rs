@@ -177,6 +177,9 @@ pub struct Facts {
     pub conditions: Vec<Known>,
     /// Other results of the person that rules want, the newest first.
     pub history: Vec<Finding>,
+    /// Encounters that rules ask for: those that have not ended long ago, and one of each kind that has, as a sign that
+    /// its source tells of encounters at all.
+    pub stays: Vec<Stay>,
     /// Now, to whoever judges; never before what is judged had been committed.
     pub now: Micros,
 }
@@ -201,6 +204,24 @@ pub struct Known {
     /// When the condition and the links to it had been committed.
     pub known_at: Micros,
 }
+
+/// An encounter that stands: an attendance, a stay, a consultation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// HL7 v3 ActCode where its mapping knows it, else as written.
+    pub class: String,
+    pub source: String,
+    /// Who holds it, and whether its source marks it as confidential: not everybody may be told of it.
+    pub organisation: String,
+    pub confidential: bool,
+    pub started_at: Option<Micros>,
+    pub ended_at: Option<Micros>,
+    /// When the encounter and the links to it had been committed.
+    pub known_at: Micros,
+}
+
+/// Encounters that are read of one source patient, the last that were told first.
+pub const STAYS_MAX: i64 = 100;
 
 /// Other results of the person that a rule wants beside one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -145,7 +145,7 @@ fn mapping_warnings(settings: &Settings, findings: &mut Vec<Finding>) {
 /// limit that no result can meet would look like one that watches.
 fn watched(limits: &sink_alerts::Limits, lab: &Lab, findings: &mut Vec<Finding>) {
     let limit = limits.limit.iter().map(|limit| (limit.analyte.as_str(), limit.unit.as_str()));
-    let signal = limits.addisons.signal.iter().map(|signal| (signal.analyte.as_str(), signal.unit.as_str()));
+    let signal = limits.adrenal.signal.iter().map(|signal| (signal.analyte.as_str(), signal.unit.as_str()));
     let all: BTreeSet<(&str, &str)> = limit.chain(signal).collect();
     let mut told = BTreeSet::new();
     for (key, unit) in all {

@@ -1,12 +1,12 @@
 //! Which alerts the rules demand of what the sources hold now, worked out anew, against those that were raised.
 //!
 //! Covered: the numeric limits with comparators and units, the source's own critical flags, watched analytes that could
-//! not be checked, and the adrenal-crisis signal of a patient with known Addison's disease, at either source. Each
+//! not be checked, and signs in a patient with known adrenal insufficiency, at either source. Each
 //! demanded alert has to stand once, and none may stand beside. A version is a row of the source as it is now: alerts of
 //! earlier versions have to be withdrawn, so they count as beside.
 //!
 //! Left open, so that either answer passes: results whose time lies where the window began during the run (the commit
-//! time is not in the rows, so the authorised or entered time stands for it), Addison's disease of somebody whose NHS
+//! time is not in the rows, so the authorised or entered time stands for it), adrenal insufficiency of somebody whose NHS
 //! number more than one row claims, and limits by age around a birthday. Not covered: limits by sex or setting and acute
 //! kidney injury (a site's file that has them is refused), whom an alert goes to, its urgency, and what was raised and
 //! withdrawn in between.

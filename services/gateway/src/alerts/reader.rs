@@ -9,7 +9,8 @@
 use super::Alert;
 use alert::{
     Facts, Finding, Known, Limits, Rule, Severity, Urgency,
-    rules::{self, tell::Crisis},
+    facts::Stay,
+    rules::{self, tell},
 };
 use event::Kind;
 use serde_json::Value;
@@ -28,6 +29,8 @@ pub struct Surroundings {
     pub known: BTreeMap<Patient, Vec<Known>>,
     /// Other results of each patient's person, the newest first.
     pub history: BTreeMap<Patient, Vec<Finding>>,
+    /// Encounters of each patient's person that alerts rest on.
+    pub stays: BTreeMap<Patient, Vec<Stay>>,
 }
 
 /// Whether the record's other rows bear on what is told of it.
@@ -63,9 +66,11 @@ pub fn told(
     let patient = (alert.source.clone(), alert.patient.clone());
     let known = facts.known.get(&patient).into_iter().flatten();
     let history = facts.history.get(&patient).into_iter().flatten();
+    let stays = facts.stays.get(&patient).into_iter().flatten();
     let facts = Facts {
         conditions: known.filter(|it| shows(&it.organisation, Kind::Condition, it.confidential)).cloned().collect(),
         history: history.filter(|it| shows(&it.organisation, Kind::Observation, it.confidential)).cloned().collect(),
+        stays: stays.filter(|it| shows(&it.organisation, Kind::Encounter, it.confidential)).cloned().collect(),
         now: alert.raised_at,
     };
     let demands = rules::evaluate(finding, &facts, limits);
@@ -115,12 +120,18 @@ fn withdrawn_signal(mut alert: Alert, detail: &Value, visible: impl Fn(&Value, K
     if !visible(&detail["condition"], Kind::Condition) {
         return None;
     }
-    let words = |key: &str| detail["words"][key].as_str().map(str::to_owned);
-    let crisis = Crisis { value: words("value")?, end: words("end")? };
-    let beside = detail["beside"].as_array().into_iter().flatten();
-    let signs = beside.filter(|beside| beside["sign"] == Value::Bool(true) && visible(beside, Kind::Observation));
-    let signs: Vec<String> = signs.filter_map(|beside| beside["words"].as_str().map(str::to_owned)).collect();
-    alert.headline = crisis.headline(&signs);
+    let words = |key: &str| detail["words"][key].as_str();
+    let listed = |key: &str| detail[key].as_array().into_iter().flatten();
+    let seen = |beside: &&Value| beside["sign"] == Value::Bool(true) && visible(beside, Kind::Observation);
+    let signs: Vec<String> =
+        listed("beside").filter(seen).filter_map(|beside| beside["words"].as_str().map(str::to_owned)).collect();
+    alert.headline = tell::signs(words("value")?, &signs, words("end")?);
+    // How grave it was may say that there is more than this reader may see. One of an older version was grave by itself.
+    let all = listed("counting").all(|other| visible(other, Kind::Observation))
+        && (detail["stay"].is_null() || visible(&detail["stay"], Kind::Encounter));
+    if !all {
+        detail["alone"].as_str()?.clone_into(&mut alert.severity);
+    }
     Some(alert)
 }
 
@@ -170,6 +181,18 @@ mod tests {
         }
     }
 
+    fn stay(organisation: &str, class: &str) -> Stay {
+        Stay {
+            class: class.into(),
+            source: if organisation == OWN { "stmarys" } else { "riverside" }.into(),
+            organisation: organisation.into(),
+            confidential: false,
+            started_at: Some(NOW - 9 * HOUR),
+            ended_at: None,
+            known_at: NOW - HOUR,
+        }
+    }
+
     fn patient() -> Patient {
         ("stmarys".into(), "1".into())
     }
@@ -183,6 +206,7 @@ mod tests {
         let all = Facts {
             conditions: facts.known.get(&patient()).cloned().unwrap_or_default(),
             history: facts.history.get(&patient()).cloned().unwrap_or_default(),
+            stays: facts.stays.get(&patient()).cloned().unwrap_or_default(),
             now: NOW,
         };
         let demands = rules::evaluate(finding, &all, limits);
@@ -249,17 +273,21 @@ mod tests {
                 history.push(it);
             }
         }
+        let stays = [stay(OTHER, "EMER"), stay(OWN, "IMP"), stay(OWN, "AMB")];
+        let stays = (9..).zip(stays).filter(|(index, _)| bit(*index)).map(|(_, stay)| stay).collect();
         let key = ("stmarys".to_owned(), "1".to_owned(), finding.record.clone());
         Surroundings {
             results: [(key, finding.clone())].into(),
             known: [(patient(), conditions)].into(),
             history: [(patient(), history)].into(),
+            stays: [(patient(), stays)].into(),
         }
     }
 
     fn without_the_withheld(mut facts: Surroundings) -> Surroundings {
         facts.known.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
         facts.history.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
+        facts.stays.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
         facts
     }
 
@@ -267,7 +295,7 @@ mod tests {
     fn taking_the_withheld_rows_away_changes_no_byte() {
         for text in ["6.7", "5.6", "4.0"] {
             let finding = result(OWN, "result/1", "potassium", text, 4);
-            for which in 0..1 << 9 {
+            for which in 0..1 << 12 {
                 let whole = facts(&finding, which);
                 let bare = without_the_withheld(whole.clone());
                 assert_eq!(
@@ -288,7 +316,7 @@ mod tests {
         // And to whoever may see it, it does, whole.
         let whole = raised(&all, &finding, "new").pop().expect("raised");
         let told = super::told(whole, &all, &limits(), |_, _, _| true).expect("told");
-        assert!(told.headline.contains("with sodium 121 mmol/L in known Addison's disease"), "{}", told.headline);
+        assert!(told.headline.contains("with sodium 121 mmol/L (high potassium in known adrenal insufficiency"), "{}", told.headline);
     }
 
     #[test]
@@ -301,14 +329,35 @@ mod tests {
                 .map(|it| it.headline)
         };
         assert_eq!(crisis(0b1), None);
-        let own = Some("Potassium 6.7 mmol/L in known Addison's disease (possible adrenal crisis)".to_owned());
+        let own = Some("Potassium 6.7 mmol/L (high potassium in known adrenal insufficiency, severe)".to_owned());
         assert_eq!(crisis(0b1100), own, "the other organisation's sodium is not told");
-        let with = "Potassium 6.7 mmol/L with sodium 123 mmol/L in known Addison's disease (possible adrenal crisis)";
+        let with = "Potassium 6.7 mmol/L with sodium 123 mmol/L (high potassium in known adrenal insufficiency, severe)";
         assert_eq!(crisis(0b1_0100).as_deref(), Some(with));
         // One that an older version kept does not say who told of it.
         let mut old = raised(&facts(&finding, 0b100), &finding, "withdrawn").pop().expect("raised");
         old.detail = Some("{\"condition_source\":\"stmarys\"}".into());
         assert!(told(old, &Surroundings::default(), &limits(), |_, _, _| true).is_none());
+    }
+
+    /// How grave it is rests on a second sign, or on a stay, that its reader may not see.
+    #[test]
+    fn a_sign_is_as_grave_as_what_its_reader_may_see_makes_it() {
+        let told = |which: u32, state: &str| {
+            let finding = result(OWN, "result/1", "potassium", "5.6", 4);
+            let told = told_to_own(&facts(&finding, which), &finding, state);
+            told.split(" (").next().unwrap_or_default().to_owned()
+        };
+        let (condition, away, theirs, clinic) = (1 << 2, 1 << 3, 1 << 9, 1 << 11);
+        let bare = |words: &str| format!("adrenal-crisis {words}: Potassium 5.6 mmol/L");
+        // An emergency by their sodium, urgent by their stay, and to this reader of somebody who is at home.
+        for which in [condition | clinic, condition | clinic | away, condition | clinic | theirs] {
+            assert_eq!(told(which, "new"), bare("warning listed new"), "{which:b}");
+        }
+        assert_eq!(told(condition | clinic | 1 << 10, "new"), bare("critical late new"), "their own stay");
+        for which in [condition | clinic | away, condition | clinic | theirs] {
+            assert!(told(which, "withdrawn").starts_with("adrenal-crisis warning"), "{which:b}");
+        }
+        assert!(told(condition | clinic | 1 << 10, "withdrawn").starts_with("adrenal-crisis critical"));
     }
 
     fn creatinine(organisation: &str, record: &str, number: &str, days_ago: i64) -> Finding {

@@ -453,7 +453,7 @@ async fn alerts_are_acknowledged(doors: &Doors<'_>) -> anyhow::Result<()> {
         ensure!(answer.status() == StatusCode::NOT_FOUND, "the practice and {alert}: {}", answer.status());
     }
     let (_, inbox) = doors.get(&ed, "/inbox?state=acknowledged").await?;
-    ensure!(inbox.contains("possible adrenal crisis") && !inbox.contains("by ed.stmarys"));
+    ensure!(inbox.contains("low sodium in known adrenal insufficiency") && !inbox.contains("by ed.stmarys"));
     ensure!(inbox.contains("Acknowledged by Dr Tom Reid, St Mary&#39;s Emergency Department, "), "{inbox}");
     Ok(())
 }

@@ -22,7 +22,7 @@ pub struct Rules {
     window_hours: i64,
     #[serde(rename = "limit")]
     limits: Vec<Limit>,
-    addisons: Addisons,
+    adrenal: Adrenal,
     aki: Option<Aki>,
 }
 
@@ -51,7 +51,8 @@ struct Bound {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Addisons {
+struct Adrenal {
+    concept_sets: Vec<String>,
     signal: Vec<Signal>,
 }
 
@@ -59,11 +60,14 @@ struct Addisons {
 struct Signal {
     analyte: String,
     unit: String,
-    sign: Bound,
-    #[serde(default)]
-    outside_range: bool,
-    alone: Option<bool>,
+    mild: Option<Bound>,
+    moderate: Bound,
+    severe: Bound,
 }
+
+/// What the queries for the problem look for.
+const PROBLEMS: [&str; 4] =
+    ["addisons-disease", "primary-adrenal-insufficiency", "adrenal-insufficiency", "adrenal-crisis"];
 
 /// Read v2, SNOMED CT (PBCL and UTL), LOINC.
 const CODES: [(&str, &[&str]); 3] = [
@@ -168,18 +172,20 @@ impl Rules {
             ensure!(limit.sex.is_none() && limit.setting.is_none(), "the proof knows no limits by sex or setting");
         }
         ensure!(!rules.aki.as_ref().is_some_and(|aki| aki.on), "the proof does not know acute kidney injury");
+        let unknown = rules.adrenal.concept_sets.iter().find(|set| !PROBLEMS.contains(&set.as_str()));
+        ensure!(unknown.is_none(), "the proof knows no concepts of {unknown:?}");
         ensure!(
-            rules.addisons.signal.iter().all(|signal| signal.unit == UNIT),
+            rules.adrenal.signal.iter().all(|signal| signal.unit == UNIT),
             "the proof knows signals in {UNIT} only"
         );
         Ok(rules)
     }
 
-    /// Each rule that may ask for an alert, with its verdict. `addisons`: the patient is known to have the disease.
+    /// Each rule that may ask for an alert, with its verdict. `known`: the patient is known to have adrenal insufficiency.
     pub fn judge(
         &self,
         result: &Result,
-        addisons: Verdict,
+        known: Verdict,
         live_since: Timestamp,
         now: Timestamp,
     ) -> Vec<(&'static str, Verdict)> {
@@ -197,7 +203,7 @@ impl Rules {
                         yes(any).min(limit.holds_for(result, now))
                     };
                     verdicts.push(("critical-limit", limits.map(beyond).max().unwrap_or(Verdict::No)));
-                    verdicts.push(("adrenal-crisis", yes(self.is_signal(analyte, &written, result)).min(addisons)));
+                    verdicts.push(("adrenal-crisis", yes(self.is_signal(analyte, &written, result)).min(known)));
                 }
                 None => verdicts.push(("unchecked", yes(limits.count() > 0))),
             }
@@ -222,14 +228,17 @@ impl Rules {
         if ahead && of(result.entered) != Verdict::Yes { Verdict::Open } else { of(result.at) }
     }
 
+    /// At least mild: outside its own range, or beyond a number of the site's.
     fn is_signal(&self, analyte: &str, written: &Written, result: &Result) -> bool {
-        let mut signals =
-            self.addisons.signal.iter().filter(|signal| signal.analyte == analyte && signal.alone != Some(false));
-        signals.any(|signal| {
-            let low = signal.sign.inequality.starts_with('<');
+        self.adrenal.signal.iter().filter(|signal| signal.analyte == analyte).any(|signal| {
+            let low = signal.moderate.inequality.starts_with('<');
             let (edge, side) = if low { (result.range_low, "<") } else { (result.range_high, ">") };
-            may_be(written.sign, written.number, &signal.sign.inequality, signal.sign.number())
-                || signal.outside_range && edge.is_some_and(|edge| may_be(written.sign, written.original, side, edge))
+            let beyond = |bound: &Bound| may_be(written.sign, written.number, &bound.inequality, bound.number());
+            let mild = match edge {
+                Some(edge) => may_be(written.sign, written.original, side, edge),
+                None => signal.mild.as_ref().is_some_and(beyond),
+            };
+            mild || beyond(&signal.moderate) || beyond(&signal.severe)
         })
     }
 }
@@ -414,10 +423,15 @@ mod tests {
         check("44I4.", "5.3", "");
         check("44I4.", "5.4", "adrenal-crisis");
         check("44I5.", "138", "");
-        check("44TK.", "3.4", "");
+        check("44I5.", "134", "adrenal-crisis");
+        check("44I5.", "135", "");
+        check("44TK.", "3.9", "adrenal-crisis");
+        check("44TK.", "4.0", "");
         let ranged = Result { range_low: Some(Decimal::new(140, 0)), ..result("44I5.", "138", "mmol/L") };
         assert_eq!(verdicts(&ranged, Verdict::Yes), "adrenal-crisis", "below its own range");
         assert_eq!(verdicts(&ranged, Verdict::Open), "(adrenal-crisis)");
+        let ranged = Result { range_low: Some(Decimal::new(133, 0)), ..result("44I5.", "134", "mmol/L") };
+        assert_eq!(verdicts(&ranged, Verdict::Yes), "", "inside its own range");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the sources hold now: results, and who is known to have Addison's disease.
+//! What the sources hold now: results, and who is known to have adrenal insufficiency.
 
 use super::judge::Verdict;
 use rust_decimal::Decimal;
@@ -98,7 +98,7 @@ fn limit(text: Option<&str>) -> Option<Decimal> {
     text?.parse().ok()
 }
 
-/// A patient's row: key, NHS number where verified, birth date, and whether Addison's is an active problem.
+/// A patient's row: key, NHS number where verified, birth date, and whether adrenal insufficiency is an active problem.
 struct Person {
     key: String,
     nhs: Option<String>,
@@ -106,7 +106,7 @@ struct Person {
     addisons: bool,
 }
 
-/// Who is known to have Addison's disease, by source patient: told by the source itself, or by the other one about the
+/// Who is known to have adrenal insufficiency, by source patient: told by the source itself, or by the other one about the
 /// person with the same verified NHS number and birth date. Where more than one row claims that number it is left open.
 pub async fn addisons(gp: &Client, hospital: &Client) -> anyhow::Result<BTreeMap<(String, String), Verdict>> {
     let practice = persons(
@@ -118,7 +118,8 @@ pub async fn addisons(gp: &Client, hospital: &Client) -> anyhow::Result<BTreeMap
                 left join emis.clinical_code c on c.code_id = o.code_id
                 where q.patient_id = p.patient_id and not q.is_deleted and not o.is_deleted
                   and q.problem_status is distinct from 'Past' and q.end_datetime is null
-                  and (363732003 in (coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)) or c.readv2_code = 'C1541'))
+                  and (array[363732003, 373662000, 386584007, 24867002, 766986002]::bigint[]
+                      && array[coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)]::bigint[] or c.readv2_code = 'C1541'))
          from emis.patient p where not p.is_deleted",
     )
     .await?;

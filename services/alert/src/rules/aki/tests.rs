@@ -293,7 +293,7 @@ fn it_is_not_meant_for_the_newborn_those_on_dialysis_and_in_pregnancy() {
             confidential: false,
             known_at: NOW,
         };
-        let facts = Facts { conditions: vec![known], history: history(), now: NOW };
+        let facts = Facts { conditions: vec![known], history: history(), now: NOW, ..Facts::default() };
         let demands = evaluate(&current, &facts, &limits());
         assert_eq!(demands.iter().any(|demand| demand.rule == Rule::Aki), want, "{concept}");
     }
