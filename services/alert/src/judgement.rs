@@ -220,7 +220,8 @@ fn surest<'a>(best: Option<Beyond<'a>>, next: Beyond<'a>) -> Option<Beyond<'a>> 
 
 /// Why a watched result cannot be judged by any limit.
 pub fn unchecked(finding: &Finding, limits: &Limits) -> Option<String> {
-    let analyte = finding.analyte.as_deref().filter(|analyte| limits.watches(analyte))?;
+    let age = tell::age_years(finding.birth_date, finding.effective_at.unwrap_or(finding.times.committed_at));
+    let analyte = finding.analyte.as_deref().filter(|_| limits.watches_of(finding, age))?;
     match measured(finding) {
         // Beyond a limit it is told as that.
         Some(_) if is_implausible(finding) => {

@@ -1,11 +1,19 @@
 //! `alerts.toml`: what raises an alert at this site, as data.
 use crate::{
+    egfr::Egfr,
     facts::{Finding, Setting, Sex},
-    rules::{adrenal::Adrenal, aki::Aki},
+    rules::{
+        adrenal::Adrenal,
+        aki::Aki,
+        delta::{DELTAS_MAX, Delta},
+        pair::{PAIRS_MAX, Pair},
+    },
 };
 use coding::{lab::Lab, units};
+use medicine::Ingredients;
 use rust_decimal::Decimal;
 use serde::Deserialize;
+use std::sync::{Arc, LazyLock};
 use terminology::{Release, sets::ConceptSets};
 
 pub const LIMITS_MAX: usize = 1_000;
@@ -13,6 +21,9 @@ pub const LIMITS_MAX: usize = 1_000;
 pub const REPORTED_MAX: usize = 10;
 /// Kinds of doubt, and words of each.
 pub const DOUBTS_MAX: usize = 100;
+
+static SHIPPED: LazyLock<Result<Arc<Ingredients>, Vec<String>>> =
+    LazyLock::new(|| Ingredients::shipped().map(Arc::new));
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +45,16 @@ pub struct Limits {
     pub adrenal: Adrenal,
     /// Without it the rule is off.
     pub aki: Option<Aki>,
+    /// Results with medicines.
+    #[serde(default)]
+    pub pair: Vec<Pair>,
+    /// Changes since the last result. Without one the rule is off.
+    #[serde(default)]
+    pub delta: Vec<Delta>,
+    pub egfr: Option<Egfr>,
+    /// What is known about medicines: of the document that is shipped, until the site's own is known.
+    #[serde(skip)]
+    pub ingredients: Arc<Ingredients>,
 }
 
 /// How long the logs of changes are kept.
@@ -189,6 +210,7 @@ impl Limits {
         let mut limits: Self = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
         // Of the document that is shipped, until the site's own is known.
         let _ = limits.close(&ConceptSets::shipped(), None);
+        limits.ingredients = SHIPPED.clone()?;
         let mistakes = limits.mistakes();
         if mistakes.is_empty() { Ok(limits) } else { Err(mistakes) }
     }
@@ -244,7 +266,19 @@ impl Limits {
         }
         mistakes.extend(self.adrenal.mistakes());
         mistakes.extend(self.aki.iter().flat_map(Aki::mistakes));
+        mistakes.extend(self.pair.iter().flat_map(Pair::mistakes));
+        mistakes.extend(self.delta.iter().flat_map(Delta::mistakes));
+        if self.pair.len() > PAIRS_MAX || self.delta.len() > DELTAS_MAX {
+            mistakes.push(format!("more than {PAIRS_MAX} pairs or {DELTAS_MAX} deltas"));
+        }
         mistakes
+    }
+
+    /// With what the site knows about medicines: tells names of medicines that are none.
+    pub fn with_medicines(mut self, ingredients: Ingredients) -> Result<Self, Vec<String>> {
+        self.ingredients = Arc::new(ingredients);
+        let mistakes: Vec<String> = self.pair.iter().flat_map(|pair| pair.unknown(&self.ingredients)).collect();
+        if mistakes.is_empty() { Ok(self) } else { Err(mistakes) }
     }
 
     /// With its families as the analytes that the lab table has in them, and reported units as people write them.
@@ -286,12 +320,27 @@ impl Limits {
     /// Every analyte and unit that the file names, with the key it stands under.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
         let limits = self.limit.iter().map(|it| ("limit", it.analyte.as_str(), it.unit.as_str()));
-        limits.chain(self.adrenal.named()).chain(self.aki.iter().flat_map(Aki::named))
+        let pairs = self
+            .pair
+            .iter()
+            .flat_map(|pair| pair.analytes.iter().map(|analyte| ("pair", analyte.as_str(), pair.unit.as_str())));
+        let deltas = self.delta.iter().map(|it| ("delta", it.analyte.as_str(), it.unit.as_str()));
+        let egfr = self.egfr.iter().map(|it| ("egfr", it.analyte.as_str(), it.unit.as_str()));
+        let rules = self.adrenal.named().chain(self.aki.iter().flat_map(Aki::named)).chain(pairs).chain(deltas);
+        limits.chain(rules).chain(egfr)
     }
 
     /// Analytes that have to be checked, and say so when they cannot be.
     pub fn watches(&self, analyte: &str) -> bool {
         self.limit.iter().any(|limit| limit.analyte == analyte)
+    }
+
+    /// Whether it has to be checked of this patient: limits of the under-16 alone watch no adult.
+    pub fn watches_of(&self, finding: &Finding, age: Option<u16>) -> bool {
+        let analyte = finding.analyte.as_deref();
+        self.limit
+            .iter()
+            .any(|limit| Some(limit.analyte.as_str()) == analyte && limit.covers(age) && limit.is_for(finding))
     }
 
     pub fn is_critical(&self, flag: &str) -> bool {
@@ -368,8 +417,7 @@ mod tests {
             }
         }
         assert!(!is_concept("") && !is_concept("C1541") && !is_concept("36373200３"));
-        let told = Limits::parse(&SITE.replace(SETS, "snomed = [\"363732004\"]"))
-            .expect_err("a wrong check digit");
+        let told = Limits::parse(&SITE.replace(SETS, "snomed = [\"363732004\"]")).expect_err("a wrong check digit");
         assert_eq!(told, ["adrenal.snomed: `363732004` is no SNOMED CT identifier: its check digit is wrong"]);
     }
 

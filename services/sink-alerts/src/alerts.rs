@@ -252,8 +252,9 @@ impl Alerts {
             Body::Encounter(_) | Body::Retracted(Kind::Encounter) => stays,
             _ => false,
         };
-        let around =
-            applied.conditions.iter().chain(applied.placements.iter().filter(bears)).map(|event| patient(event));
+        let medicines = if rules::any_rests_on_medicines(&self.limits) { &applied.medicines[..] } else { &[] };
+        let around = applied.conditions.iter().chain(medicines).chain(applied.placements.iter().filter(bears));
+        let around = around.map(|event| patient(event));
         let results =
             applied.observations.iter().filter(|row| self.bears_on_others(row)).map(|row| patient(&row.event));
         let relinked = applied.relinked.iter().map(|relinked| {

@@ -1,9 +1,12 @@
 //! What the rules need to see of the record: set by set, in the transaction that has just written it.
 
-use crate::reconcile::{Existing, Key};
+use crate::{
+    around,
+    reconcile::{Existing, Key},
+};
 use alert::{
     Facts, Finding, Known, Limits,
-    facts::{self, STAYS_MAX, Sex, Stay},
+    facts::{self, Sex},
     routing::{Placement, Whereabouts},
     rules::{self, urgency::Times},
 };
@@ -39,7 +42,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn unzip<'a>(patients: impl IntoIterator<Item = &'a Patient>) -> (Vec<&'a str>, Vec<&'a str>) {
+pub fn unzip<'a>(patients: impl IntoIterator<Item = &'a Patient>) -> (Vec<&'a str>, Vec<&'a str>) {
     patients.into_iter().map(|(source, patient)| (source.as_str(), patient.as_str())).unzip()
 }
 
@@ -153,7 +156,10 @@ pub async fn facts(
     let mut around: BTreeMap<Patient, Facts> =
         findings.keys().map(|key| (patient(key), Facts { now, ..Facts::default() })).collect();
     conditions(transaction, &mut around, limits).await?;
-    stays(transaction, &mut around, limits).await?;
+    around::stays(transaction, &mut around, limits).await?;
+    let taking = findings.iter().filter(|(_, finding)| rules::wants_medicines(finding, limits));
+    let taking: BTreeSet<Patient> = taking.map(|(key, _)| patient(key)).collect();
+    around::medicines(transaction, &mut around, &taking, limits).await?;
     let wants = facts::merged(findings.iter().flat_map(|(key, finding)| {
         let patient = patient(key);
         let wanted = around.get(&patient).map(|around| rules::wanted(finding, around, limits));
@@ -199,56 +205,6 @@ async fn conditions(
         }
     }
     facts.values_mut().for_each(|facts| facts.conditions.sort_by_key(|known| known.known_at));
-    Ok(())
-}
-
-/// Of each linked source patient the last that were told and have not ended long ago, and one more of each holder, so that
-/// it is known that its source tells of encounters.
-const STAYS: &str = "select g.source, g.patient, e.class, e.source, e.organisation, \
-        e.confidential or coalesce(p.confidential or p.retracted, false), \
-        (extract(epoch from e.started_at) * 1000000)::int8, (extract(epoch from e.ended_at) * 1000000)::int8, \
-        (extract(epoch from greatest(e.committed_at, g.linked_at)) * 1000000)::int8 \
-    from alert.linked($1, $2) g \
-    cross join lateral ( \
-        (select e.* from record.encounter e where e.source = g.via_source and e.patient = g.via_patient \
-            and not e.retracted and not coalesce(e.referral, false) \
-            and (e.ended_at is null or e.ended_at >= to_timestamp($3::int8 / 1000000)) \
-            order by e.committed_at desc, e.record limit $4) \
-        union all \
-        (select distinct on (e.organisation, e.confidential) e.* from record.encounter e \
-            where e.source = g.via_source and e.patient = g.via_patient and not e.retracted \
-            and not coalesce(e.referral, false) and e.ended_at < to_timestamp($3::int8 / 1000000) \
-            order by e.organisation, e.confidential, e.record)) e \
-    left join record.patient p on p.source = e.source and p.patient = e.patient \
-    order by g.source, g.patient, 9, e.source, e.record";
-
-async fn stays(
-    transaction: &Transaction<'_>,
-    facts: &mut BTreeMap<Patient, Facts>,
-    limits: &Limits,
-) -> Result<(), Error> {
-    let wanting = facts.iter().filter(|(_, around)| rules::wants_stays(around, limits));
-    let (sources, ids) = unzip(wanting.map(|(patient, _)| patient));
-    if sources.is_empty() {
-        return Ok(());
-    }
-    let now = facts.values().map(|around| around.now).min().unwrap_or_default();
-    let since = now.saturating_sub(Micros::from(limits.catch_up_hours) * HOUR);
-    let statement = transaction.prepare_cached(STAYS).await?;
-    for row in transaction.query(&statement, &[&sources, &ids, &since, &STAYS_MAX]).await? {
-        let stay = Stay {
-            class: row.get::<_, Option<String>>(2).unwrap_or_default(),
-            source: row.get(3),
-            organisation: row.get(4),
-            confidential: row.get(5),
-            started_at: row.get(6),
-            ended_at: row.get(7),
-            known_at: row.get(8),
-        };
-        if let Some(facts) = facts.get_mut(&(row.get(0), row.get(1))) {
-            facts.stays.push(stay);
-        }
-    }
     Ok(())
 }
 

@@ -104,7 +104,7 @@ fn capitalised(key: &str) -> String {
 }
 
 /// JSON and text of PostgreSQL cannot hold a NUL.
-fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     let mut shown: String = text.chars().filter(|letter| !letter.is_control()).take(TEXT_SHOWN_MAX).collect();
     if text.chars().count() > TEXT_SHOWN_MAX {
         shown.push('…');

@@ -2,6 +2,7 @@
 
 mod adrenal;
 mod aki;
+mod pair;
 mod site;
 
 use event::{Body, Kind, PatientEvent, SourcePatient};

@@ -79,6 +79,17 @@ fn a_childs_limits_are_narrower_and_an_unknown_age_is_in_every_band() {
     }
     let glucose = |value| verdicts(&Result { born: Some(18_000), ..result("44TK.", value, "mmol/L") }, Verdict::No);
     assert_eq!((glucose("15"), glucose("14.9")), ("critical-limit".to_owned(), String::new()));
+    for (code, unit, at, below) in
+        [("44J9.", "mmol/L", "10", "9.9"), ("44J3.", "umol/L", "200", "199"), ("44J3.", "mg/dL", "2.27", "2.26")]
+    {
+        let told = |value, born| verdicts(&Result { born, ..result(code, value, unit) }, Verdict::No);
+        assert_eq!((told(at, Some(18_000)), told(below, Some(18_000))), ("critical-limit".to_owned(), String::new()));
+        assert_eq!((told(at, Some(0)), told(at, None)), (String::new(), "critical-limit".to_owned()), "{code}");
+        assert_eq!(
+            (told("Haemolysed", Some(18_000)), told("Haemolysed", Some(0))),
+            ("unchecked".to_owned(), String::new())
+        );
+    }
 }
 
 #[test]

@@ -161,11 +161,8 @@ fn sign<'a>(finding: &Finding, limits: &'a Limits) -> Option<Sign<'a>> {
 /// Beyond its own reference range, on the signal's side; none where the result tells no such end. The range is in the
 /// source's unit.
 fn outside_range(finding: &Finding, signal: &Signal) -> Option<Judged> {
-    let (edge, inequality) = if signal.is_low() {
-        (finding.range_low, Inequality::Less)
-    } else {
-        (finding.range_high, Inequality::Greater)
-    };
+    let (edge, inequality) =
+        if signal.is_low() { (finding.range_low, Inequality::Less) } else { (finding.range_high, Inequality::Greater) };
     Some(judge(finding.comparator, finding.number?, Bound { inequality, value: edge? }))
 }
 
@@ -183,9 +180,8 @@ fn whereabouts<'a>(finding: &Finding, facts: &'a Facts, limits: &Limits) -> Wher
     let taken = finding.placed_at(limits).unwrap_or(finding.times.committed_at);
     let now = facts.now.max(finding.times.committed_at);
     let latest = now.saturating_add(Micros::from(limits.future_tolerance_minutes) * MINUTE);
-    let since = |stay: &&Stay| {
-        stay.started_at.is_none_or(|at| at <= latest) && stay.ended_at.is_none_or(|at| at >= taken)
-    };
+    let since =
+        |stay: &&Stay| stay.started_at.is_none_or(|at| at <= latest) && stay.ended_at.is_none_or(|at| at >= taken);
     let staying = facts.stays.iter().filter(since).filter(|stay| site.stay.contains(&stay.class));
     if let Some(stay) = staying.min_by_key(|stay| stay.known_at) {
         return Whereabouts::Staying(stay);
@@ -206,7 +202,13 @@ struct Together<'a> {
 
 /// One severe or two moderate are an emergency, one moderate or two mild urgent during a stay. The result's own sign is
 /// always among those that count: another's grade is told by its own alert.
-fn together<'a>(own: Grade, finding: &Finding, others: &[Beside<'_>], facts: &'a Facts, limits: &Limits) -> Together<'a> {
+fn together<'a>(
+    own: Grade,
+    finding: &Finding,
+    others: &[Beside<'_>],
+    facts: &'a Facts,
+    limits: &Limits,
+) -> Together<'a> {
     let known_at = finding.times.committed_at;
     let second = |least: Grade| {
         let second = others.iter().filter(|beside| beside.together && beside.grade >= Some(least));

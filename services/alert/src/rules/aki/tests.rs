@@ -390,7 +390,7 @@ fn the_laboratorys_own_stage_is_passed_on() {
 fn it_is_off_unless_a_site_turns_it_on_and_a_mistake_is_told() {
     let site = include_str!("../../../../../site/alerts.toml");
     let shipped = Limits::parse(site).expect("good");
-    assert!(!Rule::Aki.is_on(&shipped) && !may_alert(&creatinine("900", 0), &shipped));
+    assert!(!Rule::Aki.is_on(&shipped) && !may_alert(&creatinine("199", 0), &shipped));
     let wrong = site
         .replace("ratio_2 = \"2\"", "ratio_2 = \"5\"")
         .replace("rise_hours = 48", "rise_hours = 0")
