@@ -91,7 +91,7 @@ fn dependencies(package: &str) -> Vec<String> {
 }
 
 /// Rooms that decide and do no IO: what they say is a function of what they are given.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "access",
     "alert",
     "change",
@@ -100,6 +100,7 @@ const PURE: [&str; 11] = [
     "fold",
     "identity",
     "mapping",
+    "medicine",
     "settings",
     "terminology",
     "workbench",

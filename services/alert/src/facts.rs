@@ -6,6 +6,7 @@
 
 use crate::{limits::Limits, rules::urgency::Times};
 use event::{Comparator, Micros, Precision, SourcePatient, TeamKind, Teams};
+use medicine::Taking;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -180,6 +181,11 @@ pub struct Facts {
     pub conditions: Vec<Known>,
     /// Other results of the person that rules want, the newest first.
     pub history: Vec<Finding>,
+    /// Encounters that rules ask for: those that have not ended long ago, and one of each kind that has, as a sign that
+    /// its source tells of encounters at all.
+    pub stays: Vec<Stay>,
+    /// Medicines that are being taken, or were until lately.
+    pub medicines: Vec<Medicine>,
     /// Now, to whoever judges; never before what is judged had been committed.
     pub now: Micros,
 }
@@ -204,6 +210,65 @@ pub struct Known {
     /// When the condition and the links to it had been committed.
     pub known_at: Micros,
 }
+
+/// An encounter that stands: an attendance, a stay, a consultation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// HL7 v3 ActCode where its mapping knows it, else as written.
+    pub class: String,
+    pub source: String,
+    /// Who holds it, and whether its source marks it as confidential: not everybody may be told of it.
+    pub organisation: String,
+    pub confidential: bool,
+    pub started_at: Option<Micros>,
+    pub ended_at: Option<Micros>,
+    /// When the encounter and the links to it had been committed.
+    pub known_at: Micros,
+}
+
+/// A medicine, by the ingredients that are known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Medicine {
+    /// The product as written.
+    pub text: String,
+    /// Each ingredient with the names by which rules know it: its own, and those of its classes.
+    pub ingredients: Vec<Vec<String>>,
+    pub source: String,
+    /// Who holds it, and whether its source marks it as confidential: not everybody may be told of it.
+    pub organisation: String,
+    pub confidential: bool,
+    pub taking: Taking,
+    pub started_at: Option<Micros>,
+    pub ended_at: Option<Micros>,
+    /// When the medicine and the links to it had been committed.
+    pub known_at: Micros,
+}
+
+impl Medicine {
+    pub fn is_called(&self, name: &str) -> bool {
+        self.ingredients.iter().flatten().any(|known| known == name)
+    }
+
+    /// Its ingredients that go by one of these names.
+    pub fn called_of(&self, names: &[String]) -> impl Iterator<Item = &str> {
+        let those = self.ingredients.iter().filter(move |of| of.iter().any(|known| names.contains(known)));
+        those.filter_map(|of| of.first()).map(String::as_str)
+    }
+
+    /// Whether it was being taken then, or has been since: stopping it takes nothing back. Of one that was stopped nobody
+    /// knows when, it is not known that it was.
+    pub fn is_taken_since(&self, then: Micros, now: Micros) -> bool {
+        let begun = self.started_at.is_none_or(|at| at <= now.max(then));
+        let until_then = self.ended_at.is_some_and(|at| at >= then);
+        begun && (self.taking == Taking::Current || (self.taking != Taking::Suspended && until_then))
+    }
+}
+
+/// Medicines that are read of one source patient, the last that were told first.
+pub const MEDICINES_MAX: i64 = 500;
+
+/// Encounters that are read of one source patient, the last that were told first.
+pub const STAYS_MAX: i64 = 100;
 
 /// Other results of the person that a rule wants beside one.
 #[derive(Clone, Debug, PartialEq, Eq)]

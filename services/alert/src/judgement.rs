@@ -220,7 +220,8 @@ fn surest<'a>(best: Option<Beyond<'a>>, next: Beyond<'a>) -> Option<Beyond<'a>> 
 
 /// Why a watched result cannot be judged by any limit.
 pub fn unchecked(finding: &Finding, limits: &Limits) -> Option<String> {
-    let analyte = finding.analyte.as_deref().filter(|analyte| limits.watches(analyte))?;
+    let age = tell::age_years(finding.birth_date, finding.effective_at.unwrap_or(finding.times.committed_at));
+    let analyte = finding.analyte.as_deref().filter(|_| limits.watches_of(finding, age))?;
     match measured(finding) {
         // Beyond a limit it is told as that.
         Some(_) if is_implausible(finding) => {
@@ -349,8 +350,8 @@ mod tests {
     #[test]
     fn a_limit_of_two_units_is_judged_by_the_reported_one() {
         let limit = "[[limit]]\nanalyte = \"hba1c\"\nunit = \"mmol/mol\"\nhigh = { inequality = \">=\", value = \"48\" }\n\
-                     reported = [{ unit = \"%\", high = { inequality = \">=\", value = \"6.5\" } }]\n\n[addisons]";
-        let text = include_str!("../../../site/alerts.toml").replacen("[addisons]", limit, 1);
+                     reported = [{ unit = \"%\", high = { inequality = \">=\", value = \"6.5\" } }]\n\n[adrenal]";
+        let text = include_str!("../../../site/alerts.toml").replacen("[adrenal]", limit, 1);
         let limits = Limits::parse(&text).expect("good").of_lab(&coding::lab::Lab::shipped()).expect("known");
         let hba1c = |number: &str, unit: &str, canonical: &str| Finding {
             analyte: Some("hba1c".into()),

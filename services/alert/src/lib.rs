@@ -5,6 +5,7 @@
 //! here, so that they cannot disagree. Pure and total: no clock, no IO, and nothing that a result says can make it fail.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod egfr;
 pub mod escalation;
 pub mod facts;
 pub mod judgement;

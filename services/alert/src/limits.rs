@@ -1,19 +1,29 @@
 //! `alerts.toml`: what raises an alert at this site, as data.
 use crate::{
+    egfr::Egfr,
     facts::{Finding, Setting, Sex},
-    rules::aki::Aki,
+    rules::{
+        adrenal::Adrenal,
+        aki::Aki,
+        delta::{DELTAS_MAX, Delta},
+        pair::{PAIRS_MAX, Pair},
+    },
 };
 use coding::{lab::Lab, units};
+use medicine::Ingredients;
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use std::collections::BTreeSet;
-use terminology::{Release, sctid::is_concept, sets::ConceptSets};
+use std::sync::{Arc, LazyLock};
+use terminology::{Release, sets::ConceptSets};
 
 pub const LIMITS_MAX: usize = 1_000;
 /// Units that one limit is defined in.
 pub const REPORTED_MAX: usize = 10;
 /// Kinds of doubt, and words of each.
 pub const DOUBTS_MAX: usize = 100;
+
+static SHIPPED: LazyLock<Result<Arc<Ingredients>, Vec<String>>> =
+    LazyLock::new(|| Ingredients::shipped().map(Arc::new));
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -30,10 +40,21 @@ pub struct Limits {
     /// What makes a specimen doubtful.
     #[serde(default)]
     pub doubt: Vec<Doubt>,
+    /// Without signals the rule is off.
     #[serde(default)]
-    pub addisons: Addisons,
+    pub adrenal: Adrenal,
     /// Without it the rule is off.
     pub aki: Option<Aki>,
+    /// Results with medicines.
+    #[serde(default)]
+    pub pair: Vec<Pair>,
+    /// Changes since the last result. Without one the rule is off.
+    #[serde(default)]
+    pub delta: Vec<Delta>,
+    pub egfr: Option<Egfr>,
+    /// What is known about medicines: of the document that is shipped, until the site's own is known.
+    #[serde(skip)]
+    pub ingredients: Arc<Ingredients>,
 }
 
 /// How long the logs of changes are kept.
@@ -183,55 +204,20 @@ impl Inequality {
     }
 }
 
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Addisons {
-    /// The concept set of the problem: its concepts, closed where a release is loaded, go before those below.
-    pub concept_set: Option<String>,
-    /// SNOMED CT concepts of the problem.
-    #[serde(default)]
-    pub snomed: Vec<String>,
-    pub companion_hours: u32,
-    #[serde(default)]
-    pub signal: Vec<Signal>,
-}
-
-/// What counts as a sign of an adrenal crisis in a known patient.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Signal {
-    pub analyte: String,
-    pub unit: String,
-    pub sign: Bound,
-    /// Outside its own reference range on the same side counts too.
-    #[serde(default)]
-    pub outside_range: bool,
-    /// Raises an alert by itself; otherwise it is only told beside others.
-    #[serde(default = "yes")]
-    pub alone: bool,
-}
-
-const fn yes() -> bool {
-    true
-}
-
 impl Limits {
     /// All mistakes at once. Those of the TOML itself come with their line.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
         let mut limits: Self = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
         // Of the document that is shipped, until the site's own is known.
         let _ = limits.close(&ConceptSets::shipped(), None);
+        limits.ingredients = SHIPPED.clone()?;
         let mistakes = limits.mistakes();
         if mistakes.is_empty() { Ok(limits) } else { Err(mistakes) }
     }
 
     /// Takes the concepts of the sets that are named; tells a set that is not there.
     pub fn close(&mut self, sets: &ConceptSets, release: Option<&Release>) -> Result<(), String> {
-        let Some(name) = &self.addisons.concept_set else { return Ok(()) };
-        let members = sets.members(name, release);
-        let members = members.ok_or_else(|| format!("addisons.concept_set: there is no concept set `{name}`"))?;
-        self.addisons.snomed = members.into_iter().collect();
-        Ok(())
+        self.adrenal.close(sets, release)
     }
 
     fn mistakes(&self) -> Vec<String> {
@@ -278,20 +264,21 @@ impl Limits {
                 mistakes.push(format!("doubt {}: says and words must not be empty", index + 1));
             }
         }
-        for signal in &self.addisons.signal {
-            if signal.analyte.trim().is_empty() || signal.unit.trim().is_empty() {
-                mistakes.push("addisons.signal: analyte and unit must not be empty".to_owned());
-            }
-        }
-        for concept in self.addisons.snomed.iter().filter(|concept| !is_concept(concept)) {
-            mistakes.push(format!("addisons.snomed: `{concept}` is no SNOMED CT identifier: its check digit is wrong"));
-        }
-        let named = !self.addisons.snomed.is_empty() || self.addisons.concept_set.is_some();
-        if !named && !self.addisons.signal.is_empty() {
-            mistakes.push("addisons.snomed names no concept".to_owned());
-        }
+        mistakes.extend(self.adrenal.mistakes());
         mistakes.extend(self.aki.iter().flat_map(Aki::mistakes));
+        mistakes.extend(self.pair.iter().flat_map(Pair::mistakes));
+        mistakes.extend(self.delta.iter().flat_map(Delta::mistakes));
+        if self.pair.len() > PAIRS_MAX || self.delta.len() > DELTAS_MAX {
+            mistakes.push(format!("more than {PAIRS_MAX} pairs or {DELTAS_MAX} deltas"));
+        }
         mistakes
+    }
+
+    /// With what the site knows about medicines: tells names of medicines that are none.
+    pub fn with_medicines(mut self, ingredients: Ingredients) -> Result<Self, Vec<String>> {
+        self.ingredients = Arc::new(ingredients);
+        let mistakes: Vec<String> = self.pair.iter().flat_map(|pair| pair.unknown(&self.ingredients)).collect();
+        if mistakes.is_empty() { Ok(self) } else { Err(mistakes) }
     }
 
     /// With its families as the analytes that the lab table has in them, and reported units as people write them.
@@ -333,13 +320,27 @@ impl Limits {
     /// Every analyte and unit that the file names, with the key it stands under.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
         let limits = self.limit.iter().map(|it| ("limit", it.analyte.as_str(), it.unit.as_str()));
-        let signals = self.addisons.signal.iter().map(|it| ("addisons.signal", it.analyte.as_str(), it.unit.as_str()));
-        limits.chain(signals).chain(self.aki.iter().flat_map(Aki::named))
+        let pairs = self
+            .pair
+            .iter()
+            .flat_map(|pair| pair.analytes.iter().map(|analyte| ("pair", analyte.as_str(), pair.unit.as_str())));
+        let deltas = self.delta.iter().map(|it| ("delta", it.analyte.as_str(), it.unit.as_str()));
+        let egfr = self.egfr.iter().map(|it| ("egfr", it.analyte.as_str(), it.unit.as_str()));
+        let rules = self.adrenal.named().chain(self.aki.iter().flat_map(Aki::named)).chain(pairs).chain(deltas);
+        limits.chain(rules).chain(egfr)
     }
 
     /// Analytes that have to be checked, and say so when they cannot be.
     pub fn watches(&self, analyte: &str) -> bool {
         self.limit.iter().any(|limit| limit.analyte == analyte)
+    }
+
+    /// Whether it has to be checked of this patient: limits of the under-16 alone watch no adult.
+    pub fn watches_of(&self, finding: &Finding, age: Option<u16>) -> bool {
+        let analyte = finding.analyte.as_deref();
+        self.limit
+            .iter()
+            .any(|limit| Some(limit.analyte.as_str()) == analyte && limit.covers(age) && limit.is_for(finding))
     }
 
     pub fn is_critical(&self, flag: &str) -> bool {
@@ -360,26 +361,23 @@ impl Limits {
             })
             .map(|doubt| doubt.says.as_str())
     }
-
-    /// Analytes of the adrenal signals.
-    pub fn signals(&self) -> Vec<&str> {
-        let analytes: BTreeSet<&str> = self.addisons.signal.iter().map(|signal| signal.analyte.as_str()).collect();
-        analytes.into_iter().collect()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use terminology::sctid::is_concept;
 
     const SITE: &str = include_str!("../../../site/alerts.toml");
+    const SETS: &str = "concept_sets = [\"addisons-disease\", \"primary-adrenal-insufficiency\", \
+                        \"adrenal-insufficiency\", \"adrenal-crisis\"]";
 
     #[test]
     fn the_sites_file_is_good() {
         let limits = Limits::parse(SITE).expect("the file in the repository");
         assert!(limits.watches("potassium") && limits.watches("sodium") && limits.watches("glucose"));
         assert!(limits.is_critical("hh") && !limits.is_critical("high"));
-        assert_eq!(limits.signals(), ["glucose", "potassium", "sodium"]);
+        assert_eq!(limits.adrenal.analytes().into_iter().collect::<Vec<_>>(), ["glucose", "potassium", "sodium"]);
     }
 
     #[test]
@@ -419,19 +417,18 @@ mod tests {
             }
         }
         assert!(!is_concept("") && !is_concept("C1541") && !is_concept("36373200３"));
-        let told = Limits::parse(&SITE.replace("concept_set = \"addisons-disease\"", "snomed = [\"363732004\"]"))
-            .expect_err("a wrong check digit");
-        assert_eq!(told, ["addisons.snomed: `363732004` is no SNOMED CT identifier: its check digit is wrong"]);
+        let told = Limits::parse(&SITE.replace(SETS, "snomed = [\"363732004\"]")).expect_err("a wrong check digit");
+        assert_eq!(told, ["adrenal.snomed: `363732004` is no SNOMED CT identifier: its check digit is wrong"]);
     }
 
     #[test]
     fn the_problem_is_a_concept_set() {
         let mut limits = Limits::parse(SITE).expect("good");
-        assert_eq!(limits.addisons.snomed, ["363732003"]);
+        assert_eq!(limits.adrenal.snomed, ["24867002", "363732003", "373662000", "386584007", "766986002"]);
         let told = limits.close(&ConceptSets::default(), None);
-        assert_eq!(told, Err("addisons.concept_set: there is no concept set `addisons-disease`".to_owned()));
-        let none = Limits::parse(&SITE.replace("concept_set = \"addisons-disease\"", "")).expect_err("no concept");
-        assert_eq!(none, ["addisons.snomed names no concept"]);
+        assert_eq!(told, Err("adrenal.concept_sets: there is no concept set `addisons-disease`".to_owned()));
+        let none = Limits::parse(&SITE.replace(SETS, "")).expect_err("no concept");
+        assert_eq!(none, ["adrenal: names no concept"]);
     }
 
     #[test]

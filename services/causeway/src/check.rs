@@ -145,7 +145,7 @@ fn mapping_warnings(settings: &Settings, findings: &mut Vec<Finding>) {
 /// limit that no result can meet would look like one that watches.
 fn watched(limits: &sink_alerts::Limits, lab: &Lab, findings: &mut Vec<Finding>) {
     let limit = limits.limit.iter().map(|limit| (limit.analyte.as_str(), limit.unit.as_str()));
-    let signal = limits.addisons.signal.iter().map(|signal| (signal.analyte.as_str(), signal.unit.as_str()));
+    let signal = limits.adrenal.signal.iter().map(|signal| (signal.analyte.as_str(), signal.unit.as_str()));
     let all: BTreeSet<(&str, &str)> = limit.chain(signal).collect();
     let mut told = BTreeSet::new();
     for (key, unit) in all {
@@ -172,6 +172,20 @@ fn rules(limits: &sink_alerts::Limits, lab: &Lab, findings: &mut Vec<Finding>) {
     if !unwatched.is_empty() {
         findings.push(Finding { kind: "unwatched", what: format!("no critical limits: {}", unwatched.join(", ")) });
     }
+    // Limits of children alone are easily taken for watching everybody.
+    let adults = |key: &&str| limits.limit.iter().any(|it| it.analyte == **key && it.age_below.is_none());
+    let known = lab.analytes().iter().map(|analyte| analyte.key.as_str()).filter(|key| limits.watches(key));
+    let children: Vec<&str> = known.filter(|key| !adults(key)).collect();
+    if !children.is_empty() {
+        findings.push(Finding {
+            kind: "unwatched",
+            what: format!("no critical limits of adults: {}", children.join(", ")),
+        });
+    }
+    findings.extend(limits.pair.iter().filter(|pair| !pair.missing.is_empty()).map(|pair| Finding {
+        kind: "unwatched",
+        what: format!("pair `{}` has no number. Missing: {}", pair.name, pair.missing),
+    }));
     findings.extend(sink_alerts::Rule::ALL.into_iter().map(|rule| {
         let (card, on) = (rule.card(), if rule.is_on(limits) { "on" } else { "off" });
         let what = format!("{} is {on} (version {}; {})", rule.as_str(), card.version, card.source);
@@ -307,8 +321,11 @@ mod tests {
             .into_iter()
             .flat_map(|keys| keys.split(", "))
             .collect();
-        assert!(unwatched.contains(&"creatinine") && !unwatched.contains(&"potassium"), "{unwatched:?}");
+        assert!(unwatched.contains(&"calcium") && !unwatched.contains(&"potassium"), "{unwatched:?}");
+        assert_eq!(findings[1].what, "no critical limits of adults: urea, creatinine");
         let told = |rule: &str| findings.iter().find(|finding| finding.what.starts_with(rule)).map(|it| &*it.what);
+        assert!(told("pair `methotrexate-egfr` has no number. Missing: the number: ").is_some());
+        assert!(told("drug-laboratory is off ").is_some() && told("delta is off ").is_some());
         assert!(told("aki is off (version 1; ").is_some() && told("critical-limit is on (version 2; ").is_some());
     }
 
@@ -318,22 +335,32 @@ mod tests {
         check(
             site,
             &[
+                "watched: creatinine: ",
                 "watched: glucose: Glucose (Read v2 44g..",
                 "watched: potassium: Potassium (Read v2 44I4., ",
                 "watched: sodium: ",
+                "watched: urea: ",
             ],
         );
         check(
             &site.replace("\"glucose\"", "\"troponin\""),
-            &["watched: potassium", "watched: sodium", "mistake: alerts: no code names the analyte `troponin`"],
+            &[
+                "watched: creatinine",
+                "watched: potassium",
+                "watched: sodium",
+                "mistake: alerts: no code names the analyte `troponin`",
+                "watched: urea",
+            ],
         );
         check(
             &site.replacen("mmol/L", "mg/dL", 1),
             &[
+                "watched: creatinine",
                 "watched: glucose",
                 "watched: potassium",
                 "mistake: alerts: limits of `sodium` are in mg/dL",
                 "watched: sodium",
+                "watched: urea",
             ],
         );
     }

@@ -33,7 +33,7 @@ pub use database::{Pools, migrate};
 pub use deliver::SCHEMA as AUDIT_SCHEMA;
 pub use error::GatewayError;
 pub use input::BODY_WITHIN;
-pub use record::ingredients::Ingredients;
+pub use medicine::Ingredients;
 pub use site::{Agreements, Site, agreements, consent, medicines};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};

@@ -12,11 +12,11 @@ use crate::{
         agreement::{self, FileMistake},
         consent::Codes,
     },
-    record::ingredients::Ingredients,
 };
 use boot::{Stop, health::Part, organisations::Organisations};
 use coding::lab::Lab;
 use event::teams::Teams;
+use medicine::Ingredients;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -43,10 +43,7 @@ pub struct Site {
 
 /// What is known about medicines: the site's own file, else the one that is shipped.
 pub fn medicines(path: Option<&Path>) -> Result<Ingredients, GatewayError> {
-    const SHIPPED: &str = include_str!("../../../site/medicines.toml");
-    let Some(path) = path else {
-        return Ingredients::parse("site/medicines.toml", SHIPPED).map_err(GatewayError::Site);
-    };
+    let Some(path) = path else { return Ingredients::shipped().map_err(GatewayError::Site) };
     let named = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| GatewayError::File { path: named.clone(), source })?;
     Ingredients::parse(&named, &text).map_err(GatewayError::Site)

@@ -246,10 +246,15 @@ impl Alerts {
 
     /// Patients about whom something changed that their results are judged by.
     fn surroundings(&self, applied: &Applied<'_>) -> BTreeSet<Patient> {
-        let born =
-            |event: &&&PatientEvent| matches!(event.body, Body::Demographics(_) | Body::Retracted(Kind::Demographics));
-        let around =
-            applied.conditions.iter().chain(applied.placements.iter().filter(born)).map(|event| patient(event));
+        let stays = rules::any_rests_on_stays(&self.limits);
+        let bears = |event: &&&PatientEvent| match event.body {
+            Body::Demographics(_) | Body::Retracted(Kind::Demographics) => true,
+            Body::Encounter(_) | Body::Retracted(Kind::Encounter) => stays,
+            _ => false,
+        };
+        let medicines = if rules::any_rests_on_medicines(&self.limits) { &applied.medicines[..] } else { &[] };
+        let around = applied.conditions.iter().chain(medicines).chain(applied.placements.iter().filter(bears));
+        let around = around.map(|event| patient(event));
         let results =
             applied.observations.iter().filter(|row| self.bears_on_others(row)).map(|row| patient(&row.event));
         let relinked = applied.relinked.iter().map(|relinked| {

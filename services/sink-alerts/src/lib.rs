@@ -8,6 +8,7 @@
 //! same alert is the same row whatever is replayed. What goes out leaves through an outbox.
 
 mod alerts;
+mod around;
 mod database;
 mod deliver;
 mod error;

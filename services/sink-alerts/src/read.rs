@@ -1,6 +1,9 @@
 //! What the rules need to see of the record: set by set, in the transaction that has just written it.
 
-use crate::reconcile::{Existing, Key};
+use crate::{
+    around,
+    reconcile::{Existing, Key},
+};
 use alert::{
     Facts, Finding, Known, Limits,
     facts::{self, Sex},
@@ -39,7 +42,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn unzip<'a>(patients: impl IntoIterator<Item = &'a Patient>) -> (Vec<&'a str>, Vec<&'a str>) {
+pub fn unzip<'a>(patients: impl IntoIterator<Item = &'a Patient>) -> (Vec<&'a str>, Vec<&'a str>) {
     patients.into_iter().map(|(source, patient)| (source.as_str(), patient.as_str())).unzip()
 }
 
@@ -154,6 +157,10 @@ pub async fn facts(
     let mut around: BTreeMap<Patient, Facts> =
         findings.keys().map(|key| (patient(key), Facts { now, ..Facts::default() })).collect();
     conditions(transaction, &mut around, limits).await?;
+    around::stays(transaction, &mut around, limits).await?;
+    let taking = findings.iter().filter(|(_, finding)| rules::wants_medicines(finding, limits));
+    let taking: BTreeSet<Patient> = taking.map(|(key, _)| patient(key)).collect();
+    around::medicines(transaction, &mut around, &taking, limits).await?;
     let wants = facts::merged(findings.iter().flat_map(|(key, finding)| {
         let patient = patient(key);
         let wanted = around.get(&patient).map(|around| rules::wanted(finding, around, limits));
@@ -276,7 +283,8 @@ pub async fn bearing(
     // Older ones are told to nobody; those that were raised in time have alerts.
     let recent = now.saturating_sub(Micros::from(limits.catch_up_hours) * HOUR);
     let statement = transaction.prepare_cached(BEARING).await?;
-    let (concepts, signals) = (&limits.addisons.snomed, limits.signals());
+    let concepts = &limits.adrenal.snomed;
+    let signals: Vec<&str> = limits.adrenal.analytes().into_iter().collect();
     let rows = transaction.query(&statement, &[&sources, &ids, concepts, &signals, &again, &recent]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
@@ -363,7 +371,7 @@ const PAGE: &str = "select o.source, o.patient, o.record from record.observation
 
 /// The next results, in key order, that any rule could ask for.
 pub async fn page(transaction: &Transaction<'_>, after: &Key, limits: &Limits, rows: i64) -> Result<Vec<Key>, Error> {
-    let mut analytes = limits.signals();
+    let mut analytes: Vec<&str> = limits.adrenal.analytes().into_iter().collect();
     analytes.extend(limits.limit.iter().map(|limit| limit.analyte.as_str()));
     analytes.extend(rules::again(limits));
     let codes: Vec<&str> = rules::codes(limits).into_iter().collect();

@@ -9,6 +9,8 @@ use event::{Link, Micros, PatientEvent};
 pub struct Applied<'a> {
     pub observations: Vec<&'a ObservationRow>,
     pub conditions: Vec<&'a PatientEvent>,
+    pub medicines: Vec<&'a PatientEvent>,
+    pub allergies: Vec<&'a PatientEvent>,
     /// Demographics and encounters: they say which teams a patient is with.
     pub placements: Vec<&'a PatientEvent>,
     pub relinked: Vec<Relinked<'a>>,
@@ -28,6 +30,8 @@ impl Applied<'_> {
     pub const fn is_empty(&self) -> bool {
         self.observations.is_empty()
             && self.conditions.is_empty()
+            && self.medicines.is_empty()
+            && self.allergies.is_empty()
             && self.placements.is_empty()
             && self.relinked.is_empty()
     }

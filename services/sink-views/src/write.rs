@@ -93,16 +93,15 @@ async fn records<'a>(transaction: &Transaction<'_>, plan: &'a Plan) -> Result<(A
         let keys = upsert(transaction, &rows::OBSERVATION, sql, cells, &mut count).await?;
         written.observations.extend(list.into_iter().filter(|row| keys.has(&row.event)));
     }
-    for (table, sql, list) in [
-        (&rows::MEDICATION, &sql.medication, &plan.medications),
-        (&rows::ALLERGY, &sql.allergy, &plan.allergies),
-        (&rows::ENTRY, &sql.entry, &plan.entries),
+    upsert(transaction, &rows::ENTRY, &sql.entry, plan.entries.iter().map(rows::cells), &mut count).await?;
+    for (table, sql, list, told) in [
+        (&rows::MEDICATION, &sql.medication, &plan.medications, &mut written.medicines),
+        (&rows::ALLERGY, &sql.allergy, &plan.allergies, &mut written.allergies),
+        (&rows::CONDITION, &sql.condition, &plan.conditions, &mut written.conditions),
     ] {
-        upsert(transaction, table, sql, list.iter().map(rows::cells), &mut count).await?;
+        let keys = upsert(transaction, table, sql, list.iter().map(rows::cells), &mut count).await?;
+        told.extend(list.iter().filter(|event| keys.has(event)));
     }
-    let list = plan.conditions.iter();
-    let keys = upsert(transaction, &rows::CONDITION, &sql.condition, list.map(rows::cells), &mut count).await?;
-    written.conditions.extend(plan.conditions.iter().filter(|event| keys.has(event)));
     for (table, sql, list) in [
         (&rows::DEMOGRAPHICS, &sql.demographics, &plan.demographics),
         (&rows::ENCOUNTER, &sql.encounter, &plan.encounters),

@@ -4,10 +4,12 @@
 //! A rule is one file: what it is ([`Card`]), what it wants to see of the person, and what it says. The shells load what
 //! all rules want of one person at once, so a rule more costs no further round trip, and sink and gateway ask the same rules.
 
-mod adrenal_crisis;
+pub mod adrenal;
 pub mod aki;
 mod critical_limit;
+pub mod delta;
 pub mod judge;
+pub mod pair;
 mod source_critical;
 pub mod tell;
 mod unchecked;
@@ -36,11 +38,20 @@ pub enum Rule {
     Unchecked,
     AdrenalCrisis,
     Aki,
+    DrugLaboratory,
+    Delta,
 }
 
 impl Rule {
-    pub const ALL: [Self; 5] =
-        [Self::CriticalLimit, Self::SourceCritical, Self::Unchecked, Self::AdrenalCrisis, Self::Aki];
+    pub const ALL: [Self; 7] = [
+        Self::CriticalLimit,
+        Self::SourceCritical,
+        Self::Unchecked,
+        Self::AdrenalCrisis,
+        Self::Aki,
+        Self::DrugLaboratory,
+        Self::Delta,
+    ];
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.as_str() == text)
@@ -53,6 +64,8 @@ impl Rule {
             Self::Unchecked => "unchecked",
             Self::AdrenalCrisis => "adrenal-crisis",
             Self::Aki => "aki",
+            Self::DrugLaboratory => "drug-laboratory",
+            Self::Delta => "delta",
         }
     }
 
@@ -61,8 +74,10 @@ impl Rule {
             Self::CriticalLimit => &critical_limit::CriticalLimit,
             Self::SourceCritical => &source_critical::SourceCritical,
             Self::Unchecked => &unchecked::Unchecked,
-            Self::AdrenalCrisis => &adrenal_crisis::AdrenalCrisis,
+            Self::AdrenalCrisis => &adrenal::AdrenalInsufficiency,
             Self::Aki => &aki::AcuteKidneyInjury,
+            Self::DrugLaboratory => &pair::DrugLaboratory,
+            Self::Delta => &delta::DeltaCheck,
         }
     }
 
@@ -117,6 +132,26 @@ trait Judge: Sync {
     /// Which other results of the person it wants beside this one, once their conditions are known.
     fn wants(&self, _: &Finding, _: &Facts, _: &Limits) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// Whether it wants the person's encounters, once their conditions are known.
+    fn wants_stays(&self, _: &Facts, _: &Limits) -> bool {
+        false
+    }
+
+    /// Whether it wants the medicines of the person beside this result.
+    fn wants_medicines(&self, _: &Finding, _: &Limits) -> bool {
+        false
+    }
+
+    /// Whether a medicine bears on what it says.
+    fn rests_on_medicines(&self) -> bool {
+        false
+    }
+
+    /// Whether an encounter bears on what it says.
+    fn rests_on_stays(&self) -> bool {
+        false
     }
 
     /// Analytes of results that are judged again when something around them changes: a birth date, a condition, a link, an
@@ -222,6 +257,26 @@ pub fn evaluate(finding: &Finding, facts: &Facts, limits: &Limits) -> Vec<Demand
 /// The rules that speak, and what they say.
 fn spoken(finding: &Finding, facts: &Facts, limits: &Limits) -> Vec<(Rule, Spoken)> {
     Rule::all_on(limits).filter_map(|rule| Some((rule, rule.judge().judge(finding, facts, limits)?))).collect()
+}
+
+/// Whether a rule wants the encounters of a person whose conditions are known already.
+pub fn wants_stays(facts: &Facts, limits: &Limits) -> bool {
+    Rule::all_on(limits).any(|rule| rule.judge().wants_stays(facts, limits))
+}
+
+/// Whether a rule wants the medicines of the person beside this result.
+pub fn wants_medicines(finding: &Finding, limits: &Limits) -> bool {
+    Rule::all_on(limits).any(|rule| rule.judge().wants_medicines(finding, limits))
+}
+
+/// Whether a medicine bears on what any rule says.
+pub fn any_rests_on_medicines(limits: &Limits) -> bool {
+    Rule::all_on(limits).any(|rule| rule.judge().rests_on_medicines())
+}
+
+/// Whether an encounter bears on what any rule says.
+pub fn any_rests_on_stays(limits: &Limits) -> bool {
+    Rule::all_on(limits).any(|rule| rule.judge().rests_on_stays())
 }
 
 /// The concepts of all conditions that rules ask for.

@@ -1,6 +1,6 @@
 //! The words of an alert. They are patient data: never logged.
 
-use super::adrenal_crisis::Beside;
+use super::adrenal::{Beside, Grade};
 use crate::Finding;
 use event::{Comparator, Micros};
 use jiff::{Timestamp, Unit, civil, tz::TimeZone};
@@ -39,24 +39,18 @@ pub fn status(finding: &Finding) -> String {
     }
 }
 
-/// The words of an adrenal signal, around the results that are told beside it.
-pub struct Crisis {
-    pub value: String,
-    pub end: String,
-}
-
-impl Crisis {
-    pub fn headline(&self, signs: &[String]) -> String {
-        let with = if signs.is_empty() { String::new() } else { format!(" with {}", signs.join(", ")) };
-        format!("{}{with} {}", self.value, self.end)
-    }
+/// The words of a sign, around those of other signs.
+pub fn signs(value: &str, others: &[String], end: &str) -> String {
+    let with = if others.is_empty() { String::new() } else { format!(" with {}", others.join(", ")) };
+    format!("{value}{with} {end}")
 }
 
 pub fn companion(beside: &Beside<'_>) -> String {
     let sign = beside.other.comparator.map_or("", Comparator::as_str);
     let analyte = beside.other.analyte.as_deref().unwrap_or_default();
     let undated = if beside.other.effective_at.is_none() { " (no sample time)" } else { "" };
-    format!("{analyte} {sign}{} {}{undated}", beside.number.normalize(), beside.unit)
+    let doubt = beside.doubt.as_ref().map(|doubt| format!(" ({doubt})")).unwrap_or_default();
+    format!("{analyte} {sign}{} {}{undated}{doubt}", beside.number.normalize(), beside.unit)
 }
 
 pub fn companion_detail(beside: &Beside<'_>) -> Value {
@@ -66,7 +60,7 @@ pub fn companion_detail(beside: &Beside<'_>) -> Value {
         "organisation": other.organisation, "confidential": other.confidential, "words": companion(beside),
         "comparator": other.comparator.map(Comparator::as_str),
         "number": beside.number.normalize().to_string(), "unit": beside.unit,
-        "taken_at": other.effective_at.and_then(time), "sign": beside.sign,
+        "taken_at": other.effective_at.and_then(time), "sign": beside.grade.is_some(), "grade": beside.grade.map(Grade::as_str),
     })
 }
 
@@ -110,7 +104,7 @@ fn capitalised(key: &str) -> String {
 }
 
 /// JSON and text of PostgreSQL cannot hold a NUL.
-fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     let mut shown: String = text.chars().filter(|letter| !letter.is_control()).take(TEXT_SHOWN_MAX).collect();
     if text.chars().count() > TEXT_SHOWN_MAX {
         shown.push('…');

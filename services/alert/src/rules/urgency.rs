@@ -68,6 +68,12 @@ pub struct Learned {
     pub overtaken: bool,
 }
 
+/// Whether what makes it graver was known in the window after the result was.
+pub fn in_time(times: &Times, known_at: Micros, limits: &Limits) -> bool {
+    let reported = times.own(limits).unwrap_or(times.committed_at);
+    known_at.saturating_sub(reported) <= Micros::from(limits.window_hours) * 60 * MINUTE
+}
+
 /// None when it is too old to be told.
 pub fn of(times: &Times, learned: &Learned, limits: &Limits) -> Option<Urgency> {
     if times.undated(limits) {

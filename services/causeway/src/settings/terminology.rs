@@ -73,8 +73,9 @@ impl SiteSettings {
     pub fn closed_limits(&self, release: Option<&Release>, lab: &Lab) -> anyhow::Result<sink_alerts::Limits> {
         let mut limits = self.read_limits(lab)?;
         let closed = limits.close(&self.read_concept_sets()?, release);
-        closed.map_err(|what| anyhow::anyhow!("{}: {what}", self.alerts.display()))?;
-        Ok(limits)
+        let wrong = |what: String| anyhow::anyhow!("{}: {what}", self.alerts.display());
+        closed.map_err(wrong)?;
+        limits.with_medicines(self.closed_medicines(release)?).map_err(|mistakes| wrong(mistakes.join("; ")))
     }
 
     /// What is known about medicines and steroids, with the concepts of its sets.

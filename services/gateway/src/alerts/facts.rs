@@ -2,7 +2,7 @@
 
 use super::{
     Alert,
-    reader::{Surroundings, depends},
+    reader::{Patient, Surroundings, depends},
 };
 use crate::{
     GatewayError,
@@ -15,12 +15,16 @@ use crate::{
 };
 use alert::{
     Facts, Finding, Known,
-    facts::{self, Sex, Wanted},
+    facts::{self, MEDICINES_MAX, Medicine, STAYS_MAX, Sex, Stay, Wanted},
     rules,
 };
 use deadpool_postgres::GenericClient;
 use event::{Micros, Teams};
+use medicine::{Ingredient, Product};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Row;
+
+const HOUR: Micros = 3_600_000_000;
 
 /// A result as the rules want it: `t` is the result, `p` its patient. What an observation does not have goes by name.
 fn columns() -> String {
@@ -82,8 +86,111 @@ pub async fn read(client: &impl GenericClient, alerts: &[&Alert], site: &Site) -
             known_at: row.get(6),
         });
     }
+    stays(client, &mut around, site).await?;
+    medicines(client, &mut around, site).await?;
     history(client, &mut around, site).await?;
     Ok(around)
+}
+
+/// Encounters as the sink reads them, counted apart by who may be told of them.
+async fn stays(client: &impl GenericClient, around: &mut Surroundings, site: &Site) -> Result<(), GatewayError> {
+    let wanting = around.known.iter().filter(|(_, conditions)| {
+        rules::wants_stays(&Facts { conditions: (*conditions).clone(), ..Facts::default() }, &site.limits)
+    });
+    let (sources, patients): (Vec<&str>, Vec<&str>) =
+        wanting.map(|((source, patient), _)| (source.as_str(), patient.as_str())).unzip();
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let since = around.results.values().map(|finding| finding.times.committed_at).min().unwrap_or_default();
+    let since = since.saturating_sub(Micros::from(site.limits.catch_up_hours) * HOUR);
+    let sql = format!(
+        "select g.source, g.patient, e.class, e.source, e.organisation, e.kept, {}, {}, {}
+         from alert.linked($1, $2) g
+         join (select e.*, e.confidential or coalesce(p.confidential or p.retracted, false) as kept,
+                 e.ended_at is null or e.ended_at >= to_timestamp($3::int8 / 1000000) as lately,
+                 row_number() over (
+                     partition by e.source, e.patient, e.organisation, e.confidential or coalesce(p.confidential or p.retracted, false),
+                         e.ended_at is null or e.ended_at >= to_timestamp($3::int8 / 1000000)
+                     order by e.committed_at desc, e.record) as nth
+             from record.encounter e
+             left join record.patient p on p.source = e.source and p.patient = e.patient
+             where (e.source, e.patient) in (select via_source, via_patient from alert.linked($1, $2))
+                 and not e.retracted and not coalesce(e.referral, false)) e
+             on e.source = g.via_source and e.patient = g.via_patient
+         where e.nth <= case when e.lately then $4::int8 else 1 end
+         order by g.source, g.patient, 9, e.source, e.record",
+        micros("e.started_at"),
+        micros("e.ended_at"),
+        micros("greatest(e.committed_at, g.linked_at)")
+    );
+    for row in client.query(&sql, &[&sources, &patients, &since, &STAYS_MAX]).await? {
+        around.stays.entry((row.get(0), row.get(1))).or_default().push(Stay {
+            class: row.get::<_, Option<String>>(2).unwrap_or_default(),
+            source: row.get(3),
+            organisation: row.get(4),
+            confidential: row.get(5),
+            started_at: row.get(6),
+            ended_at: row.get(7),
+            known_at: row.get(8),
+        });
+    }
+    Ok(())
+}
+
+/// Medicines as the sink reads them, counted apart by who may be told of them.
+async fn medicines(client: &impl GenericClient, around: &mut Surroundings, site: &Site) -> Result<(), GatewayError> {
+    let wanting: BTreeSet<(&str, &str)> = around
+        .results
+        .iter()
+        .filter(|(_, finding)| rules::wants_medicines(finding, &site.limits))
+        .map(|((source, patient, _), _)| (source.as_str(), patient.as_str()))
+        .collect();
+    let (sources, patients): (Vec<&str>, Vec<&str>) = wanting.into_iter().unzip();
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let now = crate::app::now();
+    let since = around.results.values().map(|finding| finding.times.committed_at).min().unwrap_or_default();
+    let since = since.saturating_sub(Micros::from(site.limits.catch_up_hours) * HOUR);
+    let sql = format!(
+        "select g.source, g.patient, m.code_text, m.code_system, m.code, m.snomed, m.status, coalesce(m.active, false),
+                m.source, m.organisation, m.kept, {}, {}, {}
+         from alert.linked($1, $2) g
+         join (select m.*, m.confidential or coalesce(p.confidential or p.retracted, false) as kept, row_number() over (
+                     partition by m.source, m.patient, m.organisation, m.confidential or coalesce(p.confidential or p.retracted, false)
+                     order by m.committed_at desc, m.record) as nth
+             from record.medication m
+             left join record.patient p on p.source = m.source and p.patient = m.patient
+             where (m.source, m.patient) in (select via_source, via_patient from alert.linked($1, $2))
+                 and not m.retracted and (coalesce(m.active, false) or m.ended_at >= to_timestamp($3::int8 / 1000000))) m
+             on m.source = g.via_source and m.patient = g.via_patient
+         where m.nth <= $4 order by g.source, g.patient, 14, m.source, m.record",
+        micros("m.started_at"),
+        micros("m.ended_at"),
+        micros("greatest(m.committed_at, g.linked_at)")
+    );
+    let mut found: BTreeMap<Patient, Vec<Medicine>> = BTreeMap::new();
+    for row in client.query(&sql, &[&sources, &patients, &since, &MEDICINES_MAX]).await? {
+        let text = row.get::<_, Option<&str>>(2).unwrap_or_default();
+        let ingredients = site.limits.ingredients.all_of(&Product::new(text, row.get(5), row.get(3), row.get(4)));
+        if ingredients.is_empty() {
+            continue;
+        }
+        found.entry((row.get(0), row.get(1))).or_default().push(Medicine {
+            text: text.to_owned(),
+            ingredients: ingredients.into_iter().map(Ingredient::names).collect(),
+            source: row.get(8),
+            organisation: row.get(9),
+            confidential: row.get(10),
+            taking: medicine::taking(row.get(6), row.get(7), row.get(12), now),
+            started_at: row.get(11),
+            ended_at: row.get(12),
+            known_at: row.get(13),
+        });
+    }
+    around.medicines = found;
+    Ok(())
 }
 
 /// What rules want of the persons, and other results of each alert's own analyte: a later one may have overtaken it.

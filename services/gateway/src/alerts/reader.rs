@@ -9,7 +9,8 @@
 use super::Alert;
 use alert::{
     Facts, Finding, Known, Limits, Rule, Severity, Urgency,
-    rules::{self, tell::Crisis},
+    facts::{Medicine, Stay},
+    rules::{self, tell},
 };
 use event::Kind;
 use serde_json::Value;
@@ -28,6 +29,10 @@ pub struct Surroundings {
     pub known: BTreeMap<Patient, Vec<Known>>,
     /// Other results of each patient's person, the newest first.
     pub history: BTreeMap<Patient, Vec<Finding>>,
+    /// Encounters of each patient's person that alerts rest on.
+    pub stays: BTreeMap<Patient, Vec<Stay>>,
+    /// Medicines of each patient's person.
+    pub medicines: BTreeMap<Patient, Vec<Medicine>>,
 }
 
 /// Whether the record's other rows bear on what is told of it.
@@ -63,9 +68,13 @@ pub fn told(
     let patient = (alert.source.clone(), alert.patient.clone());
     let known = facts.known.get(&patient).into_iter().flatten();
     let history = facts.history.get(&patient).into_iter().flatten();
+    let stays = facts.stays.get(&patient).into_iter().flatten();
+    let medicines = facts.medicines.get(&patient).into_iter().flatten();
     let facts = Facts {
         conditions: known.filter(|it| shows(&it.organisation, Kind::Condition, it.confidential)).cloned().collect(),
         history: history.filter(|it| shows(&it.organisation, Kind::Observation, it.confidential)).cloned().collect(),
+        stays: stays.filter(|it| shows(&it.organisation, Kind::Encounter, it.confidential)).cloned().collect(),
+        medicines: medicines.filter(|it| shows(&it.organisation, Kind::Medication, it.confidential)).cloned().collect(),
         now: alert.raised_at,
     };
     let demands = rules::evaluate(finding, &facts, limits);
@@ -102,7 +111,8 @@ fn withdrawn(alert: Alert, shows: impl Fn(&str, Kind, bool) -> bool) -> Option<A
 /// Told whole to whoever may see all results that it was worked out from. Another reader may have been told of less: if
 /// they have seen it, then that it is withdrawn, and of which result of their own.
 fn withdrawn_comparison(mut alert: Alert, detail: &Value, visible: impl Fn(&Value, Kind) -> bool) -> Option<Alert> {
-    if detail["rests_on"].as_array()?.iter().all(|other| visible(other, Kind::Observation)) {
+    let kind = |other: &Value| if other["kind"] == "medication" { Kind::Medication } else { Kind::Observation };
+    if detail["rests_on"].as_array()?.iter().all(|other| visible(other, kind(other))) {
         return Some(alert);
     }
     alert.seen_by_me?;
@@ -115,12 +125,18 @@ fn withdrawn_signal(mut alert: Alert, detail: &Value, visible: impl Fn(&Value, K
     if !visible(&detail["condition"], Kind::Condition) {
         return None;
     }
-    let words = |key: &str| detail["words"][key].as_str().map(str::to_owned);
-    let crisis = Crisis { value: words("value")?, end: words("end")? };
-    let beside = detail["beside"].as_array().into_iter().flatten();
-    let signs = beside.filter(|beside| beside["sign"] == Value::Bool(true) && visible(beside, Kind::Observation));
-    let signs: Vec<String> = signs.filter_map(|beside| beside["words"].as_str().map(str::to_owned)).collect();
-    alert.headline = crisis.headline(&signs);
+    let words = |key: &str| detail["words"][key].as_str();
+    let listed = |key: &str| detail[key].as_array().into_iter().flatten();
+    let seen = |beside: &&Value| beside["sign"] == Value::Bool(true) && visible(beside, Kind::Observation);
+    let signs: Vec<String> =
+        listed("beside").filter(seen).filter_map(|beside| beside["words"].as_str().map(str::to_owned)).collect();
+    alert.headline = tell::signs(words("value")?, &signs, words("end")?);
+    // How grave it was may say that there is more than this reader may see. One of an older version was grave by itself.
+    let all = listed("counting").all(|other| visible(other, Kind::Observation))
+        && (detail["stay"].is_null() || visible(&detail["stay"], Kind::Encounter));
+    if !all {
+        detail["alone"].as_str()?.clone_into(&mut alert.severity);
+    }
     Some(alert)
 }
 
@@ -130,6 +146,7 @@ mod tests {
     use crate::access::PatientContext;
     use alert::rules::urgency::Times;
     use event::{Micros, SourcePatient};
+    use std::sync::LazyLock;
     use uuid::Uuid;
 
     const NOW: Micros = 1_700_000_000_000_000;
@@ -138,8 +155,11 @@ mod tests {
     const OWN: &str = "RSM01";
     const OTHER: &str = "R1V01";
 
-    fn limits() -> Limits {
-        Limits::parse(include_str!("../../../../site/alerts.toml")).expect("the file in the repository")
+    fn limits() -> &'static Limits {
+        static LIMITS: LazyLock<Limits> = LazyLock::new(|| {
+            Limits::parse(include_str!("../../../../site/alerts.toml")).expect("the file in the repository")
+        });
+        &LIMITS
     }
 
     fn result(organisation: &str, record: &str, analyte: &str, number: &str, hours_ago: i64) -> Finding {
@@ -170,19 +190,33 @@ mod tests {
         }
     }
 
+    fn stay(organisation: &str, class: &str) -> Stay {
+        Stay {
+            class: class.into(),
+            source: if organisation == OWN { "stmarys" } else { "riverside" }.into(),
+            organisation: organisation.into(),
+            confidential: false,
+            started_at: Some(NOW - 9 * HOUR),
+            ended_at: None,
+            known_at: NOW - HOUR,
+        }
+    }
+
     fn patient() -> Patient {
         ("stmarys".into(), "1".into())
     }
 
     /// What the sink raises of one result, knowing all.
     fn raised(facts: &Surroundings, finding: &Finding, state: &str) -> Vec<Alert> {
-        raised_by(facts, finding, state, &limits())
+        raised_by(facts, finding, state, limits())
     }
 
     fn raised_by(facts: &Surroundings, finding: &Finding, state: &str, limits: &Limits) -> Vec<Alert> {
         let all = Facts {
             conditions: facts.known.get(&patient()).cloned().unwrap_or_default(),
             history: facts.history.get(&patient()).cloned().unwrap_or_default(),
+            stays: facts.stays.get(&patient()).cloned().unwrap_or_default(),
+            medicines: facts.medicines.get(&patient()).cloned().unwrap_or_default(),
             now: NOW,
         };
         let demands = rules::evaluate(finding, &all, limits);
@@ -222,7 +256,7 @@ mod tests {
     /// All that a reader of `OWN` is told of it.
     fn told_to_own(facts: &Surroundings, finding: &Finding, state: &str) -> String {
         let shows = |organisation: &str, _: Kind, _: bool| organisation == OWN;
-        let told = raised(facts, finding, state).into_iter().filter_map(|alert| told(alert, facts, &limits(), shows));
+        let told = raised(facts, finding, state).into_iter().filter_map(|alert| told(alert, facts, limits(), shows));
         told.map(|it| format!("{} {} {} {}: {}\n", it.rule, it.severity, it.urgency, it.state, it.headline)).collect()
     }
 
@@ -250,17 +284,21 @@ mod tests {
                 history.push(it);
             }
         }
+        let stays = [stay(OTHER, "EMER"), stay(OWN, "IMP"), stay(OWN, "AMB")];
+        let stays = (9..).zip(stays).filter(|(index, _)| bit(*index)).map(|(_, stay)| stay).collect();
         let key = ("stmarys".to_owned(), "1".to_owned(), finding.record.clone());
         Surroundings {
             results: [(key, finding.clone())].into(),
             known: [(patient(), conditions)].into(),
             history: [(patient(), history)].into(),
+            stays: [(patient(), stays)].into(),
         }
     }
 
     fn without_the_withheld(mut facts: Surroundings) -> Surroundings {
         facts.known.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
         facts.history.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
+        facts.stays.values_mut().for_each(|all| all.retain(|it| it.organisation == OWN));
         facts
     }
 
@@ -268,7 +306,7 @@ mod tests {
     fn taking_the_withheld_rows_away_changes_no_byte() {
         for text in ["6.7", "5.6", "4.0"] {
             let finding = result(OWN, "result/1", "potassium", text, 4);
-            for which in 0..1 << 9 {
+            for which in 0..1 << 12 {
                 let whole = facts(&finding, which);
                 let bare = without_the_withheld(whole.clone());
                 assert_eq!(
@@ -288,8 +326,12 @@ mod tests {
         assert_eq!(told, "critical-limit critical late new: Potassium 6.7 mmol/L (critical high, limit 6.5)\n");
         // And to whoever may see it, it does, whole.
         let whole = raised(&all, &finding, "new").pop().expect("raised");
-        let told = super::told(whole, &all, &limits(), |_, _, _| true).expect("told");
-        assert!(told.headline.contains("with sodium 121 mmol/L in known Addison's disease"), "{}", told.headline);
+        let told = super::told(whole, &all, limits(), |_, _, _| true).expect("told");
+        assert!(
+            told.headline.contains("with sodium 121 mmol/L (high potassium in known adrenal insufficiency"),
+            "{}",
+            told.headline
+        );
     }
 
     #[test]
@@ -298,18 +340,40 @@ mod tests {
         let crisis = |which: u32| {
             let facts = facts(&finding, which);
             let alert = raised(&facts, &finding, "withdrawn").pop().expect("raised");
-            told(alert, &Surroundings::default(), &limits(), |organisation, _, _| organisation == OWN)
+            told(alert, &Surroundings::default(), limits(), |organisation, _, _| organisation == OWN)
                 .map(|it| it.headline)
         };
         assert_eq!(crisis(0b1), None);
-        let own = Some("Potassium 6.7 mmol/L in known Addison's disease (possible adrenal crisis)".to_owned());
+        let own = Some("Potassium 6.7 mmol/L (high potassium in known adrenal insufficiency, severe)".to_owned());
         assert_eq!(crisis(0b1100), own, "the other organisation's sodium is not told");
-        let with = "Potassium 6.7 mmol/L with sodium 123 mmol/L in known Addison's disease (possible adrenal crisis)";
+        let with =
+            "Potassium 6.7 mmol/L with sodium 123 mmol/L (high potassium in known adrenal insufficiency, severe)";
         assert_eq!(crisis(0b1_0100).as_deref(), Some(with));
         // One that an older version kept does not say who told of it.
         let mut old = raised(&facts(&finding, 0b100), &finding, "withdrawn").pop().expect("raised");
         old.detail = Some("{\"condition_source\":\"stmarys\"}".into());
-        assert!(told(old, &Surroundings::default(), &limits(), |_, _, _| true).is_none());
+        assert!(told(old, &Surroundings::default(), limits(), |_, _, _| true).is_none());
+    }
+
+    /// How grave it is rests on a second sign, or on a stay, that its reader may not see.
+    #[test]
+    fn a_sign_is_as_grave_as_what_its_reader_may_see_makes_it() {
+        let told = |which: u32, state: &str| {
+            let finding = result(OWN, "result/1", "potassium", "5.6", 4);
+            let told = told_to_own(&facts(&finding, which), &finding, state);
+            told.split(" (").next().unwrap_or_default().to_owned()
+        };
+        let (condition, away, theirs, clinic) = (1 << 2, 1 << 3, 1 << 9, 1 << 11);
+        let bare = |words: &str| format!("adrenal-crisis {words}: Potassium 5.6 mmol/L");
+        // An emergency by their sodium, urgent by their stay, and to this reader of somebody who is at home.
+        for which in [condition | clinic, condition | clinic | away, condition | clinic | theirs] {
+            assert_eq!(told(which, "new"), bare("warning listed new"), "{which:b}");
+        }
+        assert_eq!(told(condition | clinic | 1 << 10, "new"), bare("critical late new"), "their own stay");
+        for which in [condition | clinic | away, condition | clinic | theirs] {
+            assert!(told(which, "withdrawn").starts_with("adrenal-crisis warning"), "{which:b}");
+        }
+        assert!(told(condition | clinic | 1 << 10, "withdrawn").starts_with("adrenal-crisis critical"));
     }
 
     fn creatinine(organisation: &str, record: &str, number: &str, days_ago: i64) -> Finding {
@@ -358,6 +422,51 @@ mod tests {
         assert_eq!(told_of_a_rise(&both, "withdrawn", true, false), bare);
     }
 
+    /// A potassium of 6.4 beside medicines of these organisations.
+    fn told_of_a_pair(held: &[&str], state: &str, seen: bool, all: bool) -> Option<String> {
+        let text = include_str!("../../../../site/alerts.toml").replacen(
+            "on = false\nmedicines = [\"spironolactone\"]",
+            "on = true\nmedicines = [\"spironolactone\"]",
+            1,
+        );
+        let limits = Limits::parse(&text).expect("the file in the repository, a pair turned on");
+        let finding = result(OWN, "result/1", "potassium", "6.4", 4);
+        let taken = |organisation: &&str| Medicine {
+            text: format!("Spironolactone of {organisation}"),
+            ingredients: vec![vec!["spironolactone".into()]],
+            source: "riverside".into(),
+            organisation: (*organisation).into(),
+            confidential: false,
+            taking: medicine::Taking::Current,
+            started_at: None,
+            ended_at: None,
+            known_at: NOW - HOUR,
+        };
+        let key = ("stmarys".to_owned(), "1".to_owned(), finding.record.clone());
+        let facts = Surroundings {
+            results: [(key, finding.clone())].into(),
+            medicines: [(patient(), held.iter().map(taken).collect())].into(),
+            ..Surroundings::default()
+        };
+        let mut alert = raised_by(&facts, &finding, state, &limits).pop().expect("raised");
+        alert.seen_by_me = seen.then_some(NOW);
+        let shows = |organisation: &str, _: Kind, _: bool| all || organisation == OWN;
+        told(alert, &facts, &limits, shows).map(|it| format!("{} {}", it.severity, it.headline))
+    }
+
+    #[test]
+    fn a_pair_is_told_by_the_medicines_that_its_reader_may_see() {
+        let own = "critical Potassium 6.4 mmol/L (above 6.0 with spironolactone: “Spironolactone of RSM01” of riverside (RSM01))";
+        let whole = told_of_a_pair(&[OWN, OTHER], "new", false, true).expect("told");
+        assert!(whole.contains("of R1V01”") && whole.contains("of RSM01”"), "{whole}");
+        assert_eq!(told_of_a_pair(&[OWN, OTHER], "new", false, false).as_deref(), Some(own));
+        assert_eq!(told_of_a_pair(&[OTHER], "new", false, false), None);
+        assert_eq!(told_of_a_pair(&[OWN, OTHER], "withdrawn", false, false), None);
+        let bare = Some("warning Potassium 6.4 mmol/L".to_owned());
+        assert_eq!(told_of_a_pair(&[OWN, OTHER], "withdrawn", true, false), bare);
+        assert_eq!(told_of_a_pair(&[OWN], "withdrawn", false, false).as_deref(), Some(own));
+    }
+
     #[test]
     fn between_two_versions_only_what_the_result_says_by_itself_is_told() {
         let finding = result(OWN, "result/1", "potassium", "6.7", 4);
@@ -367,7 +476,7 @@ mod tests {
         moved.results.values_mut().for_each(|it| *it = newer.clone());
         let told: Vec<String> = raised(&whole, &finding, "new")
             .into_iter()
-            .filter_map(|alert| super::told(alert, &moved, &limits(), |_, _, _| true))
+            .filter_map(|alert| super::told(alert, &moved, limits(), |_, _, _| true))
             .map(|alert| alert.rule)
             .collect();
         assert_eq!(told, ["critical-limit"]);

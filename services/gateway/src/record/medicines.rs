@@ -7,54 +7,30 @@
 //! hides it, because taking both is the mistake to see.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use super::{
-    clinical::{Condition, Medication},
-    ingredients::{By, Ingredients},
-};
+use super::clinical::{Condition, Medication};
 use event::{Micros, teams::Teams};
+pub use medicine::Taking;
+use medicine::{By, Ingredients, Product};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whether a medicine is being taken or given, as far as its source tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taking {
-    Current,
-    /// Not given now, and not stopped.
-    Suspended,
-    /// Somebody stopped it.
-    Stopped,
-    /// It came to its end, or its source no longer has it as active.
-    Ended,
-}
-
-impl Taking {
-    /// What stands beside a medicine that is not current.
-    pub const fn word(self) -> Option<&'static str> {
-        match self {
-            Self::Current => None,
-            Self::Suspended => Some("suspended: not being given"),
-            Self::Stopped => Some("stopped"),
-            Self::Ended => Some("ended"),
-        }
-    }
-}
-
-/// The words are FHIR's `MedicationRequest.status`. A status that takes a medicine away wins over everything; one that
-/// does not is still bound by the dates.
 pub fn taking(medication: &Medication, now: Micros) -> Taking {
-    let ended = medication.ended_at.is_some_and(|at| at <= now);
-    match medication.status.as_deref() {
-        Some("stopped" | "cancelled" | "entered-in-error") => Taking::Stopped,
-        Some("completed" | "draft") => Taking::Ended,
-        Some("on-hold") if !ended => Taking::Suspended,
-        _ if ended || !medication.active => Taking::Ended,
-        _ => Taking::Current,
-    }
+    medicine::taking(medication.status.as_deref(), medication.active, medication.ended_at, now)
 }
 
-/// A status that is none of FHIR's: its medicine is judged by its dates, and it is shown.
 pub fn status_not_understood(medication: &Medication) -> Option<&str> {
-    let known = ["active", "on-hold", "cancelled", "completed", "entered-in-error", "stopped", "draft"];
-    medication.status.as_deref().filter(|status| !known.contains(status))
+    medicine::status_not_understood(medication.status.as_deref())
+}
+
+fn product(medication: &Medication) -> Product<'_> {
+    let code = &medication.code;
+    let product = Product::new(&code.text, code.snomed.as_deref(), code.system.as_deref(), code.code.as_deref());
+    Product { dosage: medication.dosage.as_deref(), ..product }
+}
+
+/// A problem's own code counts of whatever system it is.
+fn problem(condition: &Condition) -> Product<'_> {
+    let code = &condition.code;
+    Product::new(&code.text, code.snomed.as_deref(), None, code.code.as_deref())
 }
 
 /// Medicines of one ingredient, as the GP and as the hospital have them.
@@ -79,7 +55,8 @@ pub fn lines<'a>(
     let held = |medication: &&Medication| matches!(taking(medication, now), Taking::Suspended | Taking::Stopped);
     for medication in rows.iter().filter(current).chain(rows.iter().filter(held)) {
         let called = first_words(&medication.code.text);
-        let name = ingredients.of(medication).map_or_else(|| called.clone(), |ingredient| capital(&ingredient.name));
+        let name =
+            ingredients.of(&product(medication)).map_or_else(|| called.clone(), |ingredient| capital(&ingredient.name));
         let key = name.to_lowercase();
         if !current(&medication) && !lines.contains_key(&key) {
             continue;
@@ -134,13 +111,13 @@ pub fn steroid_reasons<'a>(
     now: Micros,
 ) -> Vec<SteroidReason<'a>> {
     let problems = conditions.iter().filter(|condition| condition.active).filter_map(|condition| {
-        let by = ingredients.steroid_dependence(condition)?;
+        let by = ingredients.steroid_dependence(&problem(condition))?;
         let (text, organisation) = (condition.code.text.as_str(), condition.from.organisation.as_str());
         Some(SteroidReason { text, organisation, by, lasting: true, suspended: false })
     });
     let steroids = medications.iter().filter_map(|medication| {
         let taking = taking(medication, now);
-        let by = ingredients.systemic_steroid(medication)?;
+        let by = ingredients.systemic_steroid(&product(medication))?;
         let (text, organisation) = (medication.code.text.as_str(), medication.from.organisation.as_str());
         let lasting = medication.course.as_deref() != Some("acute");
         matches!(taking, Taking::Current | Taking::Suspended).then_some(SteroidReason {

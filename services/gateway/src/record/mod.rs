@@ -4,7 +4,6 @@ pub mod absence;
 pub mod clinical;
 pub mod consent;
 pub mod entries;
-pub mod ingredients;
 pub mod judged;
 pub mod medicines;
 pub mod more;

@@ -48,7 +48,7 @@ pub async fn are_each_teams_own(doors: &Doors<'_>) -> anyhow::Result<()> {
     ensure!(theirs["shown"] != one["shown"], "another screen, another version");
     ensure!(theirs["findings"][0]["alert"] == POTASSIUM, "{theirs}");
     let shown = card(doors, &ed, "open").await?.context("the matter is in the list, once")?;
-    ensure!(shown.contains("Potassium 6.7") && shown.contains("possible adrenal crisis"), "{shown}");
+    ensure!(shown.contains("Potassium 6.7") && shown.contains("in known adrenal insufficiency"), "{shown}");
     let on_screen =
         format!("select count(*) from alert.delivery where user_id = 'ed.stmarys' and alert = '{POTASSIUM}'");
     ensure!(doors.count(&on_screen).await? == 1, "what stood on a screen is not known to have");

@@ -146,7 +146,7 @@ values
     ('0197f2a0-0000-7000-8000-0000000000a1', '\x01', 'critical-limit', 'critical', 'stmarys', '42', 'result/2', pg_temp.pos(42), 'er2',
         'potassium', 'Potassium 6.7 mmol/L (critical high, limit 6.5)', '{}', 'paged', 'new', now() - interval '5 minutes', now(), '0197f2a0-0000-7000-8000-0000000000b1'),
     ('0197f2a0-0000-7000-8000-0000000000a2', '\x02', 'adrenal-crisis', 'critical', 'stmarys', '42', 'result/1', pg_temp.pos(41), 'er1',
-        'sodium', 'Sodium 121 mmol/L with potassium 6.7 mmol/L: possible adrenal crisis', '{}', 'paged', 'new', now() - interval '5 minutes', now(), '0197f2a0-0000-7000-8000-0000000000b1'),
+        'sodium', 'Sodium 121 mmol/L with potassium 6.7 mmol/L (low sodium in known adrenal insufficiency, severe)', '{}', 'paged', 'new', now() - interval '5 minutes', now(), '0197f2a0-0000-7000-8000-0000000000b1'),
     ('0197f2a0-0000-7000-8000-0000000000a3', '\x03', 'unchecked', 'warning', 'stmarys', '42', 'result/5', pg_temp.pos(45), 'er5',
         'glucose', 'Glucose >7 Banana could not be checked: unknown unit', '{}', 'late', 'new', now() - interval '1 day', now(), '0197f2a0-0000-7000-8000-0000000000b3'),
     ('0197f2a0-0000-7000-8000-0000000000a4', '\x04', 'critical-limit', 'critical', 'stmarys', '43', 'result/7', pg_temp.pos(47), 'er7',

@@ -1,7 +1,9 @@
 //! On a real PostgreSQL: what raises alerts, to whom, and what takes them back.
 
+mod adrenal;
 mod aki;
 mod answers;
+mod pair;
 mod site;
 
 use event::{Body, Kind, PatientEvent, SourcePatient};
@@ -34,7 +36,7 @@ async fn davids_potassium_goes_to_all_who_need_it_and_is_withdrawn_when_it_is_co
         site.one("select headline from alert.alert where rule = 'adrenal-crisis' and record = 'result/1'").await;
     assert_eq!(
         headline,
-        "Potassium 6.7 mmol/L with sodium 121 mmol/L in known Addison's disease (possible adrenal crisis)"
+        "Potassium 6.7 mmol/L with sodium 121 mmol/L (high potassium in known adrenal insufficiency, severe)"
     );
     assert_eq!(site.one::<i64>("select count(*) from alert.outbox where change = 'raised'").await, 3);
 
@@ -87,7 +89,7 @@ async fn what_has_no_time_of_its_own_is_not_the_newest() {
     site.events((0..25).map(undated).collect()).await;
     site.events(vec![event("stmarys", 60, "result/2", result("potassium", "6.7"))]).await;
     let sql = "select headline from alert.alert where rule = 'adrenal-crisis' and record = 'result/2'";
-    let want = "Potassium 6.7 mmol/L with sodium 121 mmol/L in known Addison's disease (possible adrenal crisis)";
+    let want = "Potassium 6.7 mmol/L with sodium 121 mmol/L (high potassium in known adrenal insufficiency, severe)";
     assert_eq!(site.one::<String>(sql).await, want);
 }
 
@@ -145,7 +147,7 @@ async fn links_and_conditions_are_followed_whatever_comes_first() {
 async fn old_results_and_the_go_live_do_not_page_and_a_move_takes_alerts_along() {
     let mut site = david("window").await;
     let at = |hours: i64, commit, record: &str| {
-        let mut event = event("stmarys", commit, record, result("glucose", "2.0"));
+        let mut event = event("stmarys", commit, record, result("potassium", "2.0"));
         if let Body::Observation(it) = &mut event.body {
             it.authorised_at = Some(NOW - hours * HOUR);
         }
@@ -189,7 +191,7 @@ async fn late_by_whatever_path(site: &mut Site, at: impl Fn(i64, u64, &str) -> P
         reread(undated(at(1, 33, "result/d"))),
     ])
     .await;
-    site.events(vec![taken(2, event("stmarys", 34, "result/e", result("glucose", "5.0")))]).await;
+    site.events(vec![taken(2, event("stmarys", 34, "result/e", result("potassium", "4.4")))]).await;
     site.events(vec![taken(1, at(3, 35, "result/f")), taken(3, at(3, 36, "result/g"))]).await;
     let urgencies = "select string_agg(right(record, 1) || ' ' || urgency, ', ' order by record) \
         from alert.alert where record ~ '[a-z]$'";
@@ -200,7 +202,7 @@ async fn late_by_whatever_path(site: &mut Site, at: impl Fn(i64, u64, &str) -> P
 /// A hub's result, that of a source nobody knows, and an alert that an older version left to nobody.
 async fn an_alert_never_goes_to_nobody(site: &mut Site) {
     let of = |source: &str, record: &str, commit| {
-        let mut event = event(source, commit, record, result("glucose", "1.9"));
+        let mut event = event(source, commit, record, result("potassium", "1.9"));
         event.patient.id = "left".into();
         event.organisation = "Y0001".into();
         if let Body::Observation(it) = &mut event.body {
@@ -232,7 +234,7 @@ async fn what_the_database_refuses_stands_aside(site: &mut Site) {
         end $$;
         create trigger poison before insert on alert.alert for each row execute function alert.poison()";
     client.batch_execute(poison).await.expect("a trigger");
-    let critical = |commit, record: &str| event("stmarys", commit, record, result("glucose", "1.8"));
+    let critical = |commit, record: &str| event("stmarys", commit, record, result("potassium", "1.8"));
     site.events(vec![critical(50, "result/poison"), critical(51, "result/sound"), critical(52, "result/well")]).await;
     let told = "select string_agg(o.record || coalesce(' ' || a.state, '') || coalesce(' ' || r.reason, ''), ', ' order by o.record)
         from record.observation o left join alert.alert a using (source, patient, record)
@@ -244,7 +246,7 @@ async fn what_the_database_refuses_stands_aside(site: &mut Site) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_life_cycle_makes_legal_steps_only() {
     let mut site = david("lifecycle").await;
-    site.events(vec![event("stmarys", 10, "result/1", result("glucose", "2.0"))]).await;
+    site.events(vec![event("stmarys", 10, "result/1", result("potassium", "2.0"))]).await;
     let step =
         |function: &str, user: &str| format!("select alert.{function}(id, '{user}', 'stmarys-ed') from alert.alert");
     assert_eq!(site.one::<String>(&step("mark_seen", "amy")).await, "seen");
@@ -292,7 +294,7 @@ async fn a_rebuild_passes_through_the_past_without_a_word() {
     assert!(!rebuilding);
     assert_eq!(sink_views::checksum(&client).await.expect("a checksum"), sum);
     // And from then on as ever.
-    site.events(vec![event("stmarys", 20, "result/3", result("glucose", "2.0"))]).await;
+    site.events(vec![event("stmarys", 20, "result/3", result("potassium", "2.0"))]).await;
     assert_eq!(site.alerts().await.len(), before.0.len() + 1);
 }
 

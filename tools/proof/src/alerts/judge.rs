@@ -1,12 +1,15 @@
 //! What the rules demand of one result.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use super::results::Result;
+use super::{
+    aki::{self, Aki},
+    results::{Linked, Result},
+};
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -22,12 +25,16 @@ pub struct Rules {
     window_hours: i64,
     #[serde(rename = "limit")]
     limits: Vec<Limit>,
-    addisons: Addisons,
+    adrenal: Adrenal,
     aki: Option<Aki>,
+    #[serde(default)]
+    pair: Vec<Switch>,
+    #[serde(default)]
+    delta: Vec<toml::Table>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Aki {
+struct Switch {
     #[serde(default)]
     on: bool,
 }
@@ -51,7 +58,8 @@ struct Bound {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Addisons {
+struct Adrenal {
+    concept_sets: Vec<String>,
     signal: Vec<Signal>,
 }
 
@@ -59,14 +67,17 @@ struct Addisons {
 struct Signal {
     analyte: String,
     unit: String,
-    sign: Bound,
-    #[serde(default)]
-    outside_range: bool,
-    alone: Option<bool>,
+    mild: Option<Bound>,
+    moderate: Bound,
+    severe: Bound,
 }
 
+/// What the queries for the problem look for.
+const PROBLEMS: [&str; 4] =
+    ["addisons-disease", "primary-adrenal-insufficiency", "adrenal-insufficiency", "adrenal-crisis"];
+
 /// Read v2, SNOMED CT (PBCL and UTL), LOINC.
-const CODES: [(&str, &[&str]); 3] = [
+const CODES: [(&str, &[&str]); 5] = [
     (
         "potassium",
         &[
@@ -102,7 +113,49 @@ const CODES: [(&str, &[&str]); 3] = [
         ],
     ),
     ("glucose", GLUCOSE),
+    (
+        "urea",
+        &[
+            "44J9.",
+            "44J9",
+            "1000951000000103",
+            "1110281000000107",
+            "22664-7",
+            "3091-6",
+            "44JA.",
+            "44JA",
+            "1000961000000100",
+        ],
+    ),
+    (
+        CREATININE,
+        &[
+            "44J3.",
+            "44J3",
+            "1000731000000107",
+            "1107001000000108",
+            "14682-9",
+            "2160-0",
+            "44JF.",
+            "44JF",
+            "1001011000000107",
+            "1106601000000100",
+            "38483-4",
+        ],
+    ),
 ];
+
+const CREATININE: &str = "creatinine";
+
+/// None for another test; then its comparator and micromoles, if this reads it.
+pub fn creatinine(result: &Result) -> Option<Option<(&'static str, Decimal)>> {
+    (analyte(result)? == CREATININE).then(|| written(CREATININE, result).map(|written| (written.sign, written.number)))
+}
+
+fn analyte(result: &Result) -> Option<&'static str> {
+    let of = CODES.iter().find(|(_, codes)| result.codes.iter().any(|code| codes.contains(&code.trim())));
+    of.map(|(analyte, _)| *analyte)
+}
 
 /// Serum and plasma, fasting, whole blood, meter.
 const GLUCOSE: &[&str] = &[
@@ -164,30 +217,33 @@ impl Rules {
                 "the proof knows no codes of {}",
                 limit.analyte
             );
-            ensure!(limit.unit == UNIT, "the proof knows no limits in {}", limit.unit);
+            let unit = if limit.analyte == CREATININE { "umol/L" } else { UNIT };
+            ensure!(limit.unit == unit, "the proof knows no limits of {} in {}", limit.analyte, limit.unit);
             ensure!(limit.sex.is_none() && limit.setting.is_none(), "the proof knows no limits by sex or setting");
         }
-        ensure!(!rules.aki.as_ref().is_some_and(|aki| aki.on), "the proof does not know acute kidney injury");
+        ensure!(!rules.pair.iter().any(|pair| pair.on), "the proof does not know results with medicines");
+        ensure!(rules.delta.is_empty(), "the proof does not know changes since the last result");
+        let unknown = rules.adrenal.concept_sets.iter().find(|set| !PROBLEMS.contains(&set.as_str()));
+        ensure!(unknown.is_none(), "the proof knows no concepts of {unknown:?}");
         ensure!(
-            rules.addisons.signal.iter().all(|signal| signal.unit == UNIT),
+            rules.adrenal.signal.iter().all(|signal| signal.unit == UNIT),
             "the proof knows signals in {UNIT} only"
         );
         Ok(rules)
     }
 
-    /// Each rule that may ask for an alert, with its verdict. `addisons`: the patient is known to have the disease.
+    /// Each rule that may ask for an alert, with its verdict. `known`: the patient is known to have adrenal insufficiency.
     pub fn judge(
         &self,
         result: &Result,
-        addisons: Verdict,
+        known: Verdict,
         live_since: Timestamp,
         now: Timestamp,
     ) -> Vec<(&'static str, Verdict)> {
         let yes = |yes: bool| if yes { Verdict::Yes } else { Verdict::No };
         let mut verdicts = vec![("source-critical", yes(matches!(result.flag.as_deref(), Some("LL" | "HH"))))];
-        let analyte = CODES.iter().find(|(_, codes)| result.codes.iter().any(|code| codes.contains(&code.trim())));
-        if let Some((analyte, _)) = analyte {
-            let limits = self.limits.iter().filter(|limit| limit.analyte == *analyte);
+        if let Some(analyte) = analyte(result) {
+            let limits = self.limits.iter().filter(|limit| limit.analyte == analyte);
             match written(analyte, result) {
                 Some(written) => {
                     let beyond = |limit: &Limit| {
@@ -197,13 +253,32 @@ impl Rules {
                         yes(any).min(limit.holds_for(result, now))
                     };
                     verdicts.push(("critical-limit", limits.map(beyond).max().unwrap_or(Verdict::No)));
-                    verdicts.push(("adrenal-crisis", yes(self.is_signal(analyte, &written, result)).min(addisons)));
+                    verdicts.push(("adrenal-crisis", yes(self.is_signal(analyte, &written, result)).min(known)));
                 }
-                None => verdicts.push(("unchecked", yes(limits.count() > 0))),
+                // A test that is watched of the under-16 alone cannot be unchecked of an adult.
+                None => {
+                    let watched = limits.map(|limit| limit.holds_for(result, now)).max().unwrap_or(Verdict::No);
+                    verdicts.push(("unchecked", watched));
+                }
             }
         }
         let window = self.in_window(result, live_since, now);
         verdicts.into_iter().map(|(rule, verdict)| (rule, verdict.min(window))).collect()
+    }
+
+    /// What is demanded of creatinines beside those before them.
+    pub fn injuries<'a>(
+        &self,
+        results: &'a [Result],
+        links: &BTreeMap<(String, String), Linked>,
+        live_since: Timestamp,
+        now: Timestamp,
+    ) -> Vec<(&'a Result, Verdict)> {
+        let Some(site) = self.aki.as_ref().filter(|site| site.on) else { return Vec::new() };
+        let all = aki::demanded(results, links, site);
+        all.into_iter()
+            .map(|(result, verdict)| (result, verdict.min(self.in_window(result, live_since, now))))
+            .collect()
     }
 
     /// The window ends at the commit, which lies between the go-live and now: whatever first comes to be known in it is
@@ -222,14 +297,17 @@ impl Rules {
         if ahead && of(result.entered) != Verdict::Yes { Verdict::Open } else { of(result.at) }
     }
 
+    /// At least mild: outside its own range, or beyond a number of the site's.
     fn is_signal(&self, analyte: &str, written: &Written, result: &Result) -> bool {
-        let mut signals =
-            self.addisons.signal.iter().filter(|signal| signal.analyte == analyte && signal.alone != Some(false));
-        signals.any(|signal| {
-            let low = signal.sign.inequality.starts_with('<');
+        self.adrenal.signal.iter().filter(|signal| signal.analyte == analyte).any(|signal| {
+            let low = signal.moderate.inequality.starts_with('<');
             let (edge, side) = if low { (result.range_low, "<") } else { (result.range_high, ">") };
-            may_be(written.sign, written.number, &signal.sign.inequality, signal.sign.number())
-                || signal.outside_range && edge.is_some_and(|edge| may_be(written.sign, written.original, side, edge))
+            let beyond = |bound: &Bound| may_be(written.sign, written.number, &bound.inequality, bound.number());
+            let mild = match edge {
+                Some(edge) => may_be(written.sign, written.original, side, edge),
+                None => signal.mild.as_ref().is_some_and(beyond),
+            };
+            mild || beyond(&signal.moderate) || beyond(&signal.severe)
         })
     }
 }
@@ -289,6 +367,11 @@ fn written(analyte: &str, result: &Result) -> Option<Written> {
     let unit: String = result.unit.as_deref()?.split_whitespace().collect();
     let factor = match (analyte, unit.as_str()) {
         ("glucose", "mg/dL" | "mg/dl") => Decimal::new(55_507, 6),
+        ("urea", "mg/dL" | "mg/dl") => Decimal::new(16_651, 5),
+        (CREATININE, "umol/L" | "umol/l" | "µmol/L" | "µmol/l" | "μmol/L" | "μmol/l" | "umols/L") => Decimal::ONE,
+        (CREATININE, "mg/dL" | "mg/dl") => Decimal::new(88_402, 3),
+        (CREATININE, "mmol/L" | "mmol/l") => Decimal::ONE_THOUSAND,
+        (CREATININE, _) => return None,
         (_, "mmol/L" | "mmol/l" | "mmols/L" | "mmols/l" | "mM") => Decimal::ONE,
         ("sodium" | "potassium", "mEq/L" | "mEq/l" | "meq/L" | "meq/l") => Decimal::ONE,
         _ => return None,
@@ -312,130 +395,5 @@ fn may_be(sign: &str, number: Decimal, inequality: &str, bound: Decimal) -> bool
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: i64 = 1_700_000_000_000_000;
-    const HOUR: i64 = 3_600_000_000;
-
-    fn rules() -> Rules {
-        Rules::read(&stack::repository().join("site/alerts.toml")).unwrap()
-    }
-
-    fn at(micros: i64) -> Timestamp {
-        Timestamp::from_microsecond(micros).unwrap()
-    }
-
-    /// What is not `No`, in the rules' order; open ones in brackets.
-    fn verdicts(result: &Result, addisons: Verdict) -> String {
-        let verdicts = rules().judge(result, addisons, at(NOW - 2 * HOUR), at(NOW));
-        let told = verdicts.iter().filter_map(|(rule, verdict)| match verdict {
-            Verdict::Yes => Some((*rule).to_owned()),
-            Verdict::Open => Some(format!("({rule})")),
-            Verdict::No => None,
-        });
-        told.collect::<Vec<_>>().join(" ")
-    }
-
-    fn result(code: &str, value: &str, unit: &str) -> Result {
-        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Result {
-            codes: vec![code.to_owned()],
-            value: text(value),
-            unit: text(unit),
-            taken: Some(NOW - HOUR),
-            // Fifty-three years old.
-            born: Some(0),
-            at: Some(NOW - HOUR),
-            ..Result::default()
-        }
-    }
-
-    #[track_caller]
-    fn check(code: &str, value: &str, unit: &str, want: &str) {
-        assert_eq!(verdicts(&result(code, value, unit), Verdict::No), want, "{value} {unit}");
-    }
-
-    #[test]
-    fn limits_count_with_their_comparators() {
-        check("44I4.", "6.7", "mmol/L", "critical-limit");
-        check("2823-3", "6.5", "mEq/L", "critical-limit");
-        check("44I4.", "6.4", "mmol/L", "");
-        check("44I4.", "2.5", "mmol/l", "critical-limit");
-        check("44I4.", ">7.0", "mmol/L", "critical-limit");
-        check("44I4.", ">6.0", "mmol/L", "critical-limit");
-        check("44I4.", "<6.0", "mmol/L", "critical-limit"); // it may be 2.4
-        check("44I5.", ">150", "mmol/L", "critical-limit");
-        check("44I5.", ">=120", "mmol/L", "critical-limit");
-        check("44I5.", "121", "mmol/L", "");
-        check("44TK.", "500", "mg/dL", "critical-limit");
-        check("1107451000000100", "1.9 LL", "mmol/L", "critical-limit");
-        check("44J3.", "900", "umol/L", "");
-        check("6298-4", "1.9", "mmol/L", "critical-limit");
-        check("41653-7", "500", "mg/dL", "critical-limit");
-    }
-
-    #[test]
-    fn a_childs_limits_are_narrower_and_an_unknown_age_is_in_every_band() {
-        // NOW is 2023-11-14; 13831 is 2007-11-14.
-        for (born, want) in [
-            (Some(18_000), "critical-limit"),
-            (Some(13_840), "critical-limit"),
-            (Some(13_831), "(critical-limit)"),
-            (Some(13_820), ""),
-            (Some(30_000), "critical-limit"),
-            (None, "critical-limit"),
-        ] {
-            let sodium = Result { born, ..result("44I5.", "124", "mmol/L") };
-            assert_eq!(verdicts(&sodium, Verdict::No), want, "{born:?}");
-        }
-        let glucose = |value| verdicts(&Result { born: Some(18_000), ..result("44TK.", value, "mmol/L") }, Verdict::No);
-        assert_eq!((glucose("15"), glucose("14.9")), ("critical-limit".to_owned(), String::new()));
-    }
-
-    #[test]
-    fn what_cannot_be_checked_says_so() {
-        for value in ["Haemolysed", "NaN", "6,7", "0,900", "2,100", "1 024", ""] {
-            check("44I4.", value, "mmol/L", "unchecked");
-        }
-        check("44I4.", "4.1", "Banana", "unchecked");
-        check("44I4.", "4.1", "", "unchecked");
-        check("44J3.", "Haemolysed", "", "");
-        check("EMISNQ1", "Haemolysed", "", "");
-    }
-
-    #[test]
-    fn addisons_makes_a_signal_of_less() {
-        let check = |code: &str, value: &str, want: &str| {
-            assert_eq!(verdicts(&result(code, value, "mmol/L"), Verdict::Yes), want, "{value}");
-        };
-        check("44I5.", "121", "adrenal-crisis");
-        check("44I4.", "6.7", "critical-limit adrenal-crisis");
-        check("44I4.", "5.3", "");
-        check("44I4.", "5.4", "adrenal-crisis");
-        check("44I5.", "138", "");
-        check("44TK.", "3.4", "");
-        let ranged = Result { range_low: Some(Decimal::new(140, 0)), ..result("44I5.", "138", "mmol/L") };
-        assert_eq!(verdicts(&ranged, Verdict::Yes), "adrenal-crisis", "below its own range");
-        assert_eq!(verdicts(&ranged, Verdict::Open), "(adrenal-crisis)");
-    }
-
-    #[test]
-    fn only_results_in_the_window_count() {
-        let flagged = |hours: i64| {
-            let result = Result { flag: Some("HH".into()), at: Some(NOW - hours * HOUR), ..Result::default() };
-            verdicts(&result, Verdict::No)
-        };
-        assert_eq!(flagged(1), "source-critical");
-        assert_eq!(flagged(72), "source-critical");
-        assert_eq!(flagged(73), "(source-critical)", "it depends on when it was committed");
-        assert_eq!(flagged(75), "");
-        assert_eq!(flagged(-1), "source-critical");
-        let ahead = |entered: i64| {
-            let (at, entered) = (Some(NOW + HOUR), Some(NOW - entered * HOUR));
-            let result = Result { flag: Some("HH".into()), at, entered, ..Result::default() };
-            verdicts(&result, Verdict::No)
-        };
-        assert_eq!((ahead(1), ahead(75)), ("source-critical".to_owned(), "(source-critical)".to_owned()));
-    }
-}
+#[path = "judge_tests.rs"]
+mod tests;

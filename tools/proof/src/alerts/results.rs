@@ -1,4 +1,4 @@
-//! What the sources hold now: results, and who is known to have Addison's disease.
+//! What the sources hold now: results, and who is known to have adrenal insufficiency.
 
 use super::judge::Verdict;
 use rust_decimal::Decimal;
@@ -25,6 +25,8 @@ pub struct Result {
     /// When the sample was taken, and when the patient was born: days since 1970.
     pub taken: Option<i64>,
     pub born: Option<i32>,
+    /// Neither preliminary nor with words about its specimen.
+    pub settled: bool,
     /// Entered, which stands in where the authorised time lies ahead.
     pub entered: Option<i64>,
 }
@@ -40,7 +42,8 @@ const GP: &str = "select 'observation/' || o.observation_id, p.patient_id::text,
         case when isfinite(o.entered_datetime) then (extract(epoch from o.entered_datetime) * 1000000)::bigint end,
         case when isfinite(o.effective_datetime) then (extract(epoch from o.effective_datetime) * 1000000)::bigint end,
         case when isfinite(p.date_of_birth) and not p.is_deleted
-            then (p.date_of_birth at time zone 'Europe/London')::date - date '1970-01-01' end
+            then (p.date_of_birth at time zone 'Europe/London')::date - date '1970-01-01' end,
+        coalesce(o.associated_text, '') !~* 'ha?emoly'
     from emis.observation o
     join emis.patient p on p.patient_id = o.patient_id
     join emis.clinical_code c on c.code_id = o.code_id
@@ -60,7 +63,8 @@ const HOSPITAL: &str = r#"with line as (
         case when isfinite(l.entered_at) then (extract(epoch from l.entered_at) * 1000000)::bigint end,
         case when isfinite(coalesce(s.collected_at, s.received_at))
             then (extract(epoch from coalesce(s.collected_at, s.received_at)) * 1000000)::bigint end,
-        case when isfinite(p.birth_date) and p.active_ind <> 0 then p.birth_date - date '1970-01-01' end
+        case when isfinite(p.birth_date) and p.active_ind <> 0 then p.birth_date - date '1970-01-01' end,
+        l.status::text in ('final', 'corrected') and coalesce(l.comment_text, '') !~* 'ha?emoly'
     from line l
     join lims.analysis a on a.analysis_id = l.analysis_id
     join lims.sample m on m.sample_id = a.sample_id
@@ -87,6 +91,7 @@ pub async fn read(gp: &Client, hospital: &Client) -> anyhow::Result<Vec<Result>>
                 entered: row.get(9),
                 taken: row.get(10),
                 born: row.get(11),
+                settled: row.get::<_, Option<bool>>(12).unwrap_or(false),
             });
         }
     }
@@ -98,7 +103,7 @@ fn limit(text: Option<&str>) -> Option<Decimal> {
     text?.parse().ok()
 }
 
-/// A patient's row: key, NHS number where verified, birth date, and whether Addison's is an active problem.
+/// A patient's row: key, NHS number where verified, birth date, and whether adrenal insufficiency is an active problem.
 struct Person {
     key: String,
     nhs: Option<String>,
@@ -106,9 +111,22 @@ struct Person {
     addisons: bool,
 }
 
-/// Who is known to have Addison's disease, by source patient: told by the source itself, or by the other one about the
-/// person with the same verified NHS number and birth date. Where more than one row claims that number it is left open.
-pub async fn addisons(gp: &Client, hospital: &Client) -> anyhow::Result<BTreeMap<(String, String), Verdict>> {
+/// The patients of both sources.
+pub struct People {
+    practice: Vec<Person>,
+    wards: Vec<Person>,
+}
+
+/// Who else a source patient is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// Source and patient.
+    With(String, String),
+    /// More than one row claims the number.
+    Open,
+}
+
+pub async fn people(gp: &Client, hospital: &Client) -> anyhow::Result<People> {
     let practice = persons(
         gp,
         "select p.patient_id::text, case when p.nhs_number_status = '01' then replace(p.nhs_number, ' ', '') end,
@@ -118,7 +136,8 @@ pub async fn addisons(gp: &Client, hospital: &Client) -> anyhow::Result<BTreeMap
                 left join emis.clinical_code c on c.code_id = o.code_id
                 where q.patient_id = p.patient_id and not q.is_deleted and not o.is_deleted
                   and q.problem_status is distinct from 'Past' and q.end_datetime is null
-                  and (363732003 in (coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)) or c.readv2_code = 'C1541'))
+                  and (array[363732003, 373662000, 386584007, 24867002, 766986002]::bigint[]
+                      && array[coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)]::bigint[] or c.readv2_code = 'C1541'))
          from emis.patient p where not p.is_deleted",
     )
     .await?;
@@ -128,22 +147,60 @@ pub async fn addisons(gp: &Client, hospital: &Client) -> anyhow::Result<BTreeMap
          from pas.patient where active_ind <> 0",
     )
     .await?;
-    let mut known = BTreeMap::new();
-    for person in practice.iter().filter(|person| person.addisons) {
-        known.insert((crate::views::GP.to_owned(), person.key.clone()), Verdict::Yes);
-        let Some(number) = &person.nhs else { continue };
-        let claims = |rows: &[Person]| rows.iter().filter(|row| row.nhs.as_ref() == Some(number)).count();
-        let single = claims(&practice) == 1 && claims(&wards) == 1;
-        for other in wards.iter().filter(|other| other.nhs.as_ref() == Some(number)) {
-            let verdict = match (single, other.born.is_some() && other.born == person.born) {
-                (true, true) => Verdict::Yes,
-                (true, false) => Verdict::No,
-                (false, _) => Verdict::Open,
-            };
-            known.insert((crate::views::HOSPITAL.to_owned(), other.key.clone()), verdict);
-        }
+    Ok(People { practice, wards })
+}
+
+impl People {
+    /// Of each practice patient with a number those of the wards who may be the same person: surely, surely not, or open.
+    fn pairs(&self) -> impl Iterator<Item = (&Person, &Person, Verdict)> {
+        self.practice.iter().flat_map(move |person| {
+            let same = move |other: &&Person| person.nhs.is_some() && other.nhs == person.nhs;
+            let single = self.practice.iter().filter(same).count() == 1 && self.wards.iter().filter(same).count() == 1;
+            self.wards.iter().filter(same).map(move |other| {
+                let verdict = match (single, other.born.is_some() && other.born == person.born) {
+                    (true, true) => Verdict::Yes,
+                    (true, false) => Verdict::No,
+                    (false, _) => Verdict::Open,
+                };
+                (person, other, verdict)
+            })
+        })
     }
-    Ok(known)
+
+    /// Who is known to have adrenal insufficiency, by source patient: told by the source itself, or by the other one about
+    /// the person with the same verified NHS number and birth date. Where more than one row claims that number it is left
+    /// open.
+    pub fn adrenal(&self) -> BTreeMap<(String, String), Verdict> {
+        let practice = self.practice.iter().filter(|person| person.addisons);
+        let own = practice.map(|person| ((crate::views::GP.to_owned(), person.key.clone()), Verdict::Yes));
+        let linked = self.pairs().filter(|(person, ..)| person.addisons);
+        let wards = linked.map(|(_, other, verdict)| ((crate::views::HOSPITAL.to_owned(), other.key.clone()), verdict));
+        own.chain(wards).collect()
+    }
+
+    pub fn links(&self) -> BTreeMap<(String, String), Linked> {
+        let mut links = BTreeMap::new();
+        for (person, other, verdict) in self.pairs().filter(|(.., verdict)| *verdict != Verdict::No) {
+            let here = (crate::views::GP.to_owned(), person.key.clone());
+            let there = (crate::views::HOSPITAL.to_owned(), other.key.clone());
+            let linked = |(source, key): &(String, String)| match verdict {
+                Verdict::Yes => Linked::With(source.clone(), key.clone()),
+                _ => Linked::Open,
+            };
+            let (of_here, of_there) = (linked(&there), linked(&here));
+            links.insert(here, of_here);
+            links.insert(there, of_there);
+        }
+        // Two rows of one source with one number may be one person, too.
+        for (source, rows) in [(crate::views::GP, &self.practice), (crate::views::HOSPITAL, &self.wards)] {
+            for row in rows {
+                if row.nhs.is_some() && rows.iter().filter(|other| other.nhs == row.nhs).count() > 1 {
+                    links.insert((source.to_owned(), row.key.clone()), Linked::Open);
+                }
+            }
+        }
+        links
+    }
 }
 
 async fn persons(client: &Client, sql: &str) -> anyhow::Result<Vec<Person>> {

@@ -124,6 +124,20 @@ fn baseline(finding: &Finding, nth: usize, site: &Aki, limits: &Limits) -> Optio
     sample(finding, nth, site, limits).filter(|_| settled && finding.comparator.is_none())
 }
 
+/// Whether the algorithm finds a stage, turned on or not: what is worked out from a steady creatinine does not hold then.
+pub fn is_met(finding: &Finding, facts: &Facts, limits: &Limits) -> bool {
+    let met = |site: &Aki| {
+        let now = sample(finding, 0, site, limits)?;
+        algorithm::stage(&now, is_beyond(finding, &now, site), &baselines(finding, facts, site, limits), site)
+    };
+    limits.aki.as_ref().and_then(met).is_some()
+}
+
+fn baselines(finding: &Finding, facts: &Facts, site: &Aki, limits: &Limits) -> Vec<Sample> {
+    let others = (0..).zip(&facts.history).filter(|(_, other)| !other.is(finding));
+    others.filter_map(|(nth, other)| baseline(other, nth, site, limits)).collect()
+}
+
 fn across_sources(finding: &Finding, facts: &Facts, site: &Aki, limits: &Limits) -> Option<Spoken> {
     let now = sample(finding, 0, site, limits)?;
     let excepted = site.exceptions().any(|concept| facts.conditions.iter().any(|known| known.concept == concept));
@@ -131,11 +145,7 @@ fn across_sources(finding: &Finding, facts: &Facts, site: &Aki, limits: &Limits)
     if excepted || days_old.is_some_and(|days| days < site.age_days_from) {
         return None;
     }
-    let others: Vec<Sample> = (0..)
-        .zip(&facts.history)
-        .filter(|(_, other)| !other.is(finding))
-        .filter_map(|(nth, other)| baseline(other, nth, site, limits))
-        .collect();
+    let others = baselines(finding, facts, site, limits);
     let (stage, by) = algorithm::stage(&now, is_beyond(finding, &now, site), &others, site)?;
     let from: Vec<&Finding> = by.of().iter().filter_map(|nth| facts.history.get(*nth)).collect();
     let potassium = high_potassium(&now, facts, site, limits);

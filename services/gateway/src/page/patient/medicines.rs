@@ -5,11 +5,11 @@ use crate::{
     page::{format, units},
     record::{
         clinical::Medication,
-        ingredients::By,
         medicines::{self, Taking},
     },
 };
 use event::Kind;
+use medicine::By;
 
 /// Stopped medicines that stand open on the page; older ones are with the past ones.
 const STOPPED_MAX: usize = 20;

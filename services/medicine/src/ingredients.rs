@@ -4,17 +4,18 @@
 //! A brand does not look like its ingredient, and a word inside another word means nothing ("gelatine" is no gel). So
 //! codes decide where a source gives them; names are compared word by word; and whatever was found by its words alone
 //! says so. Facts stand in the site's file with where they were read, never here.
-#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use super::clinical::{Condition, Medication};
-use boot::settings::Document;
 use serde::Deserialize;
+use settings::Document;
 use std::collections::BTreeSet;
 use terminology::{Release, sctid::is_concept, sets::ConceptSets};
 
 pub const INGREDIENTS_MAX: usize = 20_000;
+/// The document that is shipped.
+const SHIPPED: &str = include_str!("../../../site/medicines.toml");
+const SHIPPED_NAME: &str = "site/medicines.toml";
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Guideline {
     pub name: String,
@@ -35,7 +36,7 @@ struct Source {
     what: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Ingredient {
     pub name: String,
@@ -52,10 +53,13 @@ pub struct Ingredient {
     codes: BTreeSet<String>,
     #[serde(default)]
     systemic_codes: BTreeSet<String>,
+    /// What rules call it together with others: `ace-inhibitor`.
+    #[serde(default)]
+    classes: BTreeSet<String>,
     source: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 struct Problem {
     name: String,
@@ -70,13 +74,30 @@ struct Problem {
 }
 
 /// Words and brands are kept as [`words_of`] leaves them. Made only by `parse`; the default knows nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ingredients {
     pub guideline: Guideline,
     local: BTreeSet<String>,
     systemic: BTreeSet<String>,
     ingredients: Vec<Ingredient>,
     problems: Vec<Problem>,
+}
+
+/// A product, or a problem, as its source writes it.
+#[derive(Clone, Debug, Default)]
+pub struct Product<'a> {
+    pub text: &'a str,
+    /// SNOMED CT and dm+d share one space of identifiers; a local code is compared only by words.
+    pub codes: Vec<&'a str>,
+    pub dosage: Option<&'a str>,
+}
+
+impl<'a> Product<'a> {
+    /// `code` is of `system`, which may be a source's own.
+    pub fn new(text: &'a str, snomed: Option<&'a str>, system: Option<&str>, code: Option<&'a str>) -> Self {
+        let local = system.is_some_and(|system| system.starts_with("urn:"));
+        Self { text, codes: snomed.into_iter().chain(code.filter(|_| !local)).collect(), dosage: None }
+    }
 }
 
 /// By what something was recognised.
@@ -88,9 +109,14 @@ pub enum By {
 }
 
 impl Ingredients {
+    /// Those of the document that is shipped.
+    pub fn shipped() -> Result<Self, Vec<String>> {
+        Self::parse(SHIPPED_NAME, SHIPPED)
+    }
+
     /// All mistakes at once, each with file, line and key.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<String>> {
-        let named = |mistake: &boot::settings::Mistake| format!("{file}: {mistake}");
+        let named = |mistake: &settings::Mistake| format!("{file}: {mistake}");
         let mut document = match Document::parse(text, std::iter::empty()) {
             Ok(document) => document,
             Err(mistakes) => return Err(mistakes.0.iter().map(named).collect()),
@@ -137,39 +163,52 @@ impl Ingredients {
     }
 
     /// The one ingredient of a medicine, if it is known. A name with several is nobody's brand.
-    pub fn of(&self, medication: &Medication) -> Option<&Ingredient> {
-        let codes = codes_of(medication);
-        let by_code = |ingredient: &&Ingredient| {
-            codes.iter().any(|code| ingredient.codes.contains(*code) || ingredient.systemic_codes.contains(*code))
-        };
+    pub fn of(&self, product: &Product<'_>) -> Option<&Ingredient> {
+        let by_code = |ingredient: &&Ingredient| ingredient.has_code(product);
         if let Some(ingredient) = self.ingredients.iter().find(by_code) {
             return Some(ingredient);
         }
-        let words = words_of(&medication.code.text);
+        let words = words_of(product.text);
         let mut named = self.ingredients.iter().filter(|ingredient| ingredient.named_in(&words));
-        let several = medication.code.text.contains(" / ") || words.iter().any(|word| word == "with" || word == "and");
+        let several = product.text.contains(" / ") || words.iter().any(|word| word == "with" || word == "and");
         match (named.next(), named.next()) {
             (Some(ingredient), None) if !several => Some(ingredient),
             _ => None,
         }
     }
 
+    /// Every ingredient of a medicine that is known, unless its name says that it acts locally: eye drops with an
+    /// antibiotic change no potassium. A combination is all of what it names.
+    pub fn all_of(&self, product: &Product<'_>) -> Vec<&Ingredient> {
+        let words = words_of(product.text);
+        let says = |set: &BTreeSet<String>| words.iter().any(|word| set.contains(word));
+        if says(&self.local) && !says(&self.systemic) {
+            return Vec::new();
+        }
+        self.ingredients.iter().filter(|it| it.has_code(product) || it.named_in(&words)).collect()
+    }
+
+    /// Whether any ingredient is called so, by its own name or that of a class.
+    pub fn knows(&self, name: &str) -> bool {
+        self.ingredients.iter().any(|ingredient| ingredient.is_called(name))
+    }
+
     /// Whether it is a steroid that acts in the whole body, and by what that is known. Route and form decide: a code of
     /// a product that does, else a name without a form that acts locally.
-    pub fn systemic_steroid(&self, medication: &Medication) -> Option<By> {
+    pub fn systemic_steroid(&self, product: &Product<'_>) -> Option<By> {
         let steroids = || self.ingredients.iter().filter(|ingredient| ingredient.glucocorticoid);
-        let codes = codes_of(medication);
+        let codes = &product.codes;
         if steroids().any(|ingredient| codes.iter().any(|code| ingredient.systemic_codes.contains(*code))) {
             return Some(By::Code);
         }
-        let words = words_of(&medication.code.text);
+        let words = words_of(product.text);
         let says = |words: &[String], set: &BTreeSet<String>| words.iter().any(|word| set.contains(word));
         let systemic = says(&words, &self.systemic);
         // Directions may name what is treated (an eye), so they count only where the name tells no form. A strength in
         // per cent is then that of something put on.
         let put_on = || {
-            let directions = words_of(medication.dosage.as_deref().unwrap_or_default());
-            says(&directions, &self.local) || medication.code.text.contains('%')
+            let directions = words_of(product.dosage.unwrap_or_default());
+            says(&directions, &self.local) || product.text.contains('%')
         };
         if says(&words, &self.local) || (!systemic && put_on()) {
             return None;
@@ -183,13 +222,12 @@ impl Ingredients {
     }
 
     /// Whether somebody with this problem depends on steroids, and by what that is known.
-    pub fn steroid_dependence(&self, condition: &Condition) -> Option<By> {
-        let codes = [condition.code.snomed.as_deref(), condition.code.code.as_deref()];
-        let has_code = |problem: &Problem| codes.iter().flatten().any(|code| problem.snomed.contains(*code));
+    pub fn steroid_dependence(&self, condition: &Product<'_>) -> Option<By> {
+        let has_code = |problem: &Problem| condition.codes.iter().any(|code| problem.snomed.contains(*code));
         if self.problems.iter().any(has_code) {
             return Some(By::Code);
         }
-        let words = words_of(&condition.code.text);
+        let words = words_of(condition.text);
         // Somebody else's, or one that is not.
         let first = words.first().map(String::as_str).unwrap_or_default();
         if ["fh", "family", "no", "not"].contains(&first) || words.iter().any(|word| word == "excluded") {
@@ -202,6 +240,20 @@ impl Ingredients {
 }
 
 impl Ingredient {
+    /// Whether a rule means it by this name: its own, or that of a class.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.classes.contains(name)
+    }
+
+    /// By what rules may call it: its own name first.
+    pub fn names(&self) -> Vec<String> {
+        std::iter::once(&self.name).chain(&self.classes).cloned().collect()
+    }
+
+    fn has_code(&self, product: &Product<'_>) -> bool {
+        product.codes.iter().any(|code| self.codes.contains(*code) || self.systemic_codes.contains(*code))
+    }
+
     fn has_word(&self, words: &[String]) -> bool {
         words.iter().any(|word| self.words.contains(word))
     }
@@ -233,13 +285,6 @@ fn check_sources(document: &mut Document, known: &BTreeSet<&str>, ingredients: &
             document.mistake("ingredient", index, "source", "an ingredient has a name, words and a source");
         }
     }
-}
-
-/// SNOMED CT and dm+d share one space of identifiers; a local code is compared only by words.
-fn codes_of(medication: &Medication) -> Vec<&str> {
-    let code = &medication.code;
-    let local = code.system.as_deref().is_some_and(|system| system.starts_with("urn:"));
-    code.snomed.as_deref().into_iter().chain(code.code.as_deref().filter(|_| !local)).collect()
 }
 
 fn normal(words: &[String]) -> Vec<String> {
