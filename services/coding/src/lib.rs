@@ -59,15 +59,6 @@ impl System {
     }
 }
 
-/// Conditions that rules ask for by SNOMED CT concept, where a source gives only a Read code.
-/// Read v2 from memory, to be held against the TRUD maps by the terminology loader.
-const CONDITIONS: [(&str, &str); 2] = [("C1541", ADDISONS_DISEASE), ("C154.", "111563005")];
-
-/// How codings call that table.
-const CONDITIONS_BY: &str = "conditions built in";
-
-pub const ADDISONS_DISEASE: &str = "363732003";
-
 /// A code with what it was found to mean.
 pub struct Coded<'a> {
     pub code: Code,
@@ -100,11 +91,6 @@ pub fn code<'a>(lab: &'a Lab, source: &str, text: Option<String>, codes: &[Given
         all.map(|given| given.code.clone()).next()
     };
     let (analyte, member) = found.map(|Found { analyte, member }| (analyte, member)).unzip();
-    let read = given(System::ReadV2);
-    let condition = || {
-        let read = read::normal(read.as_deref()?);
-        CONDITIONS.iter().find(|(code, _)| *code == &*read).map(|(_, snomed)| (*snomed).to_owned())
-    };
     let mut codings: Vec<Coding> = codes.iter().map(|given| written(given, source)).collect();
     let mut mapped = |system: System, code: String, display: Option<&str>, by: &str| {
         codings.push(Coding {
@@ -120,8 +106,7 @@ pub fn code<'a>(lab: &'a Lab, source: &str, text: Option<String>, codes: &[Given
     let of_member = |codes: &[String]| codes.first().cloned();
     let snomed = given(System::Snomed).or_else(|| given(System::Dmd)).or_else(|| {
         let (code, name) = member.and_then(|member| Some((of_member(&member.snomed)?, member.text.as_str()))).unzip();
-        let by_table = code.map(|code| mapped(System::Snomed, code, name, lab.release()));
-        by_table.or_else(|| condition().map(|code| mapped(System::Snomed, code, None, CONDITIONS_BY)))
+        code.map(|code| mapped(System::Snomed, code, name, lab.release()))
     });
     let loinc = given(System::Loinc).or_else(|| {
         let (code, name) = member.and_then(|member| Some((of_member(&member.loinc)?, member.text.as_str()))).unzip();
@@ -225,9 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn addisons_is_known_from_either_code() {
+    fn a_read_code_alone_names_no_condition_unless_a_map_is_loaded() {
         check(&[(System::Snomed, "363732003")], "- - 363732003 363732003");
-        check(&[(System::ReadV2, "C1541")], "- - 363732003 C1541");
+        check(&[(System::ReadV2, "C1541")], "- - - C1541");
     }
 
     #[test]
@@ -256,7 +241,7 @@ mod tests {
             &[(System::Snomed, "1107761000000109"), (System::Loinc, "2823-3")],
             "written 1107761000000109, written 2823-3",
         );
-        check(&[(System::ReadV2, "C1541")], "written C1541, mapped 363732003 by conditions");
+        check(&[(System::ReadV2, "C1541")], "written C1541");
         check(&[(System::Dmd, "322236009")], "written 322236009");
         check(&[], "");
         let lab = Lab::shipped();

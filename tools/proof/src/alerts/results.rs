@@ -118,7 +118,7 @@ pub async fn addisons(gp: &Client, hospital: &Client) -> anyhow::Result<BTreeMap
                 left join emis.clinical_code c on c.code_id = o.code_id
                 where q.patient_id = p.patient_id and not q.is_deleted and not o.is_deleted
                   and q.problem_status is distinct from 'Past' and q.end_datetime is null
-                  and (363732003 in (coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)) or c.readv2_code = 'C1541'))
+                  and 363732003 in (coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)))
          from emis.patient p where not p.is_deleted",
     )
     .await?;
