@@ -15,6 +15,7 @@ pub mod value;
 use event::{Canonical, Code, Coding, Origin, datum::Aside};
 use lab::{Analyte, Found, Lab};
 use rust_decimal::Decimal;
+use terminology::{is_loinc, sctid};
 
 /// The systems a mapping can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +77,19 @@ pub struct Given {
     pub display: Option<String>,
 }
 
+impl Given {
+    /// Whether it can be a code of its system. `0`, `-1` and what lost a digit are none: they are kept as they are written,
+    /// and do not stand in the way of a code that is one.
+    fn is_code(&self) -> bool {
+        match self.system {
+            System::Snomed | System::Dmd => sctid::is_concept(self.code.trim()),
+            // Nobody pads a LOINC number.
+            System::Loinc => is_loinc(self.code.trim()) && !self.code.trim().starts_with('0'),
+            System::ReadV2 | System::Ctv3 | System::Local => true,
+        }
+    }
+}
+
 /// Codes the thing that a source describes by these codes, the first being the original.
 pub fn code<'a>(lab: &'a Lab, source: &str, text: Option<String>, codes: &[Given]) -> Coded<'a> {
     let first = codes.first();
@@ -87,8 +101,8 @@ pub fn code<'a>(lab: &'a Lab, source: &str, text: Option<String>, codes: &[Given
         elsewhere.is_some_and(|(own, elsewhere)| own.analyte.key != elsewhere.analyte.key)
     };
     let given = |wanted: System| {
-        let all = codes.iter().filter(|given| given.system == wanted && !wrong(given));
-        all.map(|given| given.code.clone()).next()
+        let all = codes.iter().filter(|given| given.system == wanted && given.is_code() && !wrong(given));
+        all.map(|given| given.code.trim().to_owned()).next()
     };
     let (analyte, member) = found.map(|Found { analyte, member }| (analyte, member)).unzip();
     let mut codings: Vec<Coding> = codes.iter().map(|given| written(given, source)).collect();
@@ -213,6 +227,14 @@ mod tests {
     fn a_read_code_alone_names_no_condition_unless_a_map_is_loaded() {
         check(&[(System::Snomed, "363732003")], "- - 363732003 363732003");
         check(&[(System::ReadV2, "C1541")], "- - - C1541");
+    }
+
+    #[test]
+    fn what_can_be_no_code_stands_in_no_codes_way() {
+        check(&[(System::Snomed, "0"), (System::ReadV2, "44I4.")], "potassium 2823-3 1000651000000109 0");
+        check(&[(System::Loinc, "2823-4"), (System::ReadV2, "44I4.")], "potassium 2823-3 1000651000000109 2823-4");
+        check(&[(System::Snomed, "1000651000000108")], "- - - 1000651000000108");
+        check(&[(System::Dmd, "322236008")], "- - - 322236008");
     }
 
     #[test]
