@@ -15,6 +15,7 @@ pub mod value;
 use event::{Canonical, Code, Coding, Origin, datum::Aside};
 use lab::{Analyte, Found, Lab};
 use rust_decimal::Decimal;
+use terminology::{is_loinc, sctid};
 
 /// The systems a mapping can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,15 +60,6 @@ impl System {
     }
 }
 
-/// Conditions that rules ask for by SNOMED CT concept, where a source gives only a Read code.
-/// Read v2 from memory, to be held against the TRUD maps by the terminology loader.
-const CONDITIONS: [(&str, &str); 2] = [("C1541", ADDISONS_DISEASE), ("C154.", "111563005")];
-
-/// How codings call that table.
-const CONDITIONS_BY: &str = "conditions built in";
-
-pub const ADDISONS_DISEASE: &str = "363732003";
-
 /// A code with what it was found to mean.
 pub struct Coded<'a> {
     pub code: Code,
@@ -85,6 +77,19 @@ pub struct Given {
     pub display: Option<String>,
 }
 
+impl Given {
+    /// Whether it can be a code of its system. `0`, `-1` and what lost a digit are none: they are kept as they are written,
+    /// and do not stand in the way of a code that is one.
+    fn is_code(&self) -> bool {
+        match self.system {
+            System::Snomed | System::Dmd => sctid::is_concept(self.code.trim()),
+            // Nobody pads a LOINC number.
+            System::Loinc => is_loinc(self.code.trim()) && !self.code.trim().starts_with('0'),
+            System::ReadV2 | System::Ctv3 | System::Local => true,
+        }
+    }
+}
+
 /// Codes the thing that a source describes by these codes, the first being the original.
 pub fn code<'a>(lab: &'a Lab, source: &str, text: Option<String>, codes: &[Given]) -> Coded<'a> {
     let first = codes.first();
@@ -96,15 +101,10 @@ pub fn code<'a>(lab: &'a Lab, source: &str, text: Option<String>, codes: &[Given
         elsewhere.is_some_and(|(own, elsewhere)| own.analyte.key != elsewhere.analyte.key)
     };
     let given = |wanted: System| {
-        let all = codes.iter().filter(|given| given.system == wanted && !wrong(given));
-        all.map(|given| given.code.clone()).next()
+        let all = codes.iter().filter(|given| given.system == wanted && given.is_code() && !wrong(given));
+        all.map(|given| given.code.trim().to_owned()).next()
     };
     let (analyte, member) = found.map(|Found { analyte, member }| (analyte, member)).unzip();
-    let read = given(System::ReadV2);
-    let condition = || {
-        let read = read::normal(read.as_deref()?);
-        CONDITIONS.iter().find(|(code, _)| *code == &*read).map(|(_, snomed)| (*snomed).to_owned())
-    };
     let mut codings: Vec<Coding> = codes.iter().map(|given| written(given, source)).collect();
     let mut mapped = |system: System, code: String, display: Option<&str>, by: &str| {
         codings.push(Coding {
@@ -120,8 +120,7 @@ pub fn code<'a>(lab: &'a Lab, source: &str, text: Option<String>, codes: &[Given
     let of_member = |codes: &[String]| codes.first().cloned();
     let snomed = given(System::Snomed).or_else(|| given(System::Dmd)).or_else(|| {
         let (code, name) = member.and_then(|member| Some((of_member(&member.snomed)?, member.text.as_str()))).unzip();
-        let by_table = code.map(|code| mapped(System::Snomed, code, name, lab.release()));
-        by_table.or_else(|| condition().map(|code| mapped(System::Snomed, code, None, CONDITIONS_BY)))
+        code.map(|code| mapped(System::Snomed, code, name, lab.release()))
     });
     let loinc = given(System::Loinc).or_else(|| {
         let (code, name) = member.and_then(|member| Some((of_member(&member.loinc)?, member.text.as_str()))).unzip();
@@ -225,9 +224,17 @@ mod tests {
     }
 
     #[test]
-    fn addisons_is_known_from_either_code() {
+    fn a_read_code_alone_names_no_condition_unless_a_map_is_loaded() {
         check(&[(System::Snomed, "363732003")], "- - 363732003 363732003");
-        check(&[(System::ReadV2, "C1541")], "- - 363732003 C1541");
+        check(&[(System::ReadV2, "C1541")], "- - - C1541");
+    }
+
+    #[test]
+    fn what_can_be_no_code_stands_in_no_codes_way() {
+        check(&[(System::Snomed, "0"), (System::ReadV2, "44I4.")], "potassium 2823-3 1000651000000109 0");
+        check(&[(System::Loinc, "2823-4"), (System::ReadV2, "44I4.")], "potassium 2823-3 1000651000000109 2823-4");
+        check(&[(System::Snomed, "1000651000000108")], "- - - 1000651000000108");
+        check(&[(System::Dmd, "322236008")], "- - - 322236008");
     }
 
     #[test]
@@ -256,7 +263,7 @@ mod tests {
             &[(System::Snomed, "1107761000000109"), (System::Loinc, "2823-3")],
             "written 1107761000000109, written 2823-3",
         );
-        check(&[(System::ReadV2, "C1541")], "written C1541, mapped 363732003 by conditions");
+        check(&[(System::ReadV2, "C1541")], "written C1541");
         check(&[(System::Dmd, "322236009")], "written 322236009");
         check(&[], "");
         let lab = Lab::shipped();

@@ -5,6 +5,7 @@
 //! So a mark other than the decimal point means something only where the mapping says what it means, and what is
 //! not sure is no number.
 
+use crate::units;
 use event::Comparator;
 use rust_decimal::Decimal;
 
@@ -62,11 +63,41 @@ pub enum Beside {
     Words,
 }
 
-/// How people write a comparator where there is no sign for it.
-const SIGN_WORDS: [&str; 8] =
-    ["greater than", "more than", "less than", "at least", "at most", "over", "above", "below"];
+/// How people write a comparator where there is no sign for it: before the number…
+const SIGN_WORDS: [&str; 24] = [
+    "greater than",
+    "more than",
+    "higher than",
+    "less than",
+    "fewer than",
+    "lower than",
+    "at least",
+    "at most",
+    "not more than",
+    "no more than",
+    "not less than",
+    "no less than",
+    "in excess of",
+    "exceeds",
+    "exceeding",
+    "up to",
+    "over",
+    "above",
+    "below",
+    "under",
+    "gt",
+    "ge",
+    "lt",
+    "le",
+];
+/// …and behind it.
+const SIGN_WORDS_BEHIND: [&str; 10] =
+    ["+", "or more", "or less", "or above", "or below", "or over", "or under", "and over", "and above", "and under"];
+/// What is part of a sign, even of one that nobody understands: `=>`, `&gt;`.
+const SIGN_MARKS: [char; 9] = ['<', '>', '=', '≤', '≥', '\u{ff1c}', '\u{ff1e}', '&', '^'];
 
-pub fn beside(text: &str, number: Decimal, marks: Marks) -> Beside {
+/// `unit`: the result's own, which may stand behind the number in the text, too.
+pub fn beside(text: &str, number: Decimal, unit: Option<&str>, marks: Marks) -> Beside {
     let written = read(text, marks);
     if let Some(same) = written.number.map(|read| read == number) {
         return if same { Beside::Same(written.comparator) } else { Beside::Differs };
@@ -76,9 +107,22 @@ pub fn beside(text: &str, number: Decimal, marks: Marks) -> Beside {
     if sign.is_some() {
         return if first(rest) == Some(number) { Beside::Same(sign) } else { Beside::Differs };
     }
+    if let Some(read) = before_unit(text, unit, marks) {
+        return if read == number { Beside::Same(None) } else { Beside::Differs };
+    }
     let lower = text.trim().to_lowercase();
-    let turned = SIGN_WORDS.iter().any(|word| lower.strip_prefix(word).and_then(first) == Some(number));
+    let behind = |word: &&str| lower.strip_suffix(*word).map(|digits| self::number(digits.trim(), marks));
+    let turned = SIGN_WORDS.iter().any(|word| lower.strip_prefix(word).and_then(first) == Some(number))
+        || SIGN_WORDS_BEHIND.iter().filter_map(|word| behind(&word)).any(|read| read == Some(number))
+        || lower.trim_start_matches(|letter: char| !letter.is_ascii_digit()).parse().ok() == Some(number)
+            && lower.contains(SIGN_MARKS);
     if turned { Beside::Differs } else { Beside::Words }
+}
+
+/// The number of `7.0 mmol/L`, where that is the result's own unit: of words behind a number nobody knows what they mean.
+fn before_unit(text: &str, unit: Option<&str>, marks: Marks) -> Option<Decimal> {
+    let (digits, rest) = text.trim().split_once(char::is_whitespace)?;
+    units::same(rest, unit?).then(|| number(digits, marks))?
 }
 
 fn comparator(text: &str) -> (Option<Comparator>, &str) {
@@ -275,13 +319,21 @@ mod tests {
             (">6,0", Beside::Differs),
             ("greater than 6.0", Beside::Differs),
             ("Over 6.0 mmol/L", Beside::Differs),
+            ("6.0 mmol/l", Beside::Same(None)),
+            ("7.0 mmol/L", Beside::Differs),
+            ("7.0 mg/dL", Beside::Words),
+            ("6.0+", Beside::Differs),
+            ("6.0 or more", Beside::Differs),
+            ("=>6.0", Beside::Differs),
+            ("&gt;6.0", Beside::Differs),
+            ("up to 6.0", Beside::Differs),
             ("Haemolysed, please repeat", Beside::Words),
             ("over a week old", Beside::Words),
             ("2 hours after the dose", Beside::Words),
             ("6,0", Beside::Words),
             ("", Beside::Words),
         ] {
-            assert_eq!(beside(text, Decimal::new(60, 1), Marks::PLAIN), want, "{text}");
+            assert_eq!(beside(text, Decimal::new(60, 1), Some("mmol/L"), Marks::PLAIN), want, "{text}");
         }
     }
 

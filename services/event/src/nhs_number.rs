@@ -9,9 +9,14 @@ pub struct NhsNumber([u8; 10]);
 impl NhsNumber {
     /// Spaces and hyphens between digits are let through; anything else is not a number.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
         let mut digits = [0_u8; 10];
         let mut count = 0;
-        for byte in text.trim().bytes() {
+        // A number below nothing is none, and a hyphen at an end is between no digits.
+        if text.starts_with('-') || text.ends_with('-') {
+            return None;
+        }
+        for byte in text.bytes() {
             match byte {
                 b'0'..=b'9' if count < 10 => {
                     digits[count] = byte;

@@ -144,7 +144,10 @@ fn measurement(view: &View<'_>, rule: &ObservationRule, unchecked: &mut Option<&
         let read = value::read(&written, fields::marks_of(&cell, rule.marks));
         measurement.number = read.number.map(|number| if rule.trim_zeros { number.normalize() } else { number });
         measurement.comparator = read.comparator;
-        let beside = read.number.zip(words.as_deref()).map(|(number, words)| value::beside(words, number, rule.marks));
+        let beside = read
+            .number
+            .zip(words.as_deref())
+            .map(|(number, words)| value::beside(words, number, measurement.unit.as_deref(), rule.marks));
         match beside {
             // 6.0 beside ">6.0" is above 6.0.
             Some(Beside::Same(sign)) => together(&mut measurement.comparator, sign, unchecked),
@@ -174,6 +177,12 @@ fn measurement(view: &View<'_>, rule: &ObservationRule, unchecked: &mut Option<&
                 measurement.text = Some(format!("{sign}{rest}"));
             }
         }
+    }
+    // A comparator of no number is none: what the source wrote stays visible.
+    if let (None, Some(sign)) = (measurement.number, measurement.comparator) {
+        let rest = measurement.text.map_or_else(String::new, |text| format!(" {text}"));
+        measurement.text = Some(format!("{}{rest}", sign.as_str()));
+        measurement.comparator = None;
     }
     measurement
 }

@@ -60,8 +60,15 @@ impl View<'_> {
                 !self.is_nothing(value)
                     && (field.nulls.is_empty() || !field.nulls.contains(&plain(value)))
                     && !field.null_days.iter().any(|day| moment::is_on(value, *day, zone))
+                    // A day that its format alone tells: `31/12/9999`.
+                    && (field.formats.is_empty() || !self.reads_as_nothing(field, value))
             }
         }
+    }
+
+    fn reads_as_nothing(&self, field: &Field, value: &Value) -> bool {
+        let named = |day| field.null_days.contains(&day) || self.mapping.sentinels.contains(&day);
+        moment::reads_as_nothing(value, &field.formats, named)
     }
 
     pub fn text(&self, field: Option<&Field>) -> Option<String> {
@@ -98,6 +105,9 @@ impl View<'_> {
     fn moment(&self, field: Option<&Field>, unreadable: &'static str) -> Option<Moment> {
         let way = self.way(field)?;
         let (at, value) = self.said(way)?;
+        if way.formats.is_empty() && self.reads_as_nothing(way, &value) {
+            return None;
+        }
         let moment = moment::read(&value, &way.formats, self.zone_of(way));
         if moment.is_none() {
             self.doubt(unreadable, at);
@@ -129,6 +139,9 @@ impl View<'_> {
     pub fn day(&self, field: Option<&Field>) -> (Option<i32>, Option<PartialDate>) {
         let Some(way) = self.way(field) else { return (None, None) };
         let Some((at, value)) = self.said(way) else { return (None, None) };
+        if way.formats.is_empty() && self.reads_as_nothing(way, &value) {
+            return (None, None);
+        }
         let zone = self.zone_of(way);
         let known = moment::read(&value, &way.formats, zone).and_then(|moment| {
             let day = jiff::Timestamp::from_microsecond(moment.at).ok()?.to_zoned(zone.clone()).date();

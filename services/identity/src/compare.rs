@@ -210,6 +210,15 @@ pub struct Postcode {
 /// The unit and its sector.
 const INWARD: usize = 3;
 const POSTCODE_LENGTHS: std::ops::RangeInclusive<usize> = 5..=7;
+/// `1`, `14`, `1A`: what stands between the area and the sector.
+fn is_district(district: &[u8]) -> bool {
+    match district {
+        [digit] => digit.is_ascii_digit(),
+        [digit, last] => digit.is_ascii_digit() && (last.is_ascii_digit() || last.is_ascii_uppercase()),
+        _ => false,
+    }
+}
+
 /// The NHS's own, for whoever has no address, or one abroad: two who bear one do not live together.
 const NO_PLACE: &str = "ZZ99";
 
@@ -221,6 +230,7 @@ impl Postcode {
         let well_formed = letters.is_ascii()
             && POSTCODE_LENGTHS.contains(&letters.len())
             && (1..=2).contains(&area)
+            && is_district(&letters.as_bytes()[area..letters.len() - INWARD])
             && letters.as_bytes()[letters.len() - INWARD].is_ascii_digit()
             && letters.as_bytes()[letters.len() - INWARD + 1..].iter().all(u8::is_ascii_uppercase);
         (well_formed && !letters.starts_with(NO_PLACE)).then_some(Self { letters, area })

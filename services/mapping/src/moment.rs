@@ -92,8 +92,39 @@ pub fn is_nothing(value: &Value, named: &[Date], zone: &TimeZone) -> bool {
     is_on(value, NEVER, zone) || named.iter().any(|day| is_on(value, *day, zone))
 }
 
-/// None of what is no time, or a time that nobody can show.
+/// From here on a time lies in the year 1 or later, whatever its zone: 0001-01-03T00:00:00Z.
+const SHOWN_FROM_MICROS: i64 = -719_160 * 24 * HOUR_MICROS;
+
+/// None of what is no time, or a time that nobody can show: before the year 1, or beyond the year 9999.
 pub fn read(value: &Value, formats: &[String], zone: &TimeZone) -> Option<Moment> {
+    let read = as_written(value, formats, zone)?;
+    let year = || jiff::Timestamp::from_microsecond(read.at).ok().map(|at| at.to_zoned(zone.clone()).year());
+    (read.at >= SHOWN_FROM_MICROS || year().is_some_and(|year| year >= 1)).then_some(read)
+}
+
+/// Does a text or a number stand for "none" by the day that it is read as: `31/12/9999`, `99991231`? The last day of 9999
+/// is no moment that can be told, so the day alone is looked at.
+pub fn reads_as_nothing(value: &Value, formats: &[String], named: impl Fn(Date) -> bool) -> bool {
+    let written = match value {
+        Value::Text(_) => true,
+        Value::Int(_) | Value::Numeric(_) => !formats.is_empty(),
+        _ => false,
+    };
+    written && told_day(shown(value).trim(), formats).is_some_and(|day| day == NEVER || named(day))
+}
+
+fn told_day(text: &str, formats: &[String]) -> Option<Date> {
+    if formats.is_empty() {
+        return text.parse().ok();
+    }
+    let day = |format: &String| {
+        let told = BrokenDownTime::parse(format, text).ok()?;
+        Date::new(told.year()?, told.month()?, told.day()?).ok()
+    };
+    formats.iter().find_map(day)
+}
+
+fn as_written(value: &Value, formats: &[String], zone: &TimeZone) -> Option<Moment> {
     let exact = |at: Micros| Moment { at, precision: None };
     match value {
         Value::TimestampTz(micros) => jiff::Timestamp::from_microsecond(*micros).ok().map(|_| exact(*micros)),
@@ -134,6 +165,10 @@ fn of_text(text: &str, zone: &TimeZone) -> Option<Moment> {
 fn formatted(format: &str, text: &str, zone: &TimeZone) -> Option<Moment> {
     let told = BrokenDownTime::parse(format, text).ok()?;
     let year = told.year()?;
+    // `%Y` reads `24`, too: a year of two digits is not one of the first century.
+    if year < 1_000 && !text.contains(&format!("{year:04}")) {
+        return None;
+    }
     let Some(month) = told.month() else { return of_day(Date::new(year, 1, 1).ok()?, Precision::Year, zone) };
     let Some(day) = told.day() else { return of_day(Date::new(year, month, 1).ok()?, Precision::Month, zone) };
     let day = Date::new(year, month, day).ok()?;

@@ -14,6 +14,8 @@ pub fn plain(value: &Value) -> String {
     match value {
         Value::Bool(yes) => yes.to_string(),
         Value::Int(number) => number.to_string(),
+        // As PostgreSQL writes it.
+        Value::Float(number) if number.is_infinite() => if *number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned(),
         Value::Float(number) => number.to_string(),
         Value::Numeric(digits) => normal(digits),
         Value::Text(text) | Value::Exact(text) => text.clone(),

@@ -1,6 +1,7 @@
 //! From rows to events, by mappings as they are shipped.
 
 mod closing;
+mod corpus;
 mod ended;
 mod generations;
 mod keyless;

@@ -143,12 +143,13 @@ fn a_problem_is_the_other_face_of_its_observation() {
             ],
         ),
     ];
-    check(world.tell(&mut fold, steps), &["recorded problem/ob1 of p1 1/1: Addison's disease 363732003 active=true"]);
+    // A Read code alone: which concept it is, only a loaded map says.
+    check(world.tell(&mut fold, steps), &["recorded problem/ob1 of p1 1/1: Addison's disease - active=true"]);
     let step = world.update("emis.problem", &[("observation_id", t("ob1")), ("is_deleted", b(true))]);
     check(
         world.tell(&mut fold, vec![step]),
         &[
-            "recorded observation/ob1 of p1 1/2: Addison's disease [-] - - text=- canonical=- Final unchecked=-",
+            "recorded observation/ob1 of p1 1/2: Addison's disease [-] - - text=- canonical=- Final unchecked=unknown code",
             "retracted problem/ob1 of p1 2/2",
         ],
     );

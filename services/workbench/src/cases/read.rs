@@ -244,6 +244,8 @@ fn numeric(text: &str) -> Option<String> {
     plain.then_some(digits)
 }
 
+const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+
 fn time(text: &str) -> Option<Value> {
     let text = text.replacen(' ', "T", 1);
     if let Ok(at) = text.parse::<Timestamp>() {
@@ -251,11 +253,12 @@ fn time(text: &str) -> Option<Value> {
     }
     // jiff reads a day as its midnight, and a time as today's: the length tells them apart.
     if let Some(day) = text.parse::<Date>().ok().filter(|day| day.to_string() == text) {
-        return Some(Value::Date(jiff::civil::date(1970, 1, 1).until(day).ok()?.get_days()));
+        return Some(Value::Date(EPOCH.until(day).ok()?.get_days()));
     }
     if text.contains('T') {
-        let at = text.parse::<DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        return Some(Value::Timestamp(at.timestamp().as_microsecond()));
+        // Without a zone, so that the end of 9999 can be written, too: it is no moment of any.
+        let since = text.parse::<DateTime>().ok()?.duration_since(DateTime::from_parts(EPOCH, Time::midnight()));
+        return i64::try_from(since.as_micros()).ok().map(Value::Timestamp);
     }
     let at = text.parse::<Time>().ok()?;
     let since = jiff::civil::Time::midnight().until(at).ok()?.total(jiff::Unit::Microsecond).ok()?;

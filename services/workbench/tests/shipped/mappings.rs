@@ -1,12 +1,15 @@
-//! Every shipped mapping passes its cases, and each of its records has one.
+//! Every shipped and every worked mapping passes its cases, and each of its records has one.
 
 use std::path::{Path, PathBuf};
 use workbench::cases::{self, Bench};
 
+/// Those that are shipped, and the worked ones.
 fn mappings() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings");
-    let all = std::fs::read_dir(&folder).expect("mappings/").flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = all.filter(|path| path.extension().is_some_and(|it| it == "toml")).collect();
+    let all = [folder.clone(), folder.join("worked")];
+    let all = all.iter().flat_map(|folder| std::fs::read_dir(folder).expect("mappings/")).flatten();
+    let mut files: Vec<PathBuf> =
+        all.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "toml")).collect();
     files.sort();
     files
 }
@@ -39,5 +42,5 @@ fn every_record_of_a_shipped_mapping_has_a_case() {
         assert_eq!(bench.without_case(), [""; 0], "{}: records without a case", file.display());
         count += bench.cases.len();
     }
-    assert!(count > 10, "only {count} cases");
+    assert!(count > 25, "only {count} cases");
 }

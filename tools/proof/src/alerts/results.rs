@@ -136,8 +136,8 @@ pub async fn people(gp: &Client, hospital: &Client) -> anyhow::Result<People> {
                 left join emis.clinical_code c on c.code_id = o.code_id
                 where q.patient_id = p.patient_id and not q.is_deleted and not o.is_deleted
                   and q.problem_status is distinct from 'Past' and q.end_datetime is null
-                  and (array[363732003, 373662000, 386584007, 24867002, 766986002]::bigint[]
-                      && array[coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)]::bigint[] or c.readv2_code = 'C1541'))
+                  and array[363732003, 373662000, 386584007, 24867002, 766986002]::bigint[]
+                      && array[coalesce(o.snomed_concept_id, 0), coalesce(c.snomed_concept_id, 0)]::bigint[])
          from emis.patient p where not p.is_deleted",
     )
     .await?;
