@@ -292,6 +292,7 @@ mod tests {
             known: [(patient(), conditions)].into(),
             history: [(patient(), history)].into(),
             stays: [(patient(), stays)].into(),
+            ..Surroundings::default()
         }
     }
 
