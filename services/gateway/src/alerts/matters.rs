@@ -153,6 +153,36 @@ pub async fn page(
     Ok(Page { matters, pages, count, capped })
 }
 
+/// The open matters of one person for the reader's teams, the most dangerous first, disclosed and audited. A link on hold
+/// joins nobody.
+pub async fn of_person(
+    app: &App,
+    client: &impl GenericClient,
+    actor: &Actor,
+    person: Uuid,
+) -> Result<Vec<Released<Vec<Alert>>>, GatewayError> {
+    if !app.decide_on(actor, Action::ViewAlerts, None).allow {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "select distinct a.matter::text from record.link l join alert.alert a on a.source = l.source and a.patient = l.patient
+         where l.person = $3::text::uuid and l.status <> 'held' and $2::text is not null and {} limit {MATTERS_MAX}",
+        Filter::Open.condition()
+    );
+    let rows = client.query(&sql, &[&actor.teams, &actor.user, &person.to_string()]).await?;
+    let ids: Vec<Uuid> = rows.iter().filter_map(|row| row.get::<_, &str>(0).parse().ok()).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let alerts = read(client, actor, &Which::Matters(ids)).await?;
+    let sifted = sift(app, client, actor, Action::ViewAlerts, alerts).await?;
+    let (allowed, withheld): (Vec<Sifted>, Vec<Sifted>) = sifted.into_iter().partition(|(_, decision)| decision.allow);
+    let mut matters = grouped(allowed);
+    matters.retain(|matter| matter.iter().any(|(alert, _)| alert.is_open()));
+    matters.sort_by_key(|matter| (worst(matter), Reverse(taken(matter))));
+    release(client, actor, Action::ViewAlerts, matters.into_iter().flatten().chain(withheld).collect()).await
+}
+
 /// One matter, disclosed and audited; empty if there is none for this reader.
 pub async fn one(
     app: &App,

@@ -6,7 +6,8 @@ mod view;
 
 use super::{Frame, render, search::subjects};
 use crate::{
-    access::{Action, BREAK_GLASS_MINUTES, Decision, Recorded, Why},
+    access::{Action, BREAK_GLASS_MINUTES, Decision, Recorded, Released, Why},
+    alerts::matters,
     app::{Problem, Shared, Signed, now},
     audit::{self, Subject},
     database,
@@ -66,11 +67,13 @@ pub async fn record(State(app): State<Shared>, signed: Signed, Path(id): Path<Uu
         return Err(refused(&app, actor, id, decision.why));
     }
     let clinical = clinical::read(&transaction, &person, &decision).await?;
+    let open = matters::of_person(&app, &transaction, actor, id).await?;
     let held = person.held || record::held_elsewhere(&transaction, &person, &decision).await?;
     transaction.commit().await?;
     let facts = view::Facts { app: &app, person: &person, decision: &decision, clinical: &clinical, held, now: now() };
     let frame = |title: String| Frame::new(&app, actor, title, "patients");
-    render(decision.release(view::RecordPage::new(&facts, frame, actor.csrf.clone()))?)
+    let page = decision.release(view::RecordPage::new(&facts, frame, actor.csrf.clone()))?;
+    render(page.and(Released::all(open)).map(|(page, open)| page.with_open(&open)))
 }
 
 /// The same whether there is such a person or not: who guesses learns nothing.

@@ -53,11 +53,13 @@ pub async fn are_each_teams_own(doors: &Doors<'_>) -> anyhow::Result<()> {
         format!("select count(*) from alert.delivery where user_id = 'ed.stmarys' and alert = '{POTASSIUM}'");
     ensure!(doors.count(&on_screen).await? == 1, "what stood on a screen is not known to have");
     what_is_not_an_answer(doors, &ed).await?;
+    on_the_record(doors, &ed, true).await?;
 
     // Known already: to the team that says so, and nobody is kept from acting.
     ensure!(said(doors, &ed, "already-known", "", "").await? == StatusCode::OK);
     ensure!(doors.count(&format!("{STATE}'seen'")).await? == 2, "a team that knew it has not acted");
     ensure!(card(doors, &ed, "open").await?.is_none() && card(doors, &ed, "acknowledged").await?.is_some());
+    on_the_record(doors, &ed, false).await?;
     let others = card(doors, &endo, "open").await?.context("it waits for the others")?;
     let line = "Said to be known already by Dr Tom Reid, St Mary&#39;s Emergency Department";
     ensure!(others.contains(line), "what others did is not told: {others}");
@@ -86,6 +88,14 @@ pub async fn are_each_teams_own(doors: &Doors<'_>) -> anyhow::Result<()> {
     what_comes_later_is_news(doors, &endo).await?;
     for_the_next_shift(doors, &endo).await?;
     wrong_is_told_and_answered(doors, &amu).await
+}
+
+/// What waits for the reader's teams stands on the patient's page.
+async fn on_the_record(doors: &Doors<'_>, token: &str, waits: bool) -> anyhow::Result<()> {
+    let (status, page) = doors.get(token, &format!("/patients/{DAVID}")).await?;
+    let told = page.contains("Open alerts for your teams") && page.contains("Critical: Potassium 6.7");
+    ensure!(status == StatusCode::OK && told == waits, "{status}: open alerts are told: {told}");
+    Ok(())
 }
 
 async fn matter_status(doors: &Doors<'_>, token: &str) -> anyhow::Result<StatusCode> {

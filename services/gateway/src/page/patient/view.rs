@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     access::Decision,
+    alerts::Alert,
     app::App,
     page::{Frame, format, units},
     record::{
@@ -52,6 +53,8 @@ pub struct RecordPage {
     identities: Vec<IdentityLine>,
     glass: Option<(String, String)>,
     reason_max: usize,
+    /// What waits for the reader's teams: severity, what was found, of when.
+    open: Vec<(&'static str, String, String)>,
     /// Something may not be shown, is in quarantine, or a link is on hold. Which it is, is not said.
     incomplete: bool,
     /// All may be shown, and nothing of it is a general practice's.
@@ -157,6 +160,20 @@ struct SourceLine {
 }
 
 impl RecordPage {
+    /// With what waits for the reader's teams: each matter's open findings.
+    pub fn with_open(self, matters: &[Vec<Alert>]) -> Self {
+        let line = |alert: &Alert| {
+            let severity = if alert.severity == "critical" { "Critical" } else { "Warning" };
+            let taken = alert.taken_at.map_or_else(
+                || format!("raised {}", format::when(alert.raised_at)),
+                |at| format!("sample of {}", format::known(at, alert.taken_precision)),
+            );
+            (severity, alert.headline.clone(), taken)
+        };
+        let open = matters.iter().flatten().filter(|alert| alert.is_open()).map(line).collect();
+        Self { open, ..self }
+    }
+
     pub fn new(facts: &Facts<'_>, frame: impl FnOnce(String) -> Frame, csrf: String) -> Self {
         let identity = main_identity(facts.person, facts.decision);
         let name = identity.map_or_else(|| "Name not shown".to_owned(), |identity| facts.name(identity));
@@ -182,6 +199,7 @@ impl RecordPage {
             identities: facts.identities(),
             glass: facts.decision.glass.as_ref().map(|grant| (grant.reason.clone(), format::when(grant.until))),
             reason_max: REASON_CHARS_MAX,
+            open: Vec::new(),
             incomplete: coverage.partial,
             no_practice: !coverage.partial && !coverage.practice,
             absent: facts.absent(&coverage, !none_known.is_empty()),
