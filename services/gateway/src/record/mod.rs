@@ -8,6 +8,7 @@ pub mod ingredients;
 pub mod judged;
 pub mod medicines;
 pub mod more;
+pub mod rows;
 pub mod summary;
 
 use crate::{
