@@ -72,7 +72,8 @@ impl Role {
             | (Self::Clinician, Action::BreakGlass)
             | (Self::Patient, Action::ViewAccesses)
             | (Self::SafetyOfficer, Action::ViewStatus) => &[Page],
-            (Self::PrivacyOfficer, Action::ViewAccesses) | (Self::DataEngineer, Action::ViewStatus) => &[Page, Cli],
+            (Self::PrivacyOfficer, Action::ViewAccesses) => &[Page, Fhir, Cli],
+            (Self::DataEngineer, Action::ViewStatus) => &[Page, Cli],
             (Self::DataEngineer, Action::ViewQuarantined) => &[Cli],
             (Self::Subscriber, Action::Receive) => &[Topic, Webhook],
             _ => &[],

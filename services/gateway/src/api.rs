@@ -3,6 +3,7 @@
 use crate::{
     access::Released,
     app::{Problem, RequestId, Shared, Signed},
+    fhir::openapi::Fhir,
     input,
     page::{inbox, sign_in},
     session, sse,
@@ -41,13 +42,10 @@ pub struct Session {
     info(title = "Causeway gateway", description = "Records, alerts and FHIR R4 of a region. Every read and every refusal is audited.", version = "1"),
     paths(
         open_session, close_session, inbox::answer::see_alert_api, inbox::matter_api, inbox::answer::see_api,
-        inbox::answer::answer_api,
-        sse::stream::events,
-        crate::fhir::metadata, crate::fhir::patient, crate::fhir::patients, crate::fhir::patients_posted,
-        crate::fhir::observation, crate::fhir::observations, crate::fhir::observations_posted
+        inbox::answer::answer_api, sse::stream::events
     ),
     components(schemas(Credentials, Session, inbox::answer::Said)),
-    modifiers(&Bearer)
+    modifiers(&Bearer, &Fhir)
 )]
 struct Document;
 
@@ -148,6 +146,7 @@ mod tests {
             "/fhir/Patient/{id}",
             "/fhir/Observation",
             "/fhir/Observation/_search",
+            "/fhir/Patient/{id}/$everything",
         ] {
             assert!(document["paths"].get(path).is_some(), "{path}");
         }

@@ -1,48 +1,66 @@
-//! FHIR R4: `Patient` and `Observation`, read and search, under the same decisions and audit as the pages.
+//! FHIR R4: the record as resources, read and searched under the same decisions and audit as the pages.
 
+mod accesses;
 mod capability;
+mod clinical;
 mod detail;
+mod entries;
+mod everything;
+mod find;
 mod interpreted;
+mod lists;
+mod matching;
+pub mod openapi;
 mod patients;
+mod provenance;
+mod read;
+mod reading;
 pub mod resources;
 pub mod search;
+mod shape;
+mod summary;
+mod supply;
+mod table;
 
 use crate::{
     GatewayError,
     access::{Action, Recorded, Released, Why},
     app::{App, OverTls, Problem, Shared, Signed},
     audit::{self, Subject},
-    database, input,
-    page::patient::{NO_PERSON, decide_and_audit},
-    record::{self, Person, clinical, judged},
+    input,
+    page::{patient::NO_PERSON, search::subjects},
+    record::{self, Person},
 };
 use axum::{
-    Extension, Router,
-    extract::{Path, RawQuery, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    Router,
+    extract::{FromRequestParts, Path, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use deadpool_postgres::Transaction;
-use event::Kind;
-use search::{Page, Refused, Search, Token};
-use serde_json::{Value, json};
+use search::{Parameter, Refused, Search};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use table::{Made, Type};
 use uuid::Uuid;
 
 pub const NHS_NUMBER_SYSTEM: &str = "https://fhir.nhs.uk/Id/nhs-number";
 /// Where FHIR is, on this server.
 const PATH: &str = "/fhir";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/metadata", get(metadata))
-        .route("/Patient", get(patients))
-        .route("/Patient/_search", post(patients_posted))
-        .route("/Patient/{id}", get(patient))
-        .route("/Observation", get(observations))
-        .route("/Observation/_search", post(observations_posted))
-        .route("/Observation/{id}", get(observation))
+        .route("/Patient/$match", post(matching::post))
+        .route("/Patient/{id}/$everything", get(everything::get))
+        .route("/Patient/{id}/$summary", get(summary::get))
+        .route("/Observation/$lastn", get(find::last))
+        .route("/{type}", get(searched))
+        .route("/{type}/_search", post(searched_by_form))
+        .route("/{type}/{id}", get(read::get))
         .fallback(async || Problem::NotFound)
         .layer(middleware::from_fn(input::check))
         .layer(middleware::from_fn(problems_as_outcomes))
@@ -88,48 +106,107 @@ impl IntoResponse for Stop {
     fn into_response(self) -> Response {
         match self {
             Self::Problem(problem) => problem.into_response(),
-            Self::Refused(refused) => fhir(StatusCode::BAD_REQUEST, resources::refused(&refused)),
+            Self::Refused(refused) => fhir(refused.status, resources::refused(&refused)),
         }
     }
 }
 
-/// A search as a client sent it, in its address and in a form.
-struct Asked<'a> {
-    app: &'a App,
-    headers: &'a HeaderMap,
+/// Who asks, and what: in the address, in a form, in headers.
+pub struct Call {
+    signed: Signed,
+    headers: HeaderMap,
     over_tls: OverTls,
     query: String,
 }
 
-impl Asked<'_> {
-    fn search(&self, supported: &[&str]) -> Result<Search, Refused> {
+impl FromRequestParts<Shared> for Call {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let signed = Signed::from_request_parts(parts, app).await?;
+        let over_tls = parts.extensions.get::<OverTls>().copied().unwrap_or(OverTls(false));
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        Ok(Self { signed, headers: parts.headers.clone(), over_tls, query })
+    }
+}
+
+impl Call {
+    /// The parameters of a form that was posted to `_search` are those of the address and of the form.
+    fn and_form(self, form: &str) -> Result<Self, Refused> {
+        if !self.is_of(&[FORM]) {
+            return Err(unsupported_media(FORM));
+        }
+        let query = format!("{}&{form}", self.query);
+        Ok(Self { query, ..self })
+    }
+
+    fn is_of(&self, kinds: &[&str]) -> bool {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        kinds.contains(&kind.as_str())
+    }
+
+    fn search(&self, app: &App, of: &'static Type) -> Result<Search, Refused> {
+        self.search_for(app, of, search::parameters(&self.query)?)
+    }
+
+    fn search_for(&self, app: &App, of: &'static Type, all: Vec<Parameter>) -> Result<Search, Refused> {
+        Search::new(all, of, self.is_lenient(), &self.base(app))
+    }
+
+    fn is_lenient(&self) -> bool {
         let prefer = self.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-        let lenient = prefer.flat_map(|line| line.split([',', ';'])).any(|one| one.trim() == "handling=lenient");
-        Search::new(search::parameters(&self.query)?, supported, lenient, &self.base())
+        prefer.flat_map(|line| line.split([',', ';'])).any(|one| one.trim() == "handling=lenient")
     }
 
     /// The absolute address of FHIR on this server, as the client knows it.
-    fn base(&self) -> String {
+    fn base(&self, app: &App) -> String {
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let plain = |host: &&str| host.chars().all(|c| c.is_ascii_alphanumeric() || ".:-_[]".contains(c));
-        let host = host.filter(plain).map_or_else(|| self.app.settings.listen.to_string(), str::to_owned);
-        format!("{}://{host}{PATH}", if self.app.settings.secure(self.over_tls) { "https" } else { "http" })
+        let host = host.filter(plain).map_or_else(|| app.settings.listen.to_string(), str::to_owned);
+        format!("{}://{host}{PATH}", if app.settings.secure(self.over_tls) { "https" } else { "http" })
     }
 }
 
-/// The parameters of a form that was posted to `_search` are those of the address and of the form.
-fn posted(raw: Option<String>, headers: &HeaderMap, form: &str) -> Result<String, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.starts_with("application/x-www-form-urlencoded") {
-        return Err(Problem::Bad("a search is posted as application/x-www-form-urlencoded"));
-    }
-    Ok(format!("{}&{form}", raw.unwrap_or_default()))
+fn unsupported_media(wanted: &str) -> Refused {
+    let words = format!("send {wanted}");
+    Refused { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, code: "not-supported", words }
 }
 
-/// The door of FHIR.
+/// The door of FHIR. An answer's version is that of its resource, or what it says.
 fn fhir(status: StatusCode, resource: Released<Value>) -> Response {
     let kind = HeaderValue::from_static("application/fhir+json; charset=utf-8");
-    resource.send(|resource| (status, [(header::CONTENT_TYPE, kind)], resource.to_string()).into_response())
+    resource.send(|resource| {
+        let text = resource.to_string();
+        let tag = etag(&resource, &text);
+        let modified = resource["meta"]["lastUpdated"].as_str().and_then(http_date);
+        let mut response = (status, [(header::CONTENT_TYPE, kind)], text).into_response();
+        if status == StatusCode::OK {
+            response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
+            response.headers_mut().extend(modified.map(|at| (header::LAST_MODIFIED, at)));
+        }
+        response
+    })
+}
+
+fn etag(resource: &Value, text: &str) -> Option<HeaderValue> {
+    let version = resource["meta"]["versionId"].as_str().map(str::to_owned);
+    let digest = || Sha256::digest(text.as_bytes()).iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    HeaderValue::from_str(&format!("W/\"{}\"", version.unwrap_or_else(digest))).ok()
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`
+fn http_date(instant: &str) -> Option<HeaderValue> {
+    let at: jiff::Timestamp = instant.parse().ok()?;
+    HeaderValue::from_str(&at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()).ok()
+}
+
+/// Whether the client has what would be sent: the weak comparison of RFC 9110, 13.1.2.
+fn has_it(asked: &HeaderMap, answer: &HeaderMap) -> bool {
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let Some(tag) = answer.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(bare) else { return false };
+    let known = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+    known.flat_map(|line| line.split(',')).any(|one| one.trim() == "*" || bare(one) == tag)
 }
 
 async fn problems_as_outcomes(request: Request, next: Next) -> Response {
@@ -139,23 +216,47 @@ async fn problems_as_outcomes(request: Request, next: Next) -> Response {
         .map(|format| format.value);
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if !search::takes_json(format.as_deref(), accept) {
-        let refused = Refused { code: "not-supported", words: "only application/fhir+json is written".into() };
-        return fhir(StatusCode::NOT_ACCEPTABLE, resources::refused(&refused));
+        let words = "only application/fhir+json is written".into();
+        let refused = Refused { status: StatusCode::NOT_ACCEPTABLE, code: "not-supported", words };
+        return Stop::from(refused).into_response();
     }
-    let response = next.run(request).await;
+    let (method, asked) = (request.method().clone(), request.headers().clone());
+    let mut response = next.run(request).await;
+    if method == Method::GET && response.status() == StatusCode::OK && has_it(&asked, response.headers()) {
+        let (mut parts, _) = response.into_parts();
+        parts.status = StatusCode::NOT_MODIFIED;
+        parts.headers.remove(header::CONTENT_TYPE);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        return (parts, ()).into_response();
+    }
     let outcome = match response.extensions().get::<Problem>() {
         Some(problem) => resources::outcome(problem),
-        None if response.status().is_client_error() && !is_fhir(&response) => {
-            resources::outcome(&Problem::Bad("malformed request"))
-        }
+        None if response.status().is_client_error() && !is_fhir(&response) => not_ours(response.status()),
         None => return response,
     };
-    let status = response.extensions().get::<Problem>().map_or_else(|| response.status(), Problem::status);
+    let problem = response.extensions_mut().remove::<Problem>();
+    let status = problem.as_ref().map_or_else(|| response.status(), Problem::status);
     let mut answer = fhir(status, outcome);
+    let allowed = response.headers_mut().remove(header::ALLOW);
+    answer.headers_mut().extend(allowed.map(|methods| (header::ALLOW, methods)));
+    if let Some(problem) = problem {
+        problem.hint(answer.headers_mut());
+    }
     if status == StatusCode::UNAUTHORIZED {
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     answer
+}
+
+/// What was refused before any of us looked at it.
+fn not_ours(status: StatusCode) -> Released<Value> {
+    let (code, words) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => ("not-supported", "that cannot be done with what is there"),
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-long", "the request is too large"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("not-supported", "what was sent is of another kind"),
+        _ => ("invalid", "malformed request"),
+    };
+    resources::refused(&Refused { status, code, words: words.into() })
 }
 
 fn is_fhir(response: &Response) -> bool {
@@ -163,8 +264,7 @@ fn is_fhir(response: &Response) -> bool {
 }
 
 /// What the server can do.
-#[utoipa::path(get, path = "/fhir/metadata", tag = "fhir", responses((status = 200, description = "CapabilityStatement")), security(()))]
-pub async fn metadata() -> Response {
+async fn metadata() -> Response {
     fhir(StatusCode::OK, capability::statement())
 }
 
@@ -174,7 +274,7 @@ async fn opened<'t>(
     signed: &Signed,
     transaction: Transaction<'t>,
     id: Uuid,
-    action: &str,
+    (what, action): (Action, &str),
 ) -> Result<(Transaction<'t>, Person, Recorded), Problem> {
     let mut persons = record::persons(&transaction, &app.site.consent, &[id], &signed.actor.user).await?;
     let Some(person) = persons.remove(&id) else {
@@ -186,7 +286,8 @@ async fn opened<'t>(
         let role = app.decide_on(&signed.actor, Action::BreakGlass, None);
         return Err(Problem::forbidden(if role.allow { Why::NoRelation.as_str() } else { role.why.as_str() }));
     };
-    let decision = decide_and_audit(app, &transaction, &signed.actor, &person, action).await?;
+    let decision = app.decide(&signed.actor, what, &person);
+    let decision = audit::record(&transaction, &signed.actor, action, decision, subjects(&person)).await?;
     if !decision.allow {
         transaction.commit().await?;
         return Err(Problem::forbidden(decision.why.as_str()));
@@ -194,223 +295,27 @@ async fn opened<'t>(
     Ok((transaction, person, decision))
 }
 
-/// One person.
-#[utoipa::path(get, path = "/fhir/Patient/{id}", tag = "fhir", params(("id" = String, Path, description = "The person's uuid")),
-    responses((status = 200, description = "Patient"), (status = 401), (status = 403, description = "No relation to the patient"), (status = 404)))]
-pub async fn patient(State(app): State<Shared>, signed: Signed, Path(id): Path<String>) -> Result<Response, Problem> {
-    let id: Uuid = id.parse().map_err(|_| Problem::NotFound)?;
-    let mut client = app.pool.get().await?;
-    let transaction = database::begin(&mut client).await?;
-    let (transaction, person, decision) = opened(&app, &signed, transaction, id, "fhir-read-patient").await?;
-    transaction.commit().await?;
-    Ok(fhir(StatusCode::OK, decision.release(resources::patient(&person, &decision)).map_err(Problem::from)?))
+/// What is decided on before a resource of the type is read.
+fn what(of: &Type) -> Action {
+    if of.made == Made::Accesses { Action::ViewAccesses } else { Action::ViewRecord }
 }
 
-/// Persons by NHS number, among those whom the reader's teams look after.
-#[utoipa::path(get, path = "/fhir/Patient", tag = "fhir",
-    params(("identifier" = Option<String>, Query, description = "`https://fhir.nhs.uk/Id/nhs-number|9434765919`; a comma is OR"), ("_id" = Option<String>, Query),
-           ("_count" = Option<i64>, Query), ("_offset" = Option<i64>, Query)),
-    responses((status = 200, description = "Bundle; empty when nobody of the reader's teams matches"), (status = 400), (status = 401), (status = 406)))]
-pub async fn patients(
-    State(app): State<Shared>,
-    signed: Signed,
-    Extension(over_tls): Extension<OverTls>,
-    headers: HeaderMap,
-    RawQuery(raw): RawQuery,
-) -> Result<Response, Stop> {
-    patients::search(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query: raw.unwrap_or_default() })
-        .await
+/// As the audit calls it.
+fn action(what: &str, of: &Type) -> String {
+    format!("fhir-{what}-{}", of.name.to_lowercase())
+}
+
+async fn searched(State(app): State<Shared>, Path(of): Path<String>, call: Call) -> Result<Response, Stop> {
+    let of = table::named(&of).ok_or(Problem::NotFound)?;
+    if of.is_of_a_person() { find::search(&app, &call, of).await } else { patients::search(&app, &call, of).await }
 }
 
 /// The same, by a form.
-#[utoipa::path(post, path = "/fhir/Patient/_search", tag = "fhir",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "Bundle"), (status = 400), (status = 401), (status = 406)))]
-pub async fn patients_posted(
+async fn searched_by_form(
     State(app): State<Shared>,
-    signed: Signed,
-    Extension(over_tls): Extension<OverTls>,
-    headers: HeaderMap,
-    RawQuery(raw): RawQuery,
+    Path(of): Path<String>,
+    call: Call,
     form: String,
 ) -> Result<Response, Stop> {
-    let query = posted(raw, &headers, &form)?;
-    patients::search(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query }).await
-}
-
-/// `self` says what was answered; `next` is there while there is more.
-fn links(search: &Search, resource: &str, page: Page, total: i64) -> Vec<(&'static str, String)> {
-    let mut links = vec![("self", search.link(resource, page))];
-    let next = Page { offset: page.offset + page.count, ..page };
-    if page.count > 0 && next.offset < total {
-        links.push(("next", search.link(resource, next)));
-    }
-    links
-}
-
-/// One result.
-#[utoipa::path(get, path = "/fhir/Observation/{id}", tag = "fhir", params(("id" = String, Path)),
-    responses((status = 200, description = "Observation"), (status = 401), (status = 403), (status = 404)))]
-pub async fn observation(
-    State(app): State<Shared>,
-    signed: Signed,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let person = resources::person_of(&id).ok_or(Problem::NotFound)?;
-    let mut client = app.pool.get().await?;
-    let transaction = database::begin(&mut client).await?;
-    let (transaction, person, decision) = opened(&app, &signed, transaction, person, "fhir-read-observation").await?;
-    let (sources, patients) = person.names();
-    let organisations = clinical::organisations(&decision, Kind::Observation);
-    let (own, released) = (clinical::own(&decision), record::released(3, 4));
-    // The id's second half is a digest, and a person has few thousand results: the keys alone are looked through.
-    let keys = transaction
-        .query(
-            &format!(
-                "select t.source, t.patient, t.record from record.observation t
-                 join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
-                 where not t.retracted and {released}"
-            ),
-            &[&sources, &patients, &organisations, &own],
-        )
-        .await?;
-    let key = keys
-        .iter()
-        .map(|row| (row.get::<_, &str>(0), row.get::<_, &str>(1), row.get::<_, &str>(2)))
-        .find(|(source, patient, record)| resources::observation_id(person.id, source, patient, record) == id);
-    let row = match key {
-        Some((source, patient, record)) => {
-            let sql = format!(
-                "select {} from record.observation t where source = $1 and patient = $2 and record = $3",
-                clinical::observation_columns()
-            );
-            transaction.query_opt(&sql, &[&source, &patient, &record]).await?
-        }
-        None => None,
-    };
-    transaction.commit().await?;
-    let row = row.ok_or(Problem::NotFound)?;
-    let who = judged::who(&person, &decision);
-    let row = clinical::observation(&row);
-    let resource = interpreted::observation(person.id, &row, who, &app.site);
-    Ok(fhir(StatusCode::OK, decision.release(resource)?))
-}
-
-/// A person's results, newest first.
-#[utoipa::path(get, path = "/fhir/Observation", tag = "fhir",
-    params(("patient" = String, Query, description = "The person's uuid, `Patient/…`, or that as an absolute address; also as `subject`"),
-           ("code" = Option<String>, Query, description = "`system|code`, `code`, `system|` or `|code`; a comma is OR, said again is AND"),
-           ("_count" = Option<i64>, Query), ("_offset" = Option<i64>, Query),
-           ("Prefer" = Option<String>, Header, description = "`handling=lenient`: leave out parameters that are not supported, in `self` too")),
-    responses((status = 200, description = "Bundle with `next` while there is more"), (status = 400, description = "A parameter or modifier that is not supported, or malformed"),
-              (status = 401), (status = 403), (status = 404), (status = 406)))]
-pub async fn observations(
-    State(app): State<Shared>,
-    signed: Signed,
-    Extension(over_tls): Extension<OverTls>,
-    headers: HeaderMap,
-    RawQuery(raw): RawQuery,
-) -> Result<Response, Stop> {
-    search_observations(
-        &app,
-        &signed,
-        &Asked { app: &app, headers: &headers, over_tls, query: raw.unwrap_or_default() },
-    )
-    .await
-}
-
-/// The same, by a form.
-#[utoipa::path(post, path = "/fhir/Observation/_search", tag = "fhir",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "Bundle"), (status = 400), (status = 401), (status = 403), (status = 404), (status = 406)))]
-pub async fn observations_posted(
-    State(app): State<Shared>,
-    signed: Signed,
-    Extension(over_tls): Extension<OverTls>,
-    headers: HeaderMap,
-    RawQuery(raw): RawQuery,
-    form: String,
-) -> Result<Response, Stop> {
-    let query = posted(raw, &headers, &form)?;
-    search_observations(&app, &signed, &Asked { app: &app, headers: &headers, over_tls, query }).await
-}
-
-/// Every parameter `code` ($5 of them) is met by one of its alternatives; a coding is matched with its own system.
-const CODED: &str = "not exists (select from generate_series(1, $5::int) as p(n) where not exists (
-        select from unnest($6::int[], $7::text[], $8::text[]) as w(n, system, code)
-        join (values ($9::text, t.snomed), ($10::text, t.loinc), (coalesce(t.code_system, ''), t.code)) as c(system, code)
-          on c.code is not null and (w.system is null or w.system = c.system) and (w.code is null or w.code = c.code)
-        where w.n = p.n))";
-
-async fn search_observations(app: &Shared, signed: &Signed, asked: &Asked<'_>) -> Result<Response, Stop> {
-    let search = asked.search(&["patient", "subject", "code"])?;
-    let (page, id) = (search.page()?, search.patient()?);
-    let id = id.ok_or(Problem::Bad("search by patient"))?;
-    let wanted = search.all_of("code")?;
-    let mut client = app.pool.get().await?;
-    let transaction = database::begin(&mut client).await?;
-    let (transaction, person, decision) = opened(app, signed, transaction, id, "fhir-search-observation").await?;
-    let (sources, patients) = person.names();
-    let (organisations, own) = (clinical::organisations(&decision, Kind::Observation), clinical::own(&decision));
-    let tokens: Vec<(i32, &Token)> =
-        (1..).zip(&wanted).flat_map(|(group, tokens)| tokens.iter().map(move |token| (group, token))).collect();
-    let groups = i32::try_from(wanted.len()).unwrap_or(i32::MAX);
-    let of: Vec<i32> = tokens.iter().map(|(group, _)| *group).collect();
-    let systems: Vec<Option<&str>> = tokens.iter().map(|(_, token)| token.system.as_deref()).collect();
-    let codes: Vec<Option<&str>> = tokens.iter().map(|(_, token)| token.code.as_deref()).collect();
-    let condition = format!(
-        "from record.observation t join unnest($1::text[], $2::text[]) as s(source, patient) using (source, patient)
-         where not t.retracted and {} and {CODED}",
-        record::released(3, 4)
-    );
-    let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![
-        &sources,
-        &patients,
-        &organisations,
-        &own,
-        &groups,
-        &of,
-        &systems,
-        &codes,
-        &resources::SNOMED,
-        &resources::LOINC,
-    ];
-    let total: i64 = transaction.query_one(&format!("select count(*) {condition}"), &parameters).await?.get(0);
-    let sql = format!(
-        "select {} {condition} order by {} limit $11 offset $12",
-        clinical::observation_columns(),
-        clinical::NEWEST
-    );
-    parameters.extend([&page.count as &(dyn tokio_postgres::types::ToSql + Sync), &page.offset]);
-    let rows = transaction.query(&sql, &parameters).await?;
-    let held = person.held || record::held_elsewhere(&transaction, &person, &decision).await?;
-    // Nothing found is not evidence of absence: why there is nothing is said as the page says it.
-    let absence = if total == 0 && wanted.is_empty() {
-        let late = app.sources_behind();
-        let coverage = record::coverage(&transaction, &person, &decision, &app.site.teams, &late).await?;
-        Some(coverage.absence(Kind::Observation, false).concept(Kind::Observation, |code| app.organisation_name(code)))
-    } else {
-        None
-    };
-    transaction.commit().await?;
-    let who = judged::who(&person, &decision);
-    let entry = |row| interpreted::observation(id, &clinical::observation(row), who, &app.site);
-    let entries = rows.iter().map(entry).collect();
-    let mut bundle = resources::bundle(&asked.base(), total, entries, &links(&search, "Observation", page, total));
-    // What and how much is not said.
-    match absence {
-        Some(absence) => resources::note(&mut bundle, "informational", json!({"details": absence})),
-        None if decision.limited => {
-            resources::note(&mut bundle, "suppressed", json!({"diagnostics": "the result is incomplete"}));
-        }
-        None => {}
-    }
-    if held {
-        resources::note(&mut bundle, "informational", json!({"diagnostics": "another record is held, not shown"}));
-    }
-    if let Some(sources) = app.behind() {
-        let words = format!("new results may be missing from {sources}");
-        resources::note(&mut bundle, "incomplete", json!({"diagnostics": words}));
-    }
-    Ok(fhir(StatusCode::OK, decision.release(bundle).map_err(Problem::from)?))
+    searched(State(app), Path(of), call.and_form(&form)?).await
 }

@@ -1,7 +1,7 @@
 //! The shapes of FHIR R4 resources, made from rows that may be shown.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use super::{NHS_NUMBER_SYSTEM, detail, search::Refused};
+use super::{NHS_NUMBER_SYSTEM, detail, search::Refused, shape};
 use crate::{
     access::{Decision, Released},
     app::Problem,
@@ -9,7 +9,7 @@ use crate::{
     record::{
         Person,
         clinical::{Coded, Observation},
-        more::More,
+        rows::DIGEST_CHARS,
     },
 };
 use rust_decimal::{Decimal, prelude::ToPrimitive};
@@ -26,11 +26,13 @@ const ABSENT: &str = "http://terminology.hl7.org/CodeSystem/data-absent-reason";
 const ABSENT_EXTENSION: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 /// The value set `administrative-gender`.
 const GENDERS: [&str; 4] = ["male", "female", "other", "unknown"];
-/// Characters of the digest in an Observation's id: with a uuid and a dot within FHIR's 64.
-const DIGEST_CHARS: usize = 26;
+/// The system of organisations' codes.
+pub const ODS: &str = "https://fhir.nhs.uk/Id/ods-organization-code";
+/// Of what a source calls its own patients and records; the source's name follows.
+pub const SOURCE_URI: &str = "urn:causeway:source:";
 
 /// The person's uuid, a dot, and a digest of the record's key. It holds as long as the link to the person does.
-pub fn observation_id(person: Uuid, source: &str, patient: &str, record: &str) -> String {
+pub fn record_id(person: Uuid, source: &str, patient: &str, record: &str) -> String {
     let mut digest = Sha256::new();
     for part in [source, patient, record] {
         digest.update(part.as_bytes());
@@ -40,8 +42,8 @@ pub fn observation_id(person: Uuid, source: &str, patient: &str, record: &str) -
     format!("{person}.{}", &hex[..DIGEST_CHARS])
 }
 
-pub fn person_of(observation: &str) -> Option<Uuid> {
-    observation.split_once('.')?.0.parse().ok()
+pub fn person_of(id: &str) -> Option<Uuid> {
+    id.split_once('.')?.0.parse().ok()
 }
 
 pub fn outcome(problem: &Problem) -> Released<Value> {
@@ -70,23 +72,34 @@ pub fn refused(refused: &Refused) -> Released<Value> {
     Released::about_nobody(refused).map(outcome)
 }
 
+/// A resource in a bundle, and why it is there.
+pub struct Entry {
+    pub resource: Value,
+    pub mode: &'static str,
+}
+
 /// A searchset of resources at `base`. FHIR knows no empty arrays.
-pub fn bundle(base: &str, total: i64, resources: Vec<Value>, links: &[(&str, String)]) -> Value {
-    let entries: Vec<Value> = resources
+pub fn bundle(base: &str, total: Option<usize>, entries: Vec<Entry>, links: &[(&str, String)]) -> Value {
+    let entries: Vec<Value> = entries
         .into_iter()
-        .map(|resource| {
-            let url = format!("{base}/{}/{}", text(&resource["resourceType"]), text(&resource["id"]));
-            json!({"fullUrl": url, "resource": resource, "search": {"mode": "match"}})
+        .map(|Entry { resource, mode }| {
+            json!({"fullUrl": full_url(base, &resource), "resource": resource, "search": {"mode": mode}})
         })
         .collect();
     let links: Vec<Value> = links.iter().map(|(relation, url)| json!({"relation": relation, "url": url})).collect();
-    let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": total});
+    let mut bundle = json!({"resourceType": "Bundle", "type": "searchset"});
+    shape::set(&mut bundle, "total", total.map(Value::from));
     for (key, list) in [("link", links), ("entry", entries)] {
         if !list.is_empty() {
             bundle[key] = Value::Array(list);
         }
     }
     bundle
+}
+
+/// Where a resource is read.
+pub fn full_url(base: &str, resource: &Value) -> String {
+    format!("{base}/{}/{}", text(&resource["resourceType"]), text(&resource["id"]))
 }
 
 /// Adds what the answer lacks, in words that do not say what it is.
@@ -120,7 +133,7 @@ fn at(resource: &mut Value, key: &str, micros: event::Micros) {
     }
 }
 
-fn meta(source: &str, event_id: &str, committed_at: event::Micros) -> Value {
+pub fn meta(source: &str, event_id: &str, committed_at: event::Micros) -> Value {
     let mut meta = json!({"source": format!("{}#{event_id}", source_uri(source))});
     at(&mut meta, "lastUpdated", committed_at);
     meta
@@ -177,7 +190,7 @@ pub fn patient(person: &Person, decision: &Decision) -> Value {
         }
         detail::patient(&identity.more, &mut resource);
         if let Some(practice) = shown.iter().find_map(|identity| identity.registered_practice.as_ref()) {
-            let identifier = json!({"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": practice});
+            let identifier = json!({"system": ODS, "value": practice});
             resource.insert("generalPractitioner".into(), json!([{"identifier": identifier}]));
         }
     }
@@ -193,8 +206,8 @@ fn gender_of(gender: &str) -> (&'static str, Value) {
     ("_gender", json!({"extension": extension}))
 }
 
-fn source_uri(source: &str) -> String {
-    format!("urn:causeway:source:{source}")
+pub fn source_uri(source: &str) -> String {
+    format!("{SOURCE_URI}{source}")
 }
 
 pub fn observation(person: Uuid, row: &Observation) -> Value {
@@ -207,13 +220,13 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
     };
     let mut resource = json!({
         "resourceType": "Observation",
-        "id": observation_id(person, &from.source, &from.patient, &from.record),
+        "id": record_id(person, &from.source, &from.patient, &from.record),
         "meta": meta(&from.source, &from.event_id, from.committed_at),
         "identifier": [{"system": source_uri(&from.source), "value": from.record}],
         "status": status,
-        "code": code(&row.code, &from.more),
+        "code": shape::concept(&row.code, &from.more),
         "subject": {"reference": format!("Patient/{person}")},
-        "performer": [{"identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": from.organisation}}],
+        "performer": [{"identifier": {"system": ODS, "value": from.organisation}}],
     });
     if row.analyte.is_some() || row.specimen.is_some() {
         let system = "http://terminology.hl7.org/CodeSystem/observation-category";
@@ -239,27 +252,16 @@ pub fn observation(person: Uuid, row: &Observation) -> Value {
     let comment = row.comment.as_ref().map(|comment| json!({"text": comment}));
     let said = judged(row).into_iter().map(|words| json!({"text": words}));
     let beside = detail::notes(&from.more);
-    let notes: Vec<Value> = written.into_iter().chain(comment).chain(said).chain(beside).collect();
+    let lacks = from.lacks().map(|words| json!({"text": words}));
+    let notes: Vec<Value> = written.into_iter().chain(comment).chain(said).chain(beside).chain(lacks).collect();
     if !notes.is_empty() {
         resource["note"] = notes.into();
     }
     resource
 }
 
-fn code(coded: &Coded, more: &More) -> Value {
-    let codings = detail::codings(&more.codings()).unwrap_or_else(|| known_codings(coded));
-    let mut concept = Map::new();
-    if !codings.is_empty() {
-        concept.insert("coding".into(), codings.into());
-    }
-    if !coded.text.is_empty() {
-        concept.insert("text".into(), coded.text.clone().into());
-    }
-    Value::Object(concept)
-}
-
 /// Of a row from before codings were told one by one.
-fn known_codings(coded: &Coded) -> Vec<Value> {
+pub fn known_codings(coded: &Coded) -> Vec<Value> {
     let mut codings = Vec::new();
     for (system, known) in [(SNOMED, &coded.snomed), (LOINC, &coded.loinc)] {
         if let Some(known) = known {
@@ -316,7 +318,7 @@ fn quantity(row: &Observation, number: Decimal, unit: Option<(&String, bool)>) -
 }
 
 /// Whole numbers stay whole; others take the shortest decimal that means the same.
-fn json_number(number: Decimal) -> Value {
+pub fn json_number(number: Decimal) -> Value {
     let number = number.normalize();
     if number.scale() == 0
         && let Some(whole) = number.to_i64()

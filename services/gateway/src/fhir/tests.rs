@@ -225,14 +225,18 @@ fn a_patient_shows_only_what_the_decision_shows() {
 #[test]
 fn bundles_page_and_outcomes_say_why() {
     let base = "https://h/fhir";
-    let mut one =
-        bundle(base, 3, vec![json!({"resourceType": "Patient", "id": "a"})], &[("next", "https://h/x".into())]);
+    let mut one = bundle(
+        base,
+        Some(3),
+        vec![Entry { resource: json!({"resourceType": "Patient", "id": "a"}), mode: "match" }],
+        &[("next", "https://h/x".into())],
+    );
     assert_eq!(one["entry"][0]["fullUrl"], "https://h/fhir/Patient/a");
     assert_eq!(one["link"], json!([{"relation": "next", "url": "https://h/x"}]));
     note(&mut one, "suppressed", json!({"diagnostics": "the result is incomplete"}));
     assert_eq!(one["entry"][1]["search"]["mode"], "outcome");
     // FHIR knows no empty arrays.
-    let mut nothing = bundle(base, 0, Vec::new(), &[]);
+    let mut nothing = bundle(base, Some(0), Vec::new(), &[]);
     assert_eq!(nothing, json!({"resourceType": "Bundle", "type": "searchset", "total": 0}));
     note(&mut nothing, "suppressed", json!({"diagnostics": "the result is incomplete"}));
     assert_eq!(nothing["entry"][0]["resource"]["issue"][0]["code"], "suppressed");

@@ -9,6 +9,11 @@ static LONDON: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::get("Europe/Londo
 /// More decimals than any laboratory reports.
 const DECIMALS_MAX: u32 = 3;
 
+/// Where days begin.
+pub fn london() -> TimeZone {
+    LONDON.clone()
+}
+
 fn local(at: Micros) -> Option<jiff::Zoned> {
     Some(Timestamp::from_microsecond(at).ok()?.to_zoned(LONDON.clone()))
 }

@@ -8,6 +8,8 @@ pub mod sign_in;
 pub mod status;
 pub mod units;
 
+pub(crate) use search::query::{folded, folded_sql};
+
 use crate::{
     access::{AboutNobody, Action, Released},
     app::{Problem, Shared},

@@ -4,7 +4,7 @@
 //! of its own with an id, so that going back to it sends nothing again. Who is refused, a number
 //! that nobody has and every attempt to break the glass are in the audit.
 
-mod query;
+pub(crate) mod query;
 
 use super::{Frame, format, patient::REASON_CHARS_MAX, render};
 use crate::{

@@ -191,7 +191,7 @@ pub struct Clinical {
 pub(crate) const NEWEST: &str =
     "coalesce(t.effective_at, t.authorised_at) desc nulls last, t.committed_at desc, t.source, t.record";
 /// The same of records that no laboratory authorises.
-pub(super) const NEWEST_OTHER: &str = "t.effective_at desc nulls last, t.committed_at desc, t.source, t.record";
+pub(crate) const NEWEST_OTHER: &str = "t.effective_at desc nulls last, t.committed_at desc, t.source, t.record";
 
 const ORIGIN: usize = 11;
 const MORE: usize = ORIGIN + 5;
@@ -199,9 +199,18 @@ const MORE: usize = ORIGIN + 5;
 pub(super) const CODED: usize = MORE + 1;
 
 pub(super) fn common() -> String {
+    common_with("t.code_text, t.code_system, t.code, t.snomed, t.loinc")
+}
+
+/// Of a table whose records have no code.
+pub(super) fn common_uncoded() -> String {
+    common_with("null::text, null::text, null::text, null::text, null::text")
+}
+
+fn common_with(code: &str) -> String {
     format!(
         "t.source, t.patient, t.record, t.organisation, {}, {}, {}, t.corrected, t.event_id,
-         t.incomplete, t.effective_precision, t.code_text, t.code_system, t.code, t.snomed, t.loinc, t.more",
+         t.incomplete, t.effective_precision, {code}, t.more",
         micros("t.committed_at"),
         micros("t.entered_at"),
         micros("t.effective_at")
@@ -316,23 +325,12 @@ pub async fn read(client: &impl GenericClient, person: &Person, decision: &Decis
     let shown = |kind| organisations(decision, kind);
     let (o, m, a, c) =
         (shown(Kind::Observation), shown(Kind::Medication), shown(Kind::Allergy), shown(Kind::Condition));
-    let medication = format!(
-        "t.dosage, t.quantity, t.course, coalesce(t.active, false), {}, {}, {}, t.status, t.status_reason",
-        micros("t.started_at"),
-        micros("t.ended_at"),
-        micros("t.last_issued_at")
-    );
-    let condition = format!("coalesce(t.active, false), t.significance, {}", micros("t.ended_at"));
     let active_first = format!("coalesce(t.active, false) desc, {NEWEST_OTHER}");
     let sql = [
         observation_sql(),
-        list_sql("medication", &medication, &active_first),
-        list_sql(
-            "allergy",
-            "t.reaction, t.severity, coalesce(t.none_known, false), coalesce(t.active, false)",
-            &active_first,
-        ),
-        list_sql("condition", &condition, &active_first),
+        list_sql("medication", &medication_columns(), &active_first),
+        list_sql("allergy", ALLERGY_COLUMNS, &active_first),
+        list_sql("condition", &condition_columns(), &active_first),
     ];
     let own = own(decision);
     let parameters = |organisations| -> [&(dyn ToSql + Sync); 4] { [&sources, &patients, organisations, &own] };
@@ -359,7 +357,24 @@ pub async fn read(client: &impl GenericClient, person: &Person, decision: &Decis
     })
 }
 
-fn medication_of(row: &Row) -> Medication {
+/// The columns after the common ones, of each kind.
+pub(super) fn medication_columns() -> String {
+    format!(
+        "t.dosage, t.quantity, t.course, coalesce(t.active, false), {}, {}, {}, t.status, t.status_reason",
+        micros("t.started_at"),
+        micros("t.ended_at"),
+        micros("t.last_issued_at")
+    )
+}
+
+pub(super) const ALLERGY_COLUMNS: &str =
+    "t.reaction, t.severity, coalesce(t.none_known, false), coalesce(t.active, false)";
+
+pub(super) fn condition_columns() -> String {
+    format!("coalesce(t.active, false), t.significance, {}", micros("t.ended_at"))
+}
+
+pub(super) fn medication_of(row: &Row) -> Medication {
     Medication {
         from: from(row),
         code: coded(row),
@@ -375,7 +390,7 @@ fn medication_of(row: &Row) -> Medication {
     }
 }
 
-fn allergy_of(row: &Row) -> Allergy {
+pub(super) fn allergy_of(row: &Row) -> Allergy {
     Allergy {
         from: from(row),
         code: coded(row),
@@ -386,7 +401,7 @@ fn allergy_of(row: &Row) -> Allergy {
     }
 }
 
-fn condition_of(row: &Row) -> Condition {
+pub(super) fn condition_of(row: &Row) -> Condition {
     Condition {
         from: from(row),
         code: coded(row),

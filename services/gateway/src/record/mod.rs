@@ -7,6 +7,7 @@ pub mod entries;
 pub mod judged;
 pub mod medicines;
 pub mod more;
+pub mod rows;
 pub mod summary;
 
 use crate::{

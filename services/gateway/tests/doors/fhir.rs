@@ -45,7 +45,7 @@ pub async fn pages_and_refuses(doors: &Doors<'_>) -> anyhow::Result<()> {
     let posted = format!("patient={DAVID}&code=2823-3,2951-2");
     let posted: Value = doors.ask(&token, Method::POST, "/fhir/Observation/_search", &posted).await?.json().await?;
     ensure!(posted["total"] == 6, "{posted}");
-    let lenient = doors.client.get(format!("{}/fhir/Observation?patient={DAVID}&date=gt2026", doors.region.url));
+    let lenient = doors.client.get(format!("{}/fhir/Observation?patient={DAVID}&colour=red", doors.region.url));
     let lenient = lenient.bearer_auth(&token).header("prefer", "handling=lenient").send().await?;
     let lenient: Value = lenient.json().await?;
     let answered = format!("{}/fhir/Observation?patient={DAVID}&_count=50", doors.region.url);
@@ -58,11 +58,11 @@ pub async fn pages_and_refuses(doors: &Doors<'_>) -> anyhow::Result<()> {
     for path in [
         "/fhir/Observation",
         "/fhir/Observation?patient=x",
-        &format!("/fhir/Observation?patient={DAVID}&date=gt2026-01-01"),
-        &format!("/fhir/Observation?patient={DAVID}&code:not=K"),
+        &format!("/fhir/Observation?patient={DAVID}&colour=red"),
+        &format!("/fhir/Observation?patient={DAVID}&code:in=K"),
         "/fhir/Patient",
         "/fhir/Patient?identifier=x%7C1",
-        "/fhir/Patient?_id=x&name=Ellis",
+        "/fhir/Patient?_id=x&colour=red",
     ] {
         let (status, text) = doors.get(&token, path).await?;
         let outcome: Value = serde_json::from_str(&text)?;

@@ -11,6 +11,7 @@ mod hapi;
 mod limits;
 mod live;
 mod region;
+mod resources;
 mod revocation;
 mod roles;
 mod tls;
@@ -53,7 +54,9 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     glass_opens_with_a_reason(&doors).await?;
     entries::are_listed_and_withheld_unless_named(&doors).await?;
     fhir::pages_and_refuses(&doors).await?;
-    hapi::finds_no_error(&doors).await?;
+    let answers = resources::are_served(&doors).await?;
+    hapi::finds_no_error(&doors, answers).await?;
+    resources::are_taken_away(&doors).await?;
     dates::are_shown_as_they_are_known(&doors).await?;
     the_stream_tells_its_teams(&doors).await?;
     live::what_is_kept_back_reaches_no_stream(&doors).await?;
