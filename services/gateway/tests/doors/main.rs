@@ -252,13 +252,13 @@ async fn objection_withholds_without_saying_what(doors: &Doors<'_>) -> anyhow::R
     let crisis = "0197f2a0-0000-7000-8000-0000000000a6";
     let (_, inbox) = doors.get(&token, "/inbox").await?;
     ensure!(inbox.contains("Potassium of Olive") && inbox.contains(ALWAYS), "{inbox}");
-    ensure!(!inbox.contains("Potassium 5.6 mmol/L in known"), "{inbox}");
+    ensure!(!inbox.contains("Potassium 5.6 mmol/L (high potassium in known"), "{inbox}");
     let refused = doors.ask(&token, Method::PUT, &format!("/alerts/{crisis}/seen"), "").await?;
     ensure!(refused.status() == StatusCode::NOT_FOUND, "{}", refused.status());
     client.execute("update record.patient set objection = false where patient = 'p-2'", &[]).await?;
     let (_, told) = doors.get(&token, "/inbox").await?;
     client.execute("update record.patient set objection = true where patient = 'p-2'", &[]).await?;
-    ensure!(told.contains("Potassium 5.6 mmol/L in known Addison&#39;s disease"), "{told}");
+    ensure!(told.contains("Potassium 5.6 mmol/L (high potassium in known adrenal insufficiency"), "{told}");
     let sql =
         "select count(*) from access.audit where actor = 'gp.riverside' and decision = 'refuse' and patient = '43'
         and why = 'no agreement covers it'";

@@ -18,16 +18,16 @@ async fn results_of_one_specimen_are_one_matter_however_they_arrive() {
         "select string_agg(n::text, ' ' order by n) from (select count(*) as n from alert.alert group by matter) m";
     let sodium = of_specimen(10, "result/1", "sodium", "119", Some("S1"));
     site.events(vec![sodium, of_specimen(11, "result/2", "potassium", "6.88", Some("S1"))]).await;
-    // Each is critical and a signal of the disease: four alerts, and one thing to do.
+    // Each is critical and a sign of the disease: four alerts, and one thing to do.
     assert_eq!(site.one::<String>(matters).await, "4");
     site.events(vec![of_specimen(12, "result/3", "glucose", "2.2", Some("S1"))]).await;
-    assert_eq!(site.one::<String>(matters).await, "5", "a later batch");
+    assert_eq!(site.one::<String>(matters).await, "6", "a later batch");
     site.events(vec![of_specimen(13, "result/4", "glucose", "2.2", Some("S2"))]).await;
-    assert_eq!(site.one::<String>(matters).await, "1 5", "another specimen");
+    assert_eq!(site.one::<String>(matters).await, "2 6", "another specimen");
     for incoming in site.log.clone() {
         site.write(&[incoming], false).await;
     }
-    assert_eq!(site.one::<String>(matters).await, "1 5", "told again");
+    assert_eq!(site.one::<String>(matters).await, "2 6", "told again");
 }
 
 /// `after_seconds` and the team that is told then.
@@ -60,7 +60,7 @@ async fn what_nobody_acts_on_goes_to_the_next_team_once() {
         ("not-acted-on", 600, "stmarys-endocrinology"),
         ("not-acted-on", 1_200, "stmarys-amu"),
     ]);
-    site.events(vec![event("stmarys", 10, "result/1", result("glucose", "2.0"))]).await;
+    site.events(vec![event("stmarys", 10, "result/1", result("sodium", "165"))]).await;
     let answer = |team: &str, outcome: &str| {
         format!("select alert.answer(id, 'amy', array['{team}'], '{outcome}', 'x', null) from alert.alert")
     };
@@ -102,8 +102,8 @@ async fn what_nobody_acts_on_goes_to_the_next_team_once() {
 async fn what_is_only_listed_or_stood_on_a_screen_is_not_escalated_for_that() {
     let mut site = david("delivered").await;
     site.hook.teams = teams(&[("on-nobodys-screen", 60, "stmarys-lab")]);
-    let listed = PatientEvent { snapshot: true, ..event("stmarys", 10, "result/1", result("glucose", "2.0")) };
-    site.events(vec![listed, event("stmarys", 11, "result/2", result("glucose", "2.1"))]).await;
+    let listed = PatientEvent { snapshot: true, ..event("stmarys", 10, "result/1", result("sodium", "165")) };
+    site.events(vec![listed, event("stmarys", 11, "result/2", result("sodium", "166"))]).await;
     let shown =
         "select alert.mark_delivered(array_agg(id), array_agg('amy'::text)) from alert.alert where record = 'result/2'";
     let client = site.pool.get().await.expect("a connection");
@@ -118,7 +118,7 @@ async fn what_is_only_listed_or_stood_on_a_screen_is_not_escalated_for_that() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hand_over_asks_a_team_that_had_answered_again() {
     let mut site = david("handover").await;
-    site.events(vec![event("stmarys", 10, "result/1", result("glucose", "2.0"))]).await;
+    site.events(vec![event("stmarys", 10, "result/1", result("sodium", "165"))]).await;
     let answer = |team: &str, outcome: &str, to: &str| {
         format!(
             "select alert.answer(id, 'amy', array['{team}'], '{outcome}', null, nullif('{to}', '')) from alert.alert"
