@@ -145,7 +145,7 @@ pub fn decide(request: &Request<'_>) -> Decision {
     }
     let asked = Asked { request, roles: &roles };
     match (request.action, request.patient) {
-        (Action::ViewStatus | Action::BreakGlass | Action::ViewQuarantined, _)
+        (Action::ViewStatus | Action::BreakGlass | Action::ViewQuarantined | Action::LinkPatients, _)
         // The inbox itself, before any alert is in it; the search itself, before anybody is found.
         | (Action::ViewAlerts | Action::HandleAlert | Action::FindPatient, None) => Decision::allow(Why::Role),
         (_, None) => Decision::refuse(Why::NoPatient),

@@ -21,12 +21,14 @@ pub enum Role {
     DataEngineer,
     /// Sees how the machinery stands; no patient.
     SafetyOfficer,
+    /// Decides which records are of one person: sees who they say they are, and no record.
+    DataQuality,
     /// A service that receives events under an agreement.
     Subscriber,
 }
 
 impl Role {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Clinician,
         Self::PracticeStaff,
         Self::Pharmacist,
@@ -36,6 +38,7 @@ impl Role {
         Self::PrivacyOfficer,
         Self::DataEngineer,
         Self::SafetyOfficer,
+        Self::DataQuality,
         Self::Subscriber,
     ];
 
@@ -50,6 +53,7 @@ impl Role {
             Self::PrivacyOfficer => "privacy-officer",
             Self::DataEngineer => "data-engineer",
             Self::SafetyOfficer => "safety-officer",
+            Self::DataQuality => "data-quality",
             Self::Subscriber => "subscriber",
         }
     }
@@ -73,7 +77,7 @@ impl Role {
             | (Self::Patient, Action::ViewAccesses)
             | (Self::SafetyOfficer, Action::ViewStatus) => &[Page],
             (Self::PrivacyOfficer, Action::ViewAccesses) => &[Page, Fhir, Cli],
-            (Self::DataEngineer, Action::ViewStatus) => &[Page, Cli],
+            (Self::DataEngineer, Action::ViewStatus) | (Self::DataQuality, Action::LinkPatients) => &[Page, Cli],
             (Self::DataEngineer, Action::ViewQuarantined) => &[Cli],
             (Self::Subscriber, Action::Receive) => &[Topic, Webhook],
             _ => &[],
@@ -109,7 +113,9 @@ impl Role {
             Self::PracticeStaff => {
                 matches!(kind, Kind::Demographics | Kind::Encounter | Kind::Appointment | Kind::Referral)
             }
-            Self::Patient | Self::PrivacyOfficer | Self::DataEngineer | Self::SafetyOfficer => false,
+            Self::Patient | Self::PrivacyOfficer | Self::DataEngineer | Self::SafetyOfficer | Self::DataQuality => {
+                false
+            }
         }
     }
 }
@@ -130,12 +136,14 @@ pub enum Action {
     ViewAccesses,
     /// What could not be put into the record, as its source wrote it.
     ViewQuarantined,
+    /// Who two patients say they are, and whether they are one person.
+    LinkPatients,
     /// Events of a patient, as they happen.
     Receive,
 }
 
 impl Action {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ViewRecord,
         Self::FindPatient,
         Self::ViewAlerts,
@@ -144,6 +152,7 @@ impl Action {
         Self::ViewStatus,
         Self::ViewAccesses,
         Self::ViewQuarantined,
+        Self::LinkPatients,
         Self::Receive,
     ];
 
@@ -157,6 +166,7 @@ impl Action {
             Self::ViewStatus => "view-status",
             Self::ViewAccesses => "view-accesses",
             Self::ViewQuarantined => "view-quarantined",
+            Self::LinkPatients => "link-patients",
             Self::Receive => "receive",
         }
     }

@@ -14,8 +14,11 @@ use crate::{
 use anyhow::{Context, bail, ensure};
 use deadpool_postgres::Pool;
 use event::{NhsNumber, SourcePatient};
-use gateway::operator::{IdentityAct, identity_act};
-use identity::{Known, linking_number, parameters::Parameters, score};
+use gateway::{
+    access::Role,
+    operator::{IdentityAct, identity_act},
+};
+use identity::{Known, parameters::Parameters, score};
 use indicatif::ProgressBar;
 use linker::store::clerk::{self, Decided, Record};
 use serde_json::{Value, json};
@@ -122,7 +125,7 @@ pub async fn run(verb: Verb, format: Format) -> anyhow::Result<()> {
         Verb::Explain(one) => explain(&one, format).await,
         Verb::Queue { look, limit } => {
             let asked = Asked::new(&look, "view-link-queue", &[]).await?;
-            let entries = clerk::queue(&*asked.pool.get().await?, limit).await?;
+            let entries = clerk::queue(&**asked.pool.get().await?, limit).await?;
             let rows: Vec<Value> = entries.iter().map(words::entry).collect();
             output::rows(format, &words::QUEUE, &rows, words::queue_cells)
         }
@@ -150,13 +153,27 @@ struct Asked {
 
 impl Asked {
     async fn new(look: &Look, action: &str, patients: &[&SourcePatient]) -> anyhow::Result<Self> {
+        Self::unless(look, action, patients, |_, _| Ok(None)).await
+    }
+
+    /// `refuse`: why this one may not, for what stands in the audit; everybody else goes on.
+    async fn unless(
+        look: &Look,
+        action: &str,
+        patients: &[&SourcePatient],
+        refuse: impl FnOnce(&Settings, &str) -> anyhow::Result<Option<&'static str>>,
+    ) -> anyhow::Result<Self> {
         ensure!(!look.reason.trim().is_empty(), "--reason must say why");
         let settings = Settings::load(&look.config)?;
-        let pool = boot::database::pool(&settings.database, 1)?;
         let actor = actor();
-        let act = IdentityAct { actor: &actor, action, reason: &look.reason, patients };
+        let refused = refuse(&settings, &actor)?;
+        let pool = boot::database::pool(&settings.database, 1)?;
+        let act = IdentityAct { actor: &actor, action, reason: &look.reason, patients, refused };
         identity_act(&pool, &act).await.context("this could not be audited, so nothing is done")?;
-        Ok(Self { settings, pool, actor })
+        match refused {
+            Some(why) => bail!("`{actor}` (USER): {why}"),
+            None => Ok(Self { settings, pool, actor }),
+        }
     }
 
     async fn record(&self, patient: &SourcePatient) -> anyhow::Result<Record> {
@@ -208,16 +225,25 @@ async fn explain(one: &One, format: Format) -> anyhow::Result<()> {
     output::one(format, &told, words::explained)
 }
 
+/// Who decides is one of those whom the site names for it, as on the page: otherwise one person under two names could join
+/// two NHS numbers.
+fn no_clerk(settings: &Settings, actor: &str) -> anyhow::Result<Option<&'static str>> {
+    let file = &settings.site.users;
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let users = gateway::users::parse(&file.display().to_string(), &text, |_| true);
+    let users = users.map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+    let clerk = users.iter().any(|user| user.id == actor && user.role == Role::DataQuality.as_str());
+    Ok((!clerk).then_some("only a user of the site's users file with the role data-quality decides who is one person"))
+}
+
 async fn decide(two: &Two, decided: Decided, action: &str, format: Format) -> anyhow::Result<()> {
     ensure!(two.one != two.other, "these are one patient");
-    let asked = Asked::new(&two.look, action, &[&two.one, &two.other]).await?;
-    ensure!(asked.actor != crate::quarantine::NOBODY, "nobody is named who decides this: set USER");
+    let asked = Asked::unless(&two.look, action, &[&two.one, &two.other], no_clerk).await?;
     let (one, other) = (asked.record(&two.one).await?.known, asked.record(&two.other).await?.known);
     let mut client = asked.pool.get().await?;
     let pair = (one.seen, other.seen);
     let people = clerk::decide(&mut client, pair, decided, &asked.actor, &two.look.reason).await?;
-    let numbers = linking_number(&one).zip(linking_number(&other)).is_some_and(|(one, other)| one != other);
-    let waits = decided == Decided::MustLink && numbers && people.len() < 2;
+    let waits = decided == Decided::MustLink && clerk::needs_two(&one, &other) && people.len() < 2;
     let told = json!({"one": two.one.to_string(), "other": two.other.to_string(), "people": people, "waits_for_second_person": waits});
     output::one(format, &told, |_| words::decided(decided, waits))
 }

@@ -133,7 +133,7 @@ async fn audit(settings: &Settings, item: &Item, reason: &str) -> anyhow::Result
 }
 
 /// Whoever asks without a name.
-pub const NOBODY: &str = "operator";
+const NOBODY: &str = "operator";
 
 /// Who asks, in the audit's words.
 pub fn actor() -> String {

@@ -222,6 +222,7 @@ impl Region {
             consent: gateway::consent(site.consent.as_deref())?,
             ingredients: site.closed_medicines(self.release.as_ref())?,
             lab: self.settings.lab().clone(),
+            weights: site.read_weights()?.map(std::sync::Arc::new),
         })
     }
 }

@@ -208,6 +208,12 @@ impl From<tokio_postgres::Error> for Problem {
     }
 }
 
+impl From<linker::LinkerError> for Problem {
+    fn from(error: linker::LinkerError) -> Self {
+        GatewayError::from(error).into()
+    }
+}
+
 impl From<deadpool_postgres::PoolError> for Problem {
     fn from(error: deadpool_postgres::PoolError) -> Self {
         GatewayError::from(error).into()

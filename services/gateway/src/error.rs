@@ -34,6 +34,9 @@ pub enum GatewayError {
     Site(Vec<String>),
     #[error("cannot hash a password")]
     Hash,
+    /// Its words hold no values of a row.
+    #[error(transparent)]
+    Identity(#[from] linker::LinkerError),
 }
 
 fn list(mistakes: &[String]) -> String {
@@ -76,6 +79,7 @@ impl GatewayError {
             Self::Pool(_) | Self::Database(_) | Self::Kafka(_) | Self::Stalled(_) | Self::Serve(_) => true,
             Self::Registry(error) => error.worth_retrying(),
             Self::Topic(error) => error.worth_retrying(),
+            Self::Identity(error) => error.worth_retrying(),
             Self::Listen { .. }
             | Self::Tls(_)
             | Self::Migration(_)

@@ -118,16 +118,19 @@ pub struct IdentityAct<'a> {
     /// Why, in the operator's words.
     pub reason: &'a str,
     pub patients: &'a [&'a SourcePatient],
+    /// Why it is refused.
+    pub refused: Option<&'a str>,
 }
 
 const INSERT_IDENTITY: &str = "with entry as (
     insert into access.audit (request_id, actor, role, action, decision, why, reason, source, patient)
-    select 'identity@' || gen_random_uuid(), $1, 'operator', $2, 'allow', 'asked on the command line', $3, s.source, s.patient
+    select 'identity@' || gen_random_uuid(), $1, 'operator', $2, case when $6::text is null then 'allow' else 'refuse' end,
+      coalesce($6::text, 'asked on the command line'), $3, s.source, s.patient
     from unnest($4::text[], $5::text[]) as s (source, patient)
     returning id)
     insert into access.outbox (audit) select id from entry order by id";
 
-/// Writes the act, an entry for each patient. The caller does nothing unless this has succeeded.
+/// Writes the act, or that it is refused, an entry for each patient. The caller does nothing unless this has succeeded.
 pub async fn identity_act(pool: &Pool, act: &IdentityAct<'_>) -> Result<(), GatewayError> {
     database::migrate(pool).await?;
     let client = pool.get().await?;
@@ -136,6 +139,6 @@ pub async fn identity_act(pool: &Pool, act: &IdentityAct<'_>) -> Result<(), Gate
     if patients.is_empty() {
         (sources, patients) = (vec![None], vec![None]);
     }
-    client.execute(INSERT_IDENTITY, &[&act.actor, &act.action, &act.reason, &sources, &patients]).await?;
+    client.execute(INSERT_IDENTITY, &[&act.actor, &act.action, &act.reason, &sources, &patients, &act.refused]).await?;
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::{
 use boot::{Stop, health::Part, organisations::Organisations};
 use coding::lab::Lab;
 use event::teams::Teams;
+use identity::parameters::Parameters;
 use medicine::Ingredients;
 use std::{
     path::{Path, PathBuf},
@@ -39,6 +40,8 @@ pub struct Site {
     pub ingredients: Ingredients,
     /// What tests are shown by.
     pub lab: Arc<Lab>,
+    /// What the fields of two patients weigh; without them nobody is linked by weight.
+    pub weights: Option<Arc<Parameters>>,
 }
 
 /// What is known about medicines: the site's own file, else the one that is shipped.

@@ -131,7 +131,7 @@ mod tests {
         let known = |team: &str| teams.contains(&format!("id = \"{team}\""));
         assert_eq!(
             parse("users.toml", include_str!("../../../site/users.toml"), known).map(|users| users.len()),
-            Ok(5)
+            Ok(7)
         );
         let bad = "[[user]]\nid = 'a'\nname = 'A'\nrole = 'boss'\nteams = ['nowhere']\n\n[[user]]\nid = 'a'\nname = 'B'\n\
                    role = 'clinician'\nteams = []\n";
@@ -139,7 +139,7 @@ mod tests {
             parse("users.toml", bad, known),
             Err(vec![
                 "users.toml: line 4: user.role: `boss` is not one of clinician, practice-staff, pharmacist, social-care, \
-                 community-nurse, patient, privacy-officer, data-engineer, safety-officer, subscriber"
+                 community-nurse, patient, privacy-officer, data-engineer, safety-officer, data-quality, subscriber"
                     .to_owned(),
                 "users.toml: line 5: user.teams: `nowhere` is not a team of the site".to_owned(),
                 "users.toml: line 8: user.id: `a` is empty or used twice".to_owned(),

@@ -47,6 +47,7 @@ pub mod reason {
     pub const KEPT_APART: &str = "a clerk keeps it apart from the others that have this verified NHS number";
     pub const MAYBE: &str = "another record may be of this patient: a clerk decides";
     pub const TOO_MANY: &str = "more patients have this verified NHS number than one person can be";
+    pub const TOO_MANY_TOGETHER: &str = "more patients could be one person with it than anybody can look at";
 }
 
 /// What is known of one source patient.

@@ -16,12 +16,12 @@ use boot::{
 use change_log::{
     KafkaSettings, Kept, Owners, Place, Question, Reading, Registry, TopicSpec, Versions, Watch, frame,
     owners::Seen,
-    topics::{EVENTS, LINKS, ensure},
+    topics::{EVENTS, LINKS, QUARANTINE, QUARANTINED_BYTES_MAX, ensure},
     watch::let_go,
 };
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 pub use error::LinkerError;
-use event::{PatientEvent, avro};
+use event::{PatientEvent, Quarantined, avro};
 use futures_util::{FutureExt, future::try_join_all};
 use identity::parameters::Parameters;
 use rdkafka::{
@@ -29,7 +29,7 @@ use rdkafka::{
     consumer::{CommitMode, Consumer, StreamConsumer},
     error::KafkaResult,
     message::{Headers, OwnedMessage},
-    producer::{FutureProducer, FutureRecord},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord},
 };
 use std::{
     sync::Arc,
@@ -46,6 +46,10 @@ const DECISIONS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// 3: postcode and confidentiality.
 const GROUP: &str = "causeway-linker-3";
 const DEMOGRAPHICS: &[u8] = b"causeway.patient.demographics.";
+/// Who gave up, in quarantine.
+pub const STAGE: &str = "linker";
+/// Why: the words are the views' own.
+pub const REFUSED: &str = "the database refuses the row";
 
 /// Runs until the stop signal. `events_partitions`: of `patient.events`, when it is created here. `weights`: without them
 /// nobody is linked by weight.
@@ -82,11 +86,14 @@ impl Linker {
     async fn attempt(&self) -> Result<(), LinkerError> {
         let mut client = self.writer().await?;
         store::migrate(&mut client).await?;
-        let topics =
-            [TopicSpec::new(EVENTS, self.events_partitions, Kept::Forever), TopicSpec::new(LINKS, 1, Kept::Compacted)];
+        let topics = [
+            TopicSpec::new(EVENTS, self.events_partitions, Kept::Forever),
+            TopicSpec::new(LINKS, 1, Kept::Compacted),
+            TopicSpec::new(QUARANTINE, 1, Kept::Forever),
+        ];
         ensure(&self.kafka, &topics).await?;
-        let topic = self.kafka.topic(LINKS);
-        let schema = self.registry.register(&format!("{topic}-value"), avro::LINK_SCHEMA).await?;
+        let links = self.written(LINKS, avro::LINK_SCHEMA).await?;
+        let quarantine = self.written(QUARANTINE, avro::QUARANTINED_SCHEMA).await?;
         let watch = || Watch::new(&self.kafka, Some(&self.part));
         let mut outbox = Outbox {
             producer: self
@@ -95,8 +102,8 @@ impl Linker {
                 .create()
                 .map_err(LinkerError::kafka("make a producer"))?,
             watch: watch(),
-            topic,
-            schema,
+            links,
+            quarantine,
         };
         let (consumer, mut reading) = self.consumer().await?;
         let (consumer, mut watch, mut owners) = (Arc::new(consumer), watch(), Owners::default());
@@ -121,21 +128,34 @@ impl Linker {
             };
             watch.heard();
             messages.iter().for_each(|message| reading.take(message));
-            let mut events = Vec::new();
+            let (mut events, mut from) = (Vec::new(), Vec::new());
             for message in &messages {
                 if owners.look(message) != Seen::Output || !is_demographics(message) {
                     continue;
                 }
-                events.extend(event(message, &mut versions).await?);
+                if let Some(event) = event(message, &mut versions).await? {
+                    events.push(event);
+                    from.push(message);
+                }
             }
             if !events.is_empty() {
-                let changed = store::take(&mut client, &events, self.weights.as_ref()).await?;
+                let (changed, refused) = store::take_each(&mut client, &events, self.weights.as_ref()).await?;
                 metrics::counter!("causeway_links_changed_total").increment(changed as u64);
                 outbox.empty(&client).await?;
+                for at in refused {
+                    outbox.set_aside(&refusal(&events[at], from[at])).await?;
+                }
             }
             // Only after the database: a crash here reads the batch again, which changes nothing.
             commit(&consumer, &messages)?;
         }
+    }
+
+    /// A topic that the linker writes to, with the schema of its messages.
+    async fn written(&self, topic: &str, schema: &str) -> Result<Written, LinkerError> {
+        let topic = self.kafka.topic(topic);
+        let schema = self.registry.register(&format!("{topic}-value"), schema).await?;
+        Ok(Written { topic, schema })
     }
 
     /// After another version of the weights, or without any more: everybody once, before anything new is taken.
@@ -242,11 +262,38 @@ fn commit(consumer: &StreamConsumer, messages: &[OwnedMessage]) -> Result<(), Li
     consumer.commit(&list, CommitMode::Async).map_err(failed)
 }
 
+/// The item of an event that the database refuses, whole. It has the name of its message: read again after a crash, it is
+/// the same item.
+fn refusal(event: &PatientEvent, message: &OwnedMessage) -> Quarantined {
+    let place = format!("{STAGE}:{}:{}:{}", message.topic(), message.partition(), message.offset());
+    Quarantined {
+        source: event.patient.source.clone(),
+        position: Some(event.position),
+        stage: STAGE.into(),
+        reason: REFUSED.into(),
+        key: message.key().map(<[u8]>::to_vec),
+        topic: Some(message.topic().to_owned()),
+        partition: Some(message.partition()),
+        offset: Some(message.offset()),
+        patient: Some(event.patient.id.clone()),
+        original: message.payload().map(<[u8]>::to_vec),
+        committed_at: Some(event.committed_at),
+        item: Some(place),
+        ..Quarantined::default()
+    }
+}
+
+/// A topic, and the id of our schema on it.
+struct Written {
+    topic: String,
+    schema: u32,
+}
+
 struct Outbox {
     producer: FutureProducer,
     watch: Watch,
-    topic: String,
-    schema: u32,
+    links: Written,
+    quarantine: Written,
 }
 
 impl Outbox {
@@ -260,23 +307,55 @@ impl Outbox {
             for (_, link) in &rows {
                 let key = link.patient.to_string();
                 let mut payload = Vec::new();
-                frame::start(self.schema, &mut payload);
+                frame::start(self.links.schema, &mut payload);
                 avro::encode_link(link, &mut payload);
-                let record = FutureRecord::to(&self.topic).key(&key).payload(&payload);
+                let record = FutureRecord::to(&self.links.topic).key(&key).payload(&payload);
                 let sent = self.producer.send_result(record);
                 deliveries.push(sent.map_err(|(source, _)| LinkerError::Kafka { doing: "send a link", source })?);
             }
-            let (place, waiting) = (Place::written(&*self.topic), deliveries.len() as u64);
-            self.watch.heard();
-            let delivered = tokio::select! {
-                biased;
-                delivered = try_join_all(deliveries) => delivered,
-                stalled = self.watch.stalled(|| Question::writing(vec![place.clone()], waiting, None)) => return Err(stalled.into()),
-            };
-            for delivery in delivered.map_err(|_| LinkerError::Undelivered)? {
-                delivery.map_err(|(source, _)| LinkerError::Kafka { doing: "deliver a link", source })?;
-            }
+            let topic = self.links.topic.clone();
+            self.delivered(&topic, deliveries, "deliver a link").await?;
             store::published(client, *last).await?;
         }
+    }
+
+    /// Onto `quarantine`. Returns once Kafka has it.
+    async fn set_aside(&mut self, item: &Quarantined) -> Result<(), LinkerError> {
+        let mut payload = Vec::new();
+        frame::start(self.quarantine.schema, &mut payload);
+        avro::encode_quarantined_within(item, QUARANTINED_BYTES_MAX, &mut payload);
+        let key = item.position.map_or_else(String::new, |position| position.to_string());
+        let record = FutureRecord::to(&self.quarantine.topic).key(&key).payload(&payload);
+        let sent = self.producer.send_result(record);
+        let sent = sent.map_err(|(source, _)| LinkerError::Kafka { doing: "quarantine an event", source })?;
+        metrics::counter!("causeway_linker_quarantined_total").increment(1);
+        tracing::warn!(
+            topic = item.topic.as_deref().unwrap_or_default(),
+            partition = item.partition.unwrap_or(-1),
+            offset = item.offset.unwrap_or(-1),
+            reason = item.reason,
+            "quarantined an event"
+        );
+        let topic = self.quarantine.topic.clone();
+        self.delivered(&topic, vec![sent], "quarantine an event").await
+    }
+
+    async fn delivered(
+        &mut self,
+        topic: &str,
+        deliveries: Vec<DeliveryFuture>,
+        doing: &'static str,
+    ) -> Result<(), LinkerError> {
+        let (place, waiting) = (Place::written(topic), deliveries.len() as u64);
+        self.watch.heard();
+        let delivered = tokio::select! {
+            biased;
+            delivered = try_join_all(deliveries) => delivered,
+            stalled = self.watch.stalled(|| Question::writing(vec![place.clone()], waiting, None)) => return Err(stalled.into()),
+        };
+        for delivery in delivered.map_err(|_| LinkerError::Undelivered)? {
+            delivery.map_err(|(source, _)| LinkerError::Kafka { doing, source })?;
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ mod settle;
 use crate::error::LinkerError;
 pub use blocks::number as block_number;
 use event::{Link, LinkEvidence, LinkStatus, PatientEvent, SourcePatient};
-use identity::parameters::Parameters;
+use identity::{names, parameters::Parameters};
 pub use settle::TOGETHER_MAX;
 use std::{
     collections::BTreeSet,
@@ -37,6 +37,37 @@ pub async fn become_writer(client: &Client) -> Result<bool, Error> {
     Ok(client.query_one("select pg_try_advisory_lock($1)", &[&WRITER_LOCK]).await?.get(0))
 }
 
+/// Takes events as `take` does, all but those that the database refuses for what they say. How many links changed, and the
+/// places of the events that are refused. Each is taken before what follows it.
+///
+/// # Why
+/// One event that can never be taken (a patient's key longer than an index holds) would be tried for ever, and nobody behind
+/// it would be linked. So a batch that is refused is halved until the event is alone.
+pub async fn take_each(
+    client: &mut Client,
+    events: &[PatientEvent],
+    weights: Option<&Parameters>,
+) -> Result<(usize, Vec<usize>), LinkerError> {
+    let (mut changed, mut refused) = (0, Vec::new());
+    // Halves of what was refused, the first half on top.
+    let mut stack = vec![0..events.len()];
+    while let Some(part) = stack.pop() {
+        match take(client, &events[part.clone()], weights).await {
+            Ok(links) => changed += links,
+            Err(error) if error.is_about_the_data() && part.len() == 1 => {
+                tracing::warn!(%error, "the database refuses an event for what it says");
+                refused.push(part.start);
+            }
+            Err(error) if error.is_about_the_data() => {
+                let middle = part.start + part.len() / 2;
+                stack.extend([middle..part.end, part.start..middle]);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((changed, refused))
+}
+
 /// Takes demographics events, and changes every link that they decide anew. The number of those.
 pub async fn take(
     client: &mut Client,
@@ -44,7 +75,7 @@ pub async fn take(
     weights: Option<&Parameters>,
 ) -> Result<usize, LinkerError> {
     let transaction = client.transaction().await?;
-    let taken = patients::take_in(&transaction, events, version(weights)).await?;
+    let taken = patients::take_in(&transaction, events, &weighed_by(weights)).await?;
     let decided_at = events.iter().map(|event| event.committed_at).max().unwrap_or_default();
     let changed = follow(&transaction, taken, BTreeSet::new(), decided_at, weights).await?;
     transaction.commit().await?;
@@ -84,7 +115,7 @@ pub async fn weigh_anew(
             "update identity.patient set weighed = $2 where seen in
                (select seen from identity.patient where seen > $1 and weighed is distinct from $2 order by seen limit $3)
              returning seen",
-            &[&after, &version(weights), &WEIGHED_MAX],
+            &[&after, &weighed_by(weights), &WEIGHED_MAX],
         )
         .await?;
     let changed: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
@@ -107,6 +138,11 @@ async fn follow(
     }
     touched.extend(patients::bearers(transaction, &taken.numbers).await?);
     settle::settle(transaction, touched, decided_at, version(weights)).await
+}
+
+/// What a patient was weighed by: with other weights, and once names are compared in another way, it is weighed anew.
+fn weighed_by(weights: Option<&Parameters>) -> String {
+    weights.map_or_else(String::new, |weights| format!("{} names-{}", weights.version, names::REVISION))
 }
 
 /// Empty where nobody is linked by weight.

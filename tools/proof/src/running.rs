@@ -21,7 +21,8 @@ pub const PROCESSES: [(&str, &[&str]); 4] = [
     ("sinks", &["sinks"]),
     ("gateway", &["gateway"]),
 ];
-pub const USERS: [&str; 5] = ["gp.riverside", "endo.stmarys", "ed.stmarys", "amu.stmarys", "engineer"];
+pub const USERS: [&str; 7] =
+    ["gp.riverside", "endo.stmarys", "ed.stmarys", "amu.stmarys", "engineer", "ruth.quality", "amir.quality"];
 const CAPTURE_ROLE: &str = "causeway_capture";
 /// A snapshot of the demo's histories takes seconds; this is for a machine that is busy.
 const LIVE_WAIT_MAX: Duration = Duration::from_secs(300);

@@ -61,7 +61,8 @@ fn immunisation(person: Uuid, entry: &Entry) -> Value {
     let (from, more) = (&entry.from, &entry.from.more);
     let mut resource = shape::start("Immunization", person, from);
     let understood = shape::status(more.text("status"), &["completed", "entered-in-error", "not-done"]);
-    shape::status_or_absent(&mut resource, understood);
+    // Nobody counts on a vaccination of which its source says what nobody understands.
+    shape::status_or(&mut resource, more.text("status"), understood, "completed", "not-done");
     let not_done = understood == Some("not-done");
     resource["vaccineCode"] = shape::concept(&entry.code, more);
     resource["patient"] = shape::reference(person);
@@ -95,7 +96,7 @@ fn document(person: Uuid, entry: &Entry) -> Value {
     let (from, more) = (&entry.from, &entry.from.more);
     let mut resource = shape::start("DocumentReference", person, from);
     let understood = shape::status(more.text("status"), &["current", "superseded", "entered-in-error"]);
-    shape::status_or_absent(&mut resource, understood);
+    shape::status_or(&mut resource, more.text("status"), understood, "current", "current");
     resource["type"] = shape::concept(&entry.code, more);
     resource["subject"] = shape::reference(person);
     shape::set(&mut resource, "date", shape::time(micros(entry, "written_at").or(from.effective_at)));

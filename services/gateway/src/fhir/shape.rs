@@ -104,11 +104,13 @@ pub fn status<'a>(written: Option<&str>, known: &[&'a str]) -> Option<&'a str> {
     known.iter().copied().find(|word| *word == written)
 }
 
-/// The status, or that it is not understood: of a type whose statuses have no word for that.
-pub fn status_or_absent(resource: &mut Value, status: Option<&str>) {
-    match status {
-        Some(status) => resource["status"] = status.into(),
-        None => resource["_status"] = absent("unknown"),
+/// The status, of a type whose statuses have no word for what is not understood. `told` is what stands where the source says
+/// nothing; `doubted`, where it says something else, and then it is marked as made up.
+pub fn status_or(resource: &mut Value, written: Option<&str>, understood: Option<&str>, told: &str, doubted: &str) {
+    let says = written.is_some_and(|written| !written.trim().is_empty());
+    resource["status"] = understood.unwrap_or(if says { doubted } else { told }).into();
+    if says && understood.is_none() {
+        resource["_status"] = absent("unknown");
     }
 }
 

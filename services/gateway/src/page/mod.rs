@@ -1,6 +1,7 @@
 //! The pages: HTML that reads and acknowledges without JavaScript.
 
 pub mod format;
+mod identity;
 pub mod inbox;
 pub mod patient;
 pub mod search;
@@ -45,6 +46,7 @@ pub struct Viewer {
     pub alerts: bool,
     pub patients: bool,
     pub status: bool,
+    pub identity: bool,
 }
 
 impl Frame {
@@ -57,6 +59,7 @@ impl Frame {
             alerts: app.decide_on(actor, Action::ViewAlerts, None).allow,
             patients: app.decide_on(actor, Action::FindPatient, None).allow,
             status: app.decide_on(actor, Action::ViewStatus, None).allow,
+            identity: app.decide_on(actor, Action::LinkPatients, None).allow,
         };
         Self { title: title.into(), user: Some(user), place, behind: app.behind() }
     }
@@ -97,6 +100,8 @@ pub fn router() -> Router<Shared> {
         .route("/patients/{person}/break-glass", post(patient::break_glass))
         .route("/break-glass", post(search::break_glass))
         .route("/status", get(status::status))
+        .route("/identity", get(identity::queue))
+        .route("/identity/{one}/{other}", get(identity::pair).post(identity::decide))
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", include_str!("../../assets/style.css"))))
         .route("/assets/live.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../../assets/live.js"))))
         .route(
@@ -113,6 +118,7 @@ async fn home(State(app): State<Shared>, signed: crate::app::Signed) -> Redirect
     let may = |action| app.decide_on(&signed.actor, action, None).allow;
     let place = match () {
         () if may(Action::ViewStatus) => "/status",
+        () if may(Action::LinkPatients) => "/identity",
         () if may(Action::FindPatient) && !may(Action::ViewAlerts) => "/patients",
         () => "/inbox",
     };

@@ -46,6 +46,8 @@ fn inputs() -> Vec<(Method, String, &'static str, &'static str)> {
         (post.clone(), format!("/patients/{DAVID}/break-glass"), FORM, "csrf=&reason=unconscious%00"),
         (post.clone(), "/break-glass".into(), FORM, "csrf=&nhs_number=9434765919&reason=unconscious%00"),
         (post.clone(), "/break-glass".into(), FORM, "csrf=&nhs_number=943476%005919&reason=unconscious"),
+        (get.clone(), "/identity/%00/1".into(), FORM, ""),
+        (post.clone(), "/identity/1/2".into(), FORM, "csrf=&decision=one&reason=%00"),
         (get.clone(), "/fhir/Patient/%00".into(), FORM, ""),
         (get.clone(), "/fhir/Patient?identifier=%00".into(), FORM, ""),
         (get.clone(), "/fhir/Patient?_id=a%00".into(), FORM, ""),

@@ -8,6 +8,7 @@ mod dates;
 mod entries;
 mod fhir;
 mod hapi;
+mod identity;
 mod limits;
 mod live;
 mod region;
@@ -69,6 +70,7 @@ async fn every_door_keeps_the_same_rules() -> anyhow::Result<()> {
     tls::a_trusted_proxy_may_say_that_it_was_tls(&doors).await?;
     audit::names_who_is_refused_and_left_out(&doors).await?;
     audit::names_who_is_not_told_on_a_stream(&doors).await?;
+    identity::clerks_decide_side_by_side(&doors).await?;
     revocation::reaches_every_door(&doors).await?;
     roles::do_what_the_table_says(&doors).await?;
     answers::are_each_teams_own(&doors).await?;

@@ -37,7 +37,7 @@ impl Region {
             stack::Postgres::start("own", &own, stack::Lifetime::WithParent),
         )?;
         database.execute("postgres", "create database causeway").await?;
-        for owner in ["sink-views", "sink-alerts"] {
+        for owner in ["sink-views", "sink-alerts", "linker"] {
             migrate(&database, &stack::repository().join("services").join(owner).join("migrations")).await?;
         }
         let settings = boot::database::DatabaseSettings {
@@ -75,6 +75,7 @@ impl Region {
             consent: gateway::consent(None)?,
             ingredients: gateway::medicines(None)?,
             lab: std::sync::Arc::default(),
+            weights: Some(std::sync::Arc::new(super::identity::weights()?)),
         };
         let (stop, health) = (Stop::new(), Health::new());
         let pools = gateway::Pools::new(&settings)?;
@@ -139,7 +140,8 @@ async fn migrate(database: &stack::Postgres, folder: &Path) -> anyhow::Result<()
 }
 
 async fn seed(pool: &Pool, folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let users = ["gp.riverside", "endo.stmarys", "ed.stmarys", "amu.stmarys", "engineer"];
+    let users =
+        ["gp.riverside", "endo.stmarys", "ed.stmarys", "amu.stmarys", "engineer", "ruth.quality", "amir.quality"];
     let passwords: BTreeMap<String, String> =
         users.iter().map(|user| ((*user).to_owned(), format!("password of {user}"))).collect();
     let file = folder.join("passwords");

@@ -110,7 +110,7 @@ const SEARCHES: [(&str, usize); 60] = [
     ("Encounter?D&service-provider:identifier=RSM01", 2),
     ("Immunization?D", 3),
     ("Immunization?D&status=completed&lot-number=b7&date=2025", 1),
-    ("Immunization?D&status:missing=true", 1),
+    ("Immunization?D&status=not-done", 2),
     ("Procedure?D&code=80146002&date=2025-03-01", 1),
     ("Procedure?D&status=unknown", 1),
     ("DocumentReference?D&contenttype=application/pdf&type:text=discharge", 1),

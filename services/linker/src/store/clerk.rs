@@ -7,7 +7,7 @@
 use super::{parsed, patients};
 use crate::error::LinkerError;
 use event::SourcePatient;
-use identity::{Known, weight::Weight};
+use identity::{Known, linking_number, weight::Weight};
 use std::time::SystemTime;
 use tokio_postgres::{Client, GenericClient, Row};
 
@@ -47,6 +47,8 @@ pub struct Record {
 /// Two patients that wait for a clerk.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    /// The order in which they were first seen: what names the pair, without a patient's key.
+    pub pair: (i64, i64),
     pub one: SourcePatient,
     pub other: SourcePatient,
     pub reason: String,
@@ -71,23 +73,79 @@ pub struct Version {
     pub decided_at: SystemTime,
 }
 
+/// Two patients side by side, with what is decided of them and what waits.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    pub one: Record,
+    pub other: Record,
+    /// Why the two wait for a clerk.
+    pub waits: Option<String>,
+    /// What stands of what was said of them.
+    pub said: Option<Said>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// `must`, `cannot`, `merge`.
+    pub verdict: String,
+    /// Who said so, the first first.
+    pub people: Vec<String>,
+}
+
+impl Pair {
+    /// Whether two people have to say that they are one.
+    pub fn needs_two(&self) -> bool {
+        needs_two(&self.one.known, &self.other.known)
+    }
+
+    /// Whether this person has said already that they are one.
+    pub fn is_linked_by(&self, person: &str) -> bool {
+        let said = self.said.as_ref().filter(|said| said.verdict == "must");
+        said.is_some_and(|said| said.people.iter().any(|known| known == person))
+    }
+}
+
+/// Two verified NHS numbers are joined by two people, and by no one alone.
+pub fn needs_two(one: &Known, other: &Known) -> bool {
+    linking_number(one).zip(linking_number(other)).is_some_and(|(one, other)| one != other)
+}
+
 const RECORDS: &str = "l.person::text as person_id, l.status, l.reason from identity.patient p \
     left join identity.link l using (source, patient)";
 
 pub async fn record(client: &impl GenericClient, patient: &SourcePatient) -> Result<Option<Record>, LinkerError> {
     let sql = format!("select {}, {RECORDS} where p.source = $1 and p.patient = $2", patients::COLUMNS);
-    let row = client.query_opt(&sql, &[&patient.source, &patient.id]).await?;
-    let record = |row: &Row| {
-        Ok(Record {
-            known: patients::known(row)?,
-            given: row.get("given"),
-            family: row.get("family"),
-            person: row.get("person_id"),
-            status: row.get("status"),
-            reason: row.get("reason"),
-        })
-    };
-    row.as_ref().map(record).transpose()
+    client.query_opt(&sql, &[&patient.source, &patient.id]).await?.as_ref().map(of_row).transpose()
+}
+
+fn of_row(row: &Row) -> Result<Record, LinkerError> {
+    Ok(Record {
+        known: patients::known(row)?,
+        given: row.get("given"),
+        family: row.get("family"),
+        person: row.get("person_id"),
+        status: row.get("status"),
+        reason: row.get("reason"),
+    })
+}
+
+/// Whether a linker has ever run on this database.
+pub async fn is_there(client: &impl GenericClient) -> Result<bool, LinkerError> {
+    Ok(client.query_one("select to_regclass('identity.queue') is not null", &[]).await?.get(0))
+}
+
+/// Two patients by the order in which they were first seen; none unless both are known and they are two.
+pub async fn pair(client: &impl GenericClient, (one, other): (i64, i64)) -> Result<Option<Pair>, LinkerError> {
+    let (one, other) = (one.min(other), one.max(other));
+    let sql = format!("select {}, {RECORDS} where p.seen in ($1, $2) order by p.seen", patients::COLUMNS);
+    let rows = client.query(&sql, &[&one, &other]).await?;
+    let [first, second] = rows.as_slice() else { return Ok(None) };
+    let waits = "select reason from identity.queue where one = $1 and other = $2";
+    let waits = client.query_opt(waits, &[&one, &other]).await?.map(|row| row.get(0));
+    let said = "select verdict, people from identity.verdict where one = $1 and other = $2";
+    let said = client.query_opt(said, &[&one, &other]).await?;
+    let said = said.map(|row| Said { verdict: row.get(0), people: row.get(1) });
+    Ok(Some(Pair { one: of_row(first)?, other: of_row(second)?, waits, said }))
 }
 
 /// Everybody who is known, a part at a time, by `seen`: to estimate weights from.
@@ -97,11 +155,11 @@ pub async fn known_after(client: &Client, after: i64, limit: i64) -> Result<Vec<
     client.query(&sql, &[&after, &limit]).await?.iter().map(patients::known).collect()
 }
 
-pub async fn queue(client: &Client, limit: i64) -> Result<Vec<Entry>, LinkerError> {
+pub async fn queue(client: &impl GenericClient, limit: i64) -> Result<Vec<Entry>, LinkerError> {
     let rows = client
         .query(
             "select a.source, a.patient, b.source, b.patient, q.reason, q.weight, q.since,
-               case v.verdict when 'must' then v.people else '{}' end
+               case v.verdict when 'must' then v.people else '{}' end, q.one, q.other
              from identity.queue q join identity.patient a on a.seen = q.one join identity.patient b on b.seen = q.other
              left join identity.verdict v on v.one = q.one and v.other = q.other
              order by q.since, q.one, q.other limit $1",
@@ -115,6 +173,7 @@ pub async fn queue(client: &Client, limit: i64) -> Result<Vec<Entry>, LinkerErro
         weight: row.get::<_, Option<i32>>(5).map(Weight),
         since: row.get(6),
         people: row.get(7),
+        pair: (row.get(8), row.get(9)),
     };
     Ok(rows.iter().map(entry).collect())
 }

@@ -2,9 +2,11 @@
 
 use super::patients;
 use crate::error::LinkerError;
+use event::LinkStatus;
 use identity::{
-    Known,
-    partition::{Judged, Pair, Settlement, Verdict, Waiting, settle as partition},
+    Decision, Known,
+    partition::{Judged, Pair, Settled, Settlement, Verdict, Waiting, settle as partition},
+    reason,
     score::{Band, Scored, stop},
     weight::Weight,
 };
@@ -15,16 +17,76 @@ use tokio_postgres::{Row, Transaction};
 pub const TOGETHER_MAX: usize = 100_000;
 
 /// Settles these, and whoever could be one person with any of them. The number of links that changed.
+///
+/// Of those that hang together with too many nothing is decided: who has a link keeps it, who has none is held, and
+/// everybody else is settled.
 pub async fn settle(
     transaction: &Transaction<'_>,
     touched: BTreeSet<i64>,
     decided_at: i64,
     parameters: &str,
 ) -> Result<usize, LinkerError> {
-    if touched.is_empty() {
+    let everybody = match together(transaction, touched.clone()).await? {
+        Together::All(all) => return settle_all(transaction, all, decided_at, parameters).await,
+        Together::TooMany(_) => touched,
+    };
+    let (mut changed, mut settled, mut too_many) = (0, BTreeSet::new(), BTreeSet::new());
+    let mut undecided = Vec::new();
+    for one in everybody {
+        if settled.contains(&one) {
+            continue;
+        }
+        let known = too_many.contains(&one);
+        match if known { None } else { Some(together(transaction, BTreeSet::from([one])).await?) } {
+            Some(Together::All(all)) => {
+                settled.extend(all.iter().copied());
+                changed += settle_all(transaction, all, decided_at, parameters).await?;
+            }
+            Some(Together::TooMany(some)) => {
+                too_many.extend(some);
+                undecided.push(one);
+            }
+            None => undecided.push(one),
+        }
+    }
+    metrics::counter!("causeway_linker_undecided_total").increment(undecided.len() as u64);
+    tracing::warn!(
+        patients = undecided.len(),
+        "hang together with more than {TOGETHER_MAX} others, and are left as they are: raise bands.link of the weights, or \
+         mend the source that gives so many one number"
+    );
+    Ok(changed + hold(transaction, &undecided, decided_at, parameters).await?)
+}
+
+/// Who has no link yet is somebody, and held.
+async fn hold(
+    transaction: &Transaction<'_>,
+    seen: &[i64],
+    decided_at: i64,
+    parameters: &str,
+) -> Result<usize, LinkerError> {
+    let sql = "select seen from identity.patient p where seen = any($1) and not exists \
+               (select from identity.link l where (l.source, l.patient) = (p.source, p.patient))";
+    let new: Vec<i64> = transaction.query(sql, &[&seen]).await?.iter().map(|row| row.get(0)).collect();
+    let members: Vec<Known> = patients::of_seen(transaction, &new).await?.into_values().collect();
+    let held = |known: &Known| Settled {
+        decision: Decision { person: known.own, status: LinkStatus::Held, reason: reason::TOO_MANY_TOGETHER },
+        evidence: None,
+    };
+    let settlement = Settlement { settled: members.iter().map(held).collect(), waiting: Vec::new() };
+    links(transaction, &members, &settlement, decided_at, parameters).await
+}
+
+async fn settle_all(
+    transaction: &Transaction<'_>,
+    all: BTreeSet<i64>,
+    decided_at: i64,
+    parameters: &str,
+) -> Result<usize, LinkerError> {
+    if all.is_empty() {
         return Ok(0);
     }
-    let seen: Vec<i64> = together(transaction, touched).await?.into_iter().collect();
+    let seen: Vec<i64> = all.into_iter().collect();
     let known = patients::of_seen(transaction, &seen).await?;
     let places: BTreeMap<i64, usize> = known.keys().enumerate().map(|(at, seen)| (*seen, at)).collect();
     let members: Vec<Known> = known.into_values().collect();
@@ -80,15 +142,25 @@ fn stored(row: &Row) -> Result<Scored, LinkerError> {
     Ok(Scored { levels: identity::compare::Levels::default(), weight: Weight(row.get(2)), band, stop })
 }
 
-const NEIGHBOURS: &str = "select b.seen from identity.patient a join identity.patient b on b.number_now = a.number_now
-      where a.seen = any($1) and a.verified and not a.withdrawn and b.verified and not b.withdrawn
+/// By each number once: a source that gives thousands one number would make millions of pairs.
+const NEIGHBOURS: &str = "select b.seen
+      from (select distinct number_now from identity.patient where seen = any($1) and verified and not withdrawn) as a
+      join identity.patient b on b.number_now = a.number_now
+      where b.verified and not b.withdrawn
     union select other from identity.pair where one = any($1) and band = 'link'
     union select one from identity.pair where other = any($1) and band = 'link'
     union select other from identity.verdict where one = any($1) and verdict <> 'cannot'
     union select one from identity.verdict where other = any($1) and verdict <> 'cannot'";
 
+/// Who hangs together.
+enum Together {
+    All(BTreeSet<i64>),
+    /// Some of them, more than `TOGETHER_MAX`.
+    TooMany(BTreeSet<i64>),
+}
+
 /// All that anything could join to these, step by step.
-async fn together(transaction: &Transaction<'_>, touched: BTreeSet<i64>) -> Result<BTreeSet<i64>, LinkerError> {
+async fn together(transaction: &Transaction<'_>, touched: BTreeSet<i64>) -> Result<Together, LinkerError> {
     let mut frontier: Vec<i64> = touched.iter().copied().collect();
     let mut all = touched;
     let statement = transaction.prepare(NEIGHBOURS).await?;
@@ -96,10 +168,10 @@ async fn together(transaction: &Transaction<'_>, touched: BTreeSet<i64>) -> Resu
         let rows = transaction.query(&statement, &[&frontier]).await?;
         frontier = rows.iter().map(|row| row.get(0)).filter(|seen| all.insert(*seen)).collect();
         if all.len() > TOGETHER_MAX {
-            return Err(LinkerError::TooManyTogether);
+            return Ok(Together::TooMany(all));
         }
     }
-    Ok(all)
+    Ok(Together::All(all))
 }
 
 /// Brings the clerks' queue up to what waits of these.

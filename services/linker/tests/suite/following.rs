@@ -1,10 +1,8 @@
 //! On a real PostgreSQL: following arrivals, changes and decisions one after the other comes to what all of them come to at
 //! once, whatever their order and their batches; people keep their ids, and queue and history tell what happened.
 
-use boot::database::{DatabaseSettings, Tls, pool};
-use change::{Lsn, Position};
-use deadpool_postgres::Pool;
-use event::{Action, Body, Demographics, Kind, NhsNumber, Part, PatientEvent, SourcePatient};
+use crate::database::{Database, database};
+use event::{Action, Body, Demographics, Kind, NhsNumber, PatientEvent, SourcePatient};
 use identity::{
     Known,
     compare::Field,
@@ -14,10 +12,8 @@ use identity::{
 };
 use linker::store::{self, clerk};
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::TestRunner};
-use stack::{Lifetime, Postgres};
 use std::collections::{BTreeMap, BTreeSet};
 
-const DATABASE: &str = "causeway";
 const HISTORIES: u32 = 20;
 const STEPS_MAX: usize = 24;
 const NUMBERS: [&str; 3] = ["9434765919", "9000000009", "9000000025"];
@@ -128,28 +124,10 @@ fn event(commit: u64, whom: Whom, said: Option<&Said>) -> PatientEvent {
         })
     });
     PatientEvent {
-        patient: patient(whom),
-        organisation: "R1V01".into(),
-        record: "patient".into(),
-        position: Position::new(1, Lsn(commit), 1),
-        revision: 1,
         action: if said.is_some() { Action::Recorded } else { Action::Retracted },
-        part: Part { index: 1, of: 1 },
         committed_at: 1_700_000_000_000_000 + i64::try_from(commit).expect("few"),
-        snapshot: false,
-        entered_at: None,
-        effective_at: None,
-        body,
-        traceparent: None,
-        generation: 0,
         confidential: said.is_some_and(|said| said.confidential),
-        reread: false,
-        incomplete: None,
-        effective_precision: None,
-        reinterpreted: false,
-        participants: Vec::new(),
-        location: None,
-        made_by: None,
+        ..crate::demographics(commit, patient(whom), body)
     }
 }
 
@@ -250,42 +228,7 @@ struct Outcome {
     waiting: BTreeSet<String>,
 }
 
-struct Database {
-    _server: Postgres,
-    pool: Pool,
-    folder: std::path::PathBuf,
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-async fn database() -> Database {
-    let folder = std::env::temp_dir().join(format!("causeway-linker-{}", std::process::id()));
-    let server = Postgres::start("linker", &folder, Lifetime::WithParent).await.expect("PostgreSQL");
-    server.create_role("linker", "login").await.expect("a role");
-    server.create_database(DATABASE, "linker").await.expect("a database");
-    let settings = DatabaseSettings {
-        url: server.url("linker", DATABASE),
-        password_file: Some(server.password_file("linker")),
-        tls: Tls::default(),
-        ca_file: None,
-    };
-    let pool = pool(&settings, 2).expect("a pool");
-    store::migrate(&mut pool.get().await.expect("a connection")).await.expect("migrated");
-    Database { _server: server, pool, folder }
-}
-
 impl Database {
-    async fn wipe(&self) {
-        let tables = "identity.block, identity.pair, identity.verdict, identity.queue, identity.unsettled, identity.history, \
-                      identity.outbox, identity.number_standing, identity.link, identity.patient";
-        let client = self.pool.get().await.expect("a connection");
-        client.batch_execute(&format!("truncate {tables} restart identity")).await.expect("wiped");
-    }
-
     async fn own(&self) -> BTreeMap<Whom, uuid::Uuid> {
         let client = self.pool.get().await.expect("a connection");
         let rows = client.query("select source, patient, own::text from identity.patient", &[]).await.expect("read");
@@ -434,7 +377,7 @@ async fn follow(
 #[test]
 fn following_comes_to_what_all_come_to_at_once() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let database = runtime.block_on(database());
+    let database = runtime.block_on(database("following"));
     let choices = [Some(parameters("first", "10")), Some(parameters("second", "17")), None];
     // A failing case is shrunk and printed, with its seed.
     let config = ProptestConfig { cases: HISTORIES, failure_persistence: None, ..ProptestConfig::default() };

@@ -1,7 +1,7 @@
 //! What has to go red over a plant, as a patch names it:
 //!
 //! - `unit PACKAGE TEST`: one test of a library, by its whole name
-//! - `suite TEST`: one of the tests of the fold, from rows to events
+//! - `suite TEST`: one of the integration tests that are called `suite`: the fold's, from rows to events; the linker's
 //! - `fuzz TARGET`: one of `tests/fuzz`
 //! - `contract TEST`: one test of `tests/contract`, by its whole name, on real components
 //! - `faults ARGUMENT…`: `./run faults --short`
