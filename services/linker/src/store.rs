@@ -50,17 +50,17 @@ pub async fn take_each(
 ) -> Result<(usize, Vec<usize>), LinkerError> {
     let (mut changed, mut refused) = (0, Vec::new());
     // Halves of what was refused, the first half on top.
-    let mut stack = vec![0..events.len()];
-    while let Some(part) = stack.pop() {
-        match take(client, &events[part.clone()], weights).await {
+    let mut stack = vec![(0, events.len())];
+    while let Some((start, end)) = stack.pop() {
+        match take(client, &events[start..end], weights).await {
             Ok(links) => changed += links,
-            Err(error) if error.is_about_the_data() && part.len() == 1 => {
+            Err(error) if error.is_about_the_data() && end - start == 1 => {
                 tracing::warn!(%error, "the database refuses an event for what it says");
-                refused.push(part.start);
+                refused.push(start);
             }
             Err(error) if error.is_about_the_data() => {
-                let middle = part.start + part.len() / 2;
-                stack.extend([middle..part.end, part.start..middle]);
+                let middle = start + (end - start) / 2;
+                stack.extend([(middle, end), (start, middle)]);
             }
             Err(error) => return Err(error),
         }

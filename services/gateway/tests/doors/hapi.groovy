@@ -44,7 +44,8 @@ def validator = context.newValidator().registerValidatorModule(new FhirInstanceV
 def errors = { String text ->
   def wrong = [ResultSeverityEnum.ERROR, ResultSeverityEnum.FATAL]
   validator.validateWithResult(text).messages.findAll { it.severity in wrong }.collect { "${it.locationString}: ${it.message}".toString() }
-}
+// Each client asks for the same CapabilityStatement first, and that is the largest of all.
+}.memoize()
 
 /** Keeps what was answered, as it was sent. */
 class Kept implements IClientInterceptor {
