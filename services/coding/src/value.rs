@@ -113,7 +113,7 @@ pub fn beside(text: &str, number: Decimal, unit: Option<&str>, marks: Marks) -> 
     let lower = text.trim().to_lowercase();
     let behind = |word: &&str| lower.strip_suffix(*word).map(|digits| self::number(digits.trim(), marks));
     let turned = SIGN_WORDS.iter().any(|word| lower.strip_prefix(word).and_then(first) == Some(number))
-        || SIGN_WORDS_BEHIND.iter().filter_map(|word| behind(word)).any(|read| read == Some(number))
+        || SIGN_WORDS_BEHIND.iter().filter_map(behind).any(|read| read == Some(number))
         || lower.trim_start_matches(|letter: char| !letter.is_ascii_digit()).parse().ok() == Some(number)
             && lower.contains(SIGN_MARKS);
     if turned { Beside::Differs } else { Beside::Words }

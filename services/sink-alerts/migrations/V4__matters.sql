@@ -4,7 +4,8 @@
 -- The same for every result of one specimen. What was raised by an older version stays a matter of its own.
 alter table alert.alert add column matter uuid;
 update alert.alert set matter = id;
-alter table alert.alert alter column matter set not null;
+-- A sink of the version before, which still writes while this one starts, knows no matter.
+alter table alert.alert alter column matter set not null, alter column matter set default gen_random_uuid();
 create index on alert.alert (matter);
 
 -- What a team has answered; null while it has not. acted and accepted end the matter for everybody's clock: the others
