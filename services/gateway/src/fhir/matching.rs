@@ -138,7 +138,7 @@ async fn candidates(
     let too_many = || Refused::costly("more people than one answer holds: say more of whom you mean");
     let mut ids: BTreeSet<Uuid> = BTreeSet::new();
     if let Some(number) = &meant.number {
-        let numbers = Numbers::nhs(number.clone());
+        let numbers = Numbers::nhs(*number);
         ids.extend(numbers.bearers(transaction).await?.ok_or_else(too_many)?);
     }
     if let Some(family) = meant.family.as_deref().filter(|family| folded(family).chars().count() >= LETTERS_MIN) {
