@@ -62,11 +62,15 @@ async fn visits(running: &Running, driver: &str, folder: &Path) -> anyhow::Resul
     looks::narrow_status(&browser, driver, running).await?;
     browser.close().await?;
 
+    // Another specimen, and another matter.
+    let now = Timestamp::now();
+    story::crisis_result(&hospital, encounter, now - SignedDuration::from_mins(2), now).await?;
     let plain = open(driver, &folder.join("chromium-plain"), false).await?;
     sign_in(&plain, running, &running.gateway).await?;
+    row_with(&plain, "6.7").await?;
     press(&plain, "Mark as seen").await?;
     // The form's answer is the inbox again; a page asked for before would take its place.
-    let taken = Locator::XPath("//li[contains(., 'Sodium 134')]//span[starts-with(., 'You saw it')]");
+    let taken = Locator::XPath("//li[contains(., '6.7')]//span[starts-with(., 'You saw it')]");
     plain.wait().at_most(APPEARS_WITHIN).for_element(taken).await.context("not marked as seen")?;
     plain.goto(&format!("{}/inbox?state=acknowledged", running.gateway)).await?;
     let first = row_with(&plain, "6.7").await?;

@@ -156,7 +156,9 @@ fn a_kind_is_named_in_three_places_at_most() {
     let files = sources(&["rs", "avsc", "sql", "html"]);
     let of_services = |file: &&File| {
         let tests = file.path.contains("/tests/") || file.path.ends_with("tests.rs");
-        (file.path.starts_with("services/") || file.path.starts_with("schemas/")) && !tests
+        // FHIR has a type for some kinds, and what has none goes without: a kind more needs nothing there.
+        let fhir = file.path.starts_with("services/gateway/src/fhir/");
+        (file.path.starts_with("services/") || file.path.starts_with("schemas/")) && !tests && !fhir
     };
     let shipped: Vec<&File> = files.iter().filter(of_services).collect();
     for kind in TABLE_KINDS {

@@ -2,8 +2,9 @@
 //!
 //! # Why
 //! One specimen of a patient with Addison's disease makes six alerts, and a clinician acts once. A request or a day would
-//! put two specimens together, of which the second is news; so a matter is the specimen that its source names, or else
-//! what was taken in the same moment. Everything else is a matter of its own.
+//! put two specimens together, of which the second is news; so a matter is the specimen that its source names, at the time
+//! that it tells for it, or else what was taken in the same moment. Everything else is a matter of its own: two cards for
+//! one specimen are a nuisance, one card for two hides the second.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use alert::Finding;
@@ -12,28 +13,25 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The matter's id: the same for every result of one specimen, whenever and wherever it is worked out.
 pub fn of(finding: &Finding) -> Uuid {
-    let taken = finding.effective_at.filter(|_| finding.effective_precision.is_none()).map(|at| at.to_string());
-    let (what, value) = match (identifier(finding), &taken) {
-        (Some(specimen), _) => ("specimen", specimen),
-        (None, Some(taken)) => ("taken", taken.as_str()),
-        (None, None) => ("record", finding.record.as_str()),
+    let exact = finding.effective_at.filter(|_| finding.effective_precision.is_none());
+    let (what, value) = match (identifier(finding), exact) {
+        (Some(specimen), _) => ("specimen", format!("{specimen} at {:?}", finding.effective_at)),
+        (None, Some(taken)) => ("taken", taken.to_string()),
+        (None, None) => ("record", finding.record.clone()),
     };
     let mut digest = Xxh3::new();
-    for field in [&finding.patient.source, &finding.patient.id, what, value] {
+    for field in [finding.patient.source.as_str(), &finding.patient.id, what, &value] {
         digest.update(&(field.len() as u64).to_be_bytes());
         digest.update(field.as_bytes());
     }
     uuid::Builder::from_custom_bytes(digest.digest128().to_be_bytes()).into_uuid()
 }
 
-/// What systems write where there is no identifier (nothing, `0`, `000`, `-`, `N/A`) names no specimen: else all of a
-/// patient's results would be one matter for ever.
+/// One that has a digit, other than zeros: what systems write where there is none (nothing, `000`, `N/A`) and the material
+/// that some write in its place (`Serum`) name no specimen.
 fn identifier(finding: &Finding) -> Option<&str> {
-    const NONE: [&str; 5] = ["na", "none", "null", "unknown", "nil"];
     let specimen = finding.specimen.as_deref()?.trim();
-    let letters: String = specimen.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let says_nothing = letters.chars().all(|letter| letter == '0') || NONE.contains(&letters.as_str());
-    (!says_nothing).then_some(specimen)
+    specimen.contains(|letter: char| letter.is_ascii_digit() && letter != '0').then_some(specimen)
 }
 
 #[cfg(test)]
@@ -53,14 +51,16 @@ mod tests {
     fn results_of_one_specimen_are_one_matter() {
         let one = of(&finding("result/1", Some("S1"), Some(TAKEN)));
         assert_eq!(of(&finding("result/2", Some(" S1 "), Some(TAKEN))), one);
-        assert_eq!(of(&finding("result/2", Some("S1"), Some(TAKEN + 1))), one, "its id says so, whatever the time");
+        assert_ne!(of(&finding("result/2", Some("S1"), Some(TAKEN + 1))), one, "an id that is used again");
+        let undated = of(&finding("result/1", Some("S1"), None));
+        assert_eq!(of(&finding("result/2", Some("S1"), None)), undated);
         assert_ne!(of(&finding("result/2", Some("S2"), Some(TAKEN))), one, "taken together, and another specimen");
     }
 
     #[test]
     fn without_its_id_the_exact_time_says_it_and_a_day_does_not() {
         let one = of(&finding("result/1", None, Some(TAKEN)));
-        for nothing in ["", " ", "0", "000", "-", "N/A", "n/a", "none", "NULL", "Unknown"] {
+        for nothing in ["", " ", "0", "000", "-", "N/A", "none", "NULL", "Unknown", "Serum", "Venous blood"] {
             assert_eq!(of(&finding("result/2", Some(nothing), Some(TAKEN))), one, "{nothing:?}");
         }
         assert_ne!(of(&finding("result/2", None, Some(TAKEN + 1))), one);
@@ -79,7 +79,7 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
         let taken = of(&finding("result/1", None, Some(7)));
-        assert_ne!(taken, of(&finding("result/1", Some("7"), None)));
+        assert_ne!(taken, of(&finding("result/1", Some("7"), Some(7))));
         assert_ne!(taken, of(&finding("7", None, None)));
     }
 }

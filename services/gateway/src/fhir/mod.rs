@@ -21,6 +21,8 @@ mod shape;
 mod summary;
 mod supply;
 mod table;
+#[cfg(test)]
+mod table_tests;
 
 use crate::{
     GatewayError,
