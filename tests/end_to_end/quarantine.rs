@@ -139,7 +139,7 @@ async fn what_the_database_refused_is_in_the_record_once_it_is_tried_again() -> 
     own.batch_execute(&refuse).await?;
     let bloods = story::monday_bloods(&gp, taken, now).await?;
     // Of what was told first and of what was told last, the last counts.
-    let worse = format!("update emis.observation set numeric_value = 119 where observation_id = {}", bloods.sodium);
+    let worse = format!("update emis.observation set numeric_value = 119 where observation_id = '{}'", bloods.sodium);
     gp.batch_execute(&worse).await?;
     let records: Vec<String> =
         [bloods.sodium, bloods.potassium, bloods.creatinine].map(|id| format!("observation/{id}")).into();
