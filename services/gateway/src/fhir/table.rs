@@ -459,7 +459,7 @@ pub const TYPES: &[Type] = &[
 ];
 
 /// What comes from one record of one source.
-const EVERY_OTHER: &[&str] = &[
+pub const EVERY_OTHER: &[&str] = &[
     "Patient",
     "Observation",
     "DiagnosticReport",
