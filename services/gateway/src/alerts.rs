@@ -58,7 +58,7 @@ pub struct Alert {
     pub person: Option<Uuid>,
     /// When the reader saw it…
     pub seen_by_me: Option<Micros>,
-    /// …and whether they have yet to be told that it was withdrawn.
+    /// …and whether it stood on their screen, and they have yet to be told that it was withdrawn.
     pub untold: bool,
     pub context: PatientContext,
 }
@@ -118,7 +118,8 @@ fn sql(column: &str) -> String {
             a.record, a.version, case when a.rule <> all ('{{critical-limit,source-critical,unchecked}}') then a.detail::text end,
             (select min(r.why) from alert.recipient r where r.alert = a.id and r.team = any($1)),
             a.matter::text,
-            a.state = 'withdrawn' and s.user_id is not null and s.told_withdrawn_at is null
+            a.state = 'withdrawn' and s.told_withdrawn_at is null and (s.user_id is not null
+                or exists (select from alert.delivery d where d.alert = a.id and d.user_id = $2))
          from alert.alert a
          left join record.observation o on o.source = a.source and o.patient = a.patient and o.record = a.record
          left join record.patient p on p.source = a.source and p.patient = a.patient and not p.retracted

@@ -96,7 +96,8 @@ begin
         now_in := 'acknowledged';
         insert into alert.outbox (alert, change, actor) values (the_alert, 'acknowledged', the_user);
     else
-        insert into alert.outbox (alert, change, actor) values (the_alert, 'seen', the_user);
+        -- As it stands: nobody is told of an acknowledged alert that it was only seen.
+        insert into alert.outbox (alert, change, actor) values (the_alert, now_in, the_user);
     end if;
     return now_in;
 end $$;
@@ -133,7 +134,7 @@ begin
         update alert.alert set state = 'seen', acknowledged_at = null, acknowledged_by = null where id = the_alert;
         now_in := 'seen';
     end if;
-    insert into alert.outbox (alert, change, actor) values (the_alert, 'seen', the_user);
+    insert into alert.outbox (alert, change, actor) values (the_alert, now_in, the_user);
     return now_in;
 end $$;
 

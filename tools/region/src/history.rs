@@ -4,7 +4,7 @@ mod at_gp;
 mod at_hospital;
 
 pub use at_gp::{allergy_row, coded, observation, result};
-pub use at_hospital::{Chain, chain, lab_result, local};
+pub use at_hospital::{Chain, chain, lab_result, local, sound_result};
 
 use crate::{gp, hospital, person::Person};
 use jiff::{Timestamp, ToSpan};

@@ -4,7 +4,7 @@
 //! the quarantine.
 
 use crate::catalogue::{POTASSIUM, PRACTICE, TESTS};
-use crate::history::{Chain, chain, coded, draw, gp_patient, hospital_person, lab_result, observation, uuid};
+use crate::history::{Chain, chain, coded, draw, gp_patient, hospital_person, observation, sound_result, uuid};
 use crate::simulator::Transaction;
 use crate::{RegionError, catalogue, gp, hospital, person};
 use jiff::{Timestamp, ToSpan};
@@ -123,7 +123,7 @@ pub async fn hospital_rows(client: &Client, seed: u64, index: u64, now: Timestam
         let id = ID_BASE + now.as_second() * 100 + n;
         let request = chain(id, hospital_person(index), None, "ED", &catalogue::PANELS[0], now - 1.hours());
         let value = draw(&mut rng, 4.4, 0.2, 1);
-        let mut bad = (request, lab_result(&mut rng, id, id, POTASSIUM, value, now));
+        let mut bad = (request, sound_result(id, id, POTASSIUM, value, now));
         change(&mut bad, now);
         let (request, result) = bad;
         let mut tx = Transaction::default();

@@ -8,7 +8,7 @@ use crate::catalogue::{
     ADDISONS, CREATININE, DRUGS, FLUDROCORTISONE, GLUCOSE, HYDROCORTISONE, PANELS, PENICILLIN_ALLERGY, POTASSIUM,
     PRACTICE, PRACTICE_ODS, SODIUM, TESTS, user,
 };
-use crate::history::{GpRows, HospitalRows, allergy_row, chain, lab_result, observation, result};
+use crate::history::{GpRows, HospitalRows, allergy_row, chain, observation, result, sound_result};
 use crate::{RegionError, gp, hospital, load, row};
 use jiff::{Timestamp, ToSpan, civil::date};
 use rand::{SeedableRng, rngs::StdRng};
@@ -371,7 +371,6 @@ fn bloods(
     encounter: i64,
     values: &[(usize, &str, &str)],
 ) -> (String, HospitalBloods) {
-    let mut rng = rng();
     let id = hospital_id(taken, 0);
     let request = chain(id, HOSPITAL_PERSON, Some(encounter), department, &PANELS[0], taken);
     let mut sql = row::insert(&request.order)
@@ -381,10 +380,9 @@ fn bloods(
     let line_of = |test: usize| id + 1 + i64::try_from(test).unwrap_or(0);
     for (test, text, unit) in values {
         let number: Decimal = text.parse().unwrap_or_default();
-        let mut line = lab_result(&mut rng, line_of(*test), id, *test, number, authorised);
+        let mut line = sound_result(line_of(*test), id, *test, number, authorised);
         line.value = Some((*text).into());
         line.unit_text = Some((*unit).into());
-        line.comment_text = None;
         if *unit == "mg/dL" {
             // The range follows the unit: 45 to 110 µmol/L.
             line.normal_low = hospital::Low(Some(Decimal::new(51, 2)));

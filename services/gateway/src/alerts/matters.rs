@@ -34,7 +34,7 @@ pub enum Filter {
     Seen,
     Acknowledged,
     Withdrawn,
-    /// Withdrawn since the reader saw it, and not told of it yet.
+    /// Withdrawn since the reader had it on their screen, and not told of it yet.
     Untold,
     /// For the next shift: open, or answered lately.
     HandOver,
@@ -53,8 +53,11 @@ impl Filter {
                 where r.alert = a.id and r.team = any($1) and r.answered_at is null)"
                 .to_owned(),
             Self::Withdrawn => "a.state = 'withdrawn'".to_owned(),
-            Self::Untold => "a.state = 'withdrawn' and exists (select from alert.sighting s
-                where s.alert = a.id and s.user_id = $2 and s.told_withdrawn_at is null)"
+            Self::Untold => "a.state = 'withdrawn'
+                and not exists (select from alert.sighting s
+                    where s.alert = a.id and s.user_id = $2 and s.told_withdrawn_at is not null)
+                and (exists (select from alert.sighting s where s.alert = a.id and s.user_id = $2)
+                    or exists (select from alert.delivery d where d.alert = a.id and d.user_id = $2))"
                 .to_owned(),
             Self::HandOver => format!(
                 "(({UNANSWERED}) or (a.state <> 'withdrawn' and exists (select from alert.recipient r
@@ -135,7 +138,8 @@ pub async fn page(
     client: &impl GenericClient,
     actor: &Actor,
     filter: Filter,
-    page: usize,
+    // Of so many matters, the nth.
+    (size, nth): (usize, usize),
 ) -> Result<Page, GatewayError> {
     let mut ids = newest(client, actor, filter).await?;
     let capped = ids.len() > MATTERS_MAX;
@@ -147,8 +151,8 @@ pub async fn page(
     matters.retain(|matter| matter.iter().any(|(alert, _)| filter.holds(alert)));
     let by_danger = filter.by_danger();
     matters.sort_by_key(|matter| (if by_danger { worst(matter) } else { 0 }, Reverse(taken(matter))));
-    let (count, pages) = (matters.len(), matters.len().div_ceil(PAGE_MATTERS).max(1));
-    let shown = matters.into_iter().skip(page * PAGE_MATTERS).take(PAGE_MATTERS).flatten();
+    let (count, pages) = (matters.len(), matters.len().div_ceil(size).max(1));
+    let shown = matters.into_iter().skip(nth * size).take(size).flatten();
     let matters = release(client, actor, Action::ViewAlerts, shown.chain(withheld).collect()).await?;
     Ok(Page { matters, pages, count, capped })
 }
@@ -183,18 +187,21 @@ pub async fn of_person(
     release(client, actor, Action::ViewAlerts, matters.into_iter().flatten().chain(withheld).collect()).await
 }
 
-/// One matter, disclosed and audited; empty if there is none for this reader.
+/// One matter, disclosed and audited: empty if nothing of it may be told, none if it is not of the reader's teams.
 pub async fn one(
     app: &App,
     client: &impl GenericClient,
     actor: &Actor,
     action: Action,
     id: Uuid,
-) -> Result<Released<Vec<Alert>>, GatewayError> {
+) -> Result<Option<Released<Vec<Alert>>>, GatewayError> {
     let alerts = read(client, actor, &Which::Matters(vec![id])).await?;
+    if alerts.is_empty() {
+        return Ok(None);
+    }
     let sifted = sift(app, client, actor, action, alerts).await?;
-    Ok(Released::all(release(client, actor, action, sifted).await?)
-        .map(|matters| matters.into_iter().flatten().collect()))
+    let released = Released::all(release(client, actor, action, sifted).await?);
+    Ok(Some(released.map(|matters| matters.into_iter().flatten().collect())))
 }
 
 /// Their ids, the newest first.

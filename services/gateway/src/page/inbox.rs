@@ -149,15 +149,13 @@ async fn cards(
     client: &impl GenericClient,
     actor: &Actor,
     matters: Vec<Released<Vec<Alert>>>,
-    filter: Filter,
 ) -> Result<Released<Vec<Card>>, Problem> {
     let all = || matters.iter().flat_map(|matter| matter.iter());
     let taken = steps::taken(app, client, actor, all()).await?;
     let told: Vec<Uuid> = all().filter(|alert| alert.is_open() && alert.interrupts()).map(|alert| alert.id).collect();
     steps::delivered(client, actor, &told).await?;
-    let withdrawn_too = filter == Filter::Withdrawn;
     Ok(Released::all(matters)
-        .map(|matters| matters.iter().map(|matter| Card::new(app, actor, matter, &taken, withdrawn_too)).collect()))
+        .map(|matters| matters.iter().filter_map(|matter| Card::new(app, actor, matter, &taken)).collect()))
 }
 
 pub async fn inbox(State(app): State<Shared>, signed: Signed, Query(asked): Query<Asked>) -> Result<Response, Problem> {
@@ -175,9 +173,10 @@ pub async fn inbox(State(app): State<Shared>, signed: Signed, Query(asked): Quer
         }
     };
     let page = asked.page.min(matters::MATTERS_MAX / matters::PAGE_MATTERS);
-    let Page { matters, pages, count, capped } = matters::page(&app, &transaction, actor, filter, page).await?;
-    let untold = matters::page(&app, &transaction, actor, Filter::Untold, 0).await?.matters;
-    let cards = cards(&app, &transaction, actor, matters, filter).await?;
+    let Page { matters, pages, count, capped } =
+        matters::page(&app, &transaction, actor, filter, (matters::PAGE_MATTERS, page)).await?;
+    let untold = matters::page(&app, &transaction, actor, Filter::Untold, (matters::PAGE_MATTERS, 0)).await?.matters;
+    let cards = cards(&app, &transaction, actor, matters).await?;
     let answers = steps::data_answers(&transaction, actor).await?;
     let answers = decision.release(answers).map_err(Problem::from)?;
     transaction.commit().await?;
@@ -209,18 +208,9 @@ pub async fn hand_over(State(app): State<Shared>, signed: Signed) -> Result<Resp
         transaction.commit().await?;
         return Err(refused);
     }
-    let mut all = Vec::new();
-    let mut next = 0;
-    let capped = loop {
-        let Page { matters, pages, capped, .. } =
-            matters::page(&app, &transaction, actor, Filter::HandOver, next).await?;
-        all.extend(matters);
-        next += 1;
-        if next >= pages {
-            break capped;
-        }
-    };
-    let cards = cards(&app, &transaction, actor, all, Filter::HandOver).await?;
+    let all = (matters::MATTERS_MAX, 0);
+    let Page { matters, capped, .. } = matters::page(&app, &transaction, actor, Filter::HandOver, all).await?;
+    let cards = cards(&app, &transaction, actor, matters).await?;
     transaction.commit().await?;
     let teams: Vec<String> = app.teams_of(actor).into_iter().map(|team| team.name).collect();
     render(cards.map(|cards| HandOverPage {
@@ -232,19 +222,22 @@ pub async fn hand_over(State(app): State<Shared>, signed: Signed) -> Result<Resp
     }))
 }
 
-/// One matter for this reader, disclosed and audited.
+/// One matter for this reader, disclosed and audited; none if there is nothing of it for them.
 async fn disclosed(
     app: &Shared,
     client: &impl GenericClient,
     actor: &Actor,
     id: Uuid,
     action: Action,
-) -> Result<Released<Vec<Alert>>, Problem> {
-    let found = matters::one(app, client, actor, action, id).await?;
-    if found.is_empty() && alerts::read(client, actor, &Which::Matters(vec![id])).await?.is_empty() {
-        not_theirs(app, client, actor, action, &Which::Matters(vec![id])).await?;
+) -> Result<Option<Released<Vec<Alert>>>, Problem> {
+    match matters::one(app, client, actor, action, id).await? {
+        Some(found) if !found.is_empty() => Ok(Some(found)),
+        Some(_) => Ok(None),
+        None => {
+            not_theirs(app, client, actor, action, &Which::Matters(vec![id])).await?;
+            Ok(None)
+        }
     }
-    Ok(found)
 }
 
 /// Also for an alert of other teams: the refusal does not say whether there is one, the audit does.
@@ -275,12 +268,12 @@ pub async fn card(
     let mut client = app.streams.get().await?;
     let transaction = database::begin(&mut client).await?;
     let matter = disclosed(&app, &transaction, actor, id, Action::ViewAlerts).await?;
-    if matter.is_empty() {
+    let Some(matter) = matter else {
         transaction.commit().await?;
         return Err(Problem::NotFound);
-    }
+    };
     let in_list = matter.iter().any(|alert| filter.holds(alert));
-    let cards = cards(&app, &transaction, actor, vec![matter], filter).await?;
+    let cards = cards(&app, &transaction, actor, vec![matter]).await?;
     transaction.commit().await?;
     let csrf = actor.csrf.clone();
     let page = cards.try_map(|mut cards| cards.pop().ok_or(Problem::NotFound))?;
@@ -298,9 +291,7 @@ pub async fn matter_api(State(app): State<Shared>, signed: Signed, Path(id): Pat
     let transaction = database::begin(&mut client).await?;
     let matter = disclosed(&app, &transaction, &signed.actor, id, Action::ViewAlerts).await?;
     transaction.commit().await?;
-    if matter.is_empty() {
-        return Err(Problem::NotFound);
-    }
+    let matter = matter.ok_or(Problem::NotFound)?;
     Ok(api::json(matter.map(|alerts| told(id, &alerts))))
 }
 

@@ -87,6 +87,7 @@ pub async fn are_each_teams_own(doors: &Doors<'_>) -> anyhow::Result<()> {
     }
     what_comes_later_is_news(doors, &endo).await?;
     for_the_next_shift(doors, &endo).await?;
+    what_stood_on_a_screen_is_taken_back_there(doors, &endo).await?;
     wrong_is_told_and_answered(doors, &amu).await
 }
 
@@ -143,6 +144,45 @@ async fn what_comes_later_is_news(doors: &Doors<'_>, token: &str) -> anyhow::Res
     ensure!(doors.count(&format!("{STATE}'new'")).await? == 1);
     ensure!(said(doors, token, "acted", "", "").await? == StatusCode::OK);
     ensure!(card(doors, token, "open").await?.is_none());
+    Ok(())
+}
+
+/// Two findings on a screen, of which nobody has said that they saw them, are withdrawn.
+async fn what_stood_on_a_screen_is_taken_back_there(doors: &Doors<'_>, token: &str) -> anyhow::Result<()> {
+    let client = doors.region.pool.get().await?;
+    let gone = ["0197f2a0-0000-7000-8000-0000000000c1", "0197f2a0-0000-7000-8000-0000000000c2"];
+    let other = "0197f2a0-0000-7000-8000-0000000000bc";
+    for (index, id) in gone.into_iter().enumerate() {
+        client
+            .batch_execute(&format!(
+                "insert into alert.alert (id, fingerprint, rule, severity, source, patient, record, version, event_id, analyte,
+                    headline, detail, urgency, state, committed_at, matter)
+                 select '{id}', '\\xc{index}', rule, severity, source, patient, record, version, event_id, analyte,
+                    'Potassium 7.9 mmol/L, finding {index}', detail, urgency, 'new', now(), '{other}'
+                 from alert.alert where id = '{POTASSIUM}';
+                 insert into alert.recipient (alert, team, why) values ('{id}', 'stmarys-endocrinology', 'test')"
+            ))
+            .await?;
+    }
+    let (_, before) = doors.get(token, "/inbox").await?;
+    ensure!(before.contains("Potassium 7.9 mmol/L, finding 1"), "{before}");
+    let withdraw = format!(
+        "update alert.alert set state = 'withdrawn', withdrawn_at = now(), withdrawn_reason = 'the result was corrected by its source'
+         where matter = '{other}'"
+    );
+    client.execute(&withdraw, &[]).await?;
+    // The card that an open page fetches, and the page when it is loaded anew.
+    let (status, card) = doors.get(token, &format!("/inbox/{other}?state=open")).await?;
+    let struck = card.matches("<s class=\"headline\">Potassium 7.9").count();
+    ensure!(status == StatusCode::OK && struck == 2 && !card.contains("<button id=\"acknowledge"), "{card}");
+    let (_, told) = doors.get(token, "/inbox").await?;
+    ensure!(told.contains("Withdrawn since you saw them"), "whoever had it on their screen is not told: {told}");
+    for id in gone {
+        doors.ask(token, Method::POST, &format!("/alerts/{id}/seen"), "csrf=").await?;
+    }
+    ensure!(!doors.get(token, "/inbox").await?.1.contains("Withdrawn since you saw"), "read is read");
+    let ed = doors.token("ed.stmarys").await?;
+    ensure!(!doors.get(&ed, "/inbox").await?.1.contains("7.9 mmol/L, finding"), "those who never had it are not told");
     Ok(())
 }
 

@@ -135,4 +135,8 @@ async fn a_hand_over_asks_a_team_that_had_answered_again() {
     let want = "stmarys-ed not-useful, stmarys-amu handed-over, stmarys-ed accepted";
     assert_eq!(site.one::<String>(said).await, want);
     assert_eq!(site.one::<String>("select acknowledged_by from alert.alert").await, "amy");
+    // What is said of it afterwards tells nobody that it was only seen.
+    site.one::<String>(&answer("riverside", "already-known", "")).await;
+    let news = "select string_agg(change, ' ' order by id) from alert.outbox";
+    assert_eq!(site.one::<String>(news).await, "raised seen seen escalated acknowledged acknowledged");
 }

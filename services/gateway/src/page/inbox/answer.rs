@@ -87,14 +87,16 @@ async fn on_matter(app: &Shared, signed: &Signed, id: Uuid, deed: Deed<'_>) -> R
     let mut client = app.pool.get().await?;
     let transaction = database::begin_change(&mut client).await?;
     let matter = disclosed(app, &transaction, &signed.actor, id, Action::HandleAlert).await?;
-    let done = if matter.is_empty() {
-        Err(Problem::NotFound)
-    } else {
-        on_each(app, &transaction, signed, &matter, deed).await
+    let done = match matter {
+        Some(matter) => {
+            let states = on_each(app, &transaction, signed, &matter, deed).await;
+            states.map(|states| matter.map(|_| json!({"matter": id.to_string(), "states": states})))
+        }
+        None => Err(Problem::NotFound),
     };
     // What was decided stands in the audit, whatever became of it.
     transaction.commit().await?;
-    done.map(|states| matter.map(|_| json!({"matter": id.to_string(), "states": states})))
+    done
 }
 
 async fn on_each(
@@ -136,15 +138,20 @@ async fn on_each(
 
 const INBOX: &str = "/inbox";
 
+/// What a form asks for; its answer is the inbox again.
+async fn by_form(app: &Shared, signed: &Signed, csrf: &str, id: Uuid, deed: Deed<'_>) -> Result<Redirect, Problem> {
+    signed.check_csrf(Some(csrf))?;
+    drop(on_matter(app, signed, id, deed).await?);
+    Ok(Redirect::to(INBOX))
+}
+
 pub async fn see_form(
     State(app): State<Shared>,
     signed: Signed,
     Path(id): Path<Uuid>,
     Form(form): Form<Csrf>,
 ) -> Result<Redirect, Problem> {
-    signed.check_csrf(Some(&form.csrf))?;
-    drop(on_matter(&app, &signed, id, Deed::See).await?);
-    Ok(Redirect::to(INBOX))
+    by_form(&app, &signed, &form.csrf, id, Deed::See).await
 }
 
 /// The matter has been looked at.
@@ -161,10 +168,8 @@ pub async fn answer_form(
     Path(id): Path<Uuid>,
     Form(form): Form<AnswerForm>,
 ) -> Result<Redirect, Problem> {
-    signed.check_csrf(Some(&form.csrf))?;
     let answer = form.said.check()?;
-    drop(on_matter(&app, &signed, id, Deed::Answer(&answer, &form.said.shown)).await?);
-    Ok(Redirect::to(INBOX))
+    by_form(&app, &signed, &form.csrf, id, Deed::Answer(&answer, &form.said.shown)).await
 }
 
 /// What your teams have done about the matter, as it was shown to you.
@@ -197,10 +202,7 @@ pub async fn reopen_form(
     Path(id): Path<Uuid>,
     Form(form): Form<Noted>,
 ) -> Result<Redirect, Problem> {
-    signed.check_csrf(Some(&form.csrf))?;
-    let note = note(&form.note)?;
-    drop(on_matter(&app, &signed, id, Deed::Reopen(note)).await?);
-    Ok(Redirect::to(INBOX))
+    by_form(&app, &signed, &form.csrf, id, Deed::Reopen(note(&form.note)?)).await
 }
 
 pub async fn feedback_form(
@@ -209,13 +211,11 @@ pub async fn feedback_form(
     Path(id): Path<Uuid>,
     Form(form): Form<Noted>,
 ) -> Result<Redirect, Problem> {
-    signed.check_csrf(Some(&form.csrf))?;
     if !steps::FEEDBACK.iter().any(|(kind, _)| *kind == form.kind) {
         return Err(Problem::Bad("say what is wrong: choose one of the list"));
     }
-    let note = note(&form.note)?;
-    drop(on_matter(&app, &signed, id, Deed::Feedback(&form.kind, note)).await?);
-    Ok(Redirect::to(INBOX))
+    let deed = Deed::Feedback(&form.kind, note(&form.note)?);
+    by_form(&app, &signed, &form.csrf, id, deed).await
 }
 
 /// The data team's answer has been read.

@@ -124,36 +124,27 @@ fn state(key: &str) -> &'static str {
 }
 
 /// Of the whole matter: of whatever of it waits, else of what was answered, else withdrawn.
-fn state_of(alerts: &[&Alert]) -> &'static str {
+fn state_of(alerts: &[Alert]) -> &'static str {
     let any = |state: &str| alerts.iter().any(|alert| alert.state == state);
     ["new", "seen", "acknowledged"].into_iter().find(|state| any(state)).unwrap_or("withdrawn")
 }
 
 impl Card {
-    /// `alerts`: not empty, the worst first. Those that were withdrawn before their reader saw them are in their own list.
-    pub fn new(
-        app: &Shared,
-        actor: &Actor,
-        alerts: &[Alert],
-        taken: &BTreeMap<Uuid, Vec<Step>>,
-        withdrawn_too: bool,
-    ) -> Self {
+    /// The worst first; none of nothing. What was withdrawn stands struck through beside what replaced it: it may have
+    /// been on this reader's screen a moment ago.
+    pub fn new(app: &Shared, actor: &Actor, alerts: &[Alert], taken: &BTreeMap<Uuid, Vec<Step>>) -> Option<Self> {
         let now = now();
-        let told = |alert: &&Alert| {
-            withdrawn_too || alert.state != "withdrawn" || alert.seen_by_me.is_some() || alerts.len() == 1
-        };
-        let alerts: Vec<&Alert> = alerts.iter().filter(told).collect();
-        let Some(first) = alerts.first() else { return Self::default() };
+        let first = alerts.first()?;
         let open = || alerts.iter().filter(|alert| alert.is_open());
-        let state_key = state_of(&alerts);
+        let state_key = state_of(alerts);
         let born = first.birth_date.as_ref().map(|birth| {
             let age = format::age(birth, format::today(now)).map(|age| format!(" ({age} years)")).unwrap_or_default();
             format!("{}{age}", format::date(birth))
         });
         let why = alerts.iter().find_map(|alert| why_words(alert.why.as_deref()));
-        Self {
+        Some(Self {
             id: first.matter.to_string(),
-            shown: shown(alerts.iter().copied()),
+            shown: shown(alerts),
             state: state(state_key),
             state_key,
             severity: severity(first),
@@ -173,52 +164,21 @@ impl Card {
                 (machine.unwrap_or_else(|| format::machine(at)), format::known(at, first.taken_precision))
             }),
             findings: alerts.iter().map(|alert| Finding::new(alert, now)).collect(),
-            steps: lines(app, &alerts, taken),
+            steps: lines(app, alerts, taken),
             seen_by_me: alerts.iter().filter_map(|alert| alert.seen_by_me).max().map(format::when),
             can_see: open().any(|alert| alert.seen_by_me.is_none()),
             can_answer: open().next().is_some(),
             can_reopen: alerts.iter().any(|alert| alert.state == "acknowledged"),
             targets: targets(app, actor, first).into_iter().map(|team| (team.id, team.name)).collect(),
-            outcomes: outcomes(&alerts),
+            outcomes: outcomes(alerts),
             wrong: steps::FEEDBACK,
             note_max: steps::NOTE_CHARS_MAX,
-        }
-    }
-}
-
-impl Default for Card {
-    fn default() -> Self {
-        Self {
-            id: String::new(),
-            shown: String::new(),
-            state: "Withdrawn",
-            state_key: "withdrawn",
-            severity: "Warning",
-            severity_key: "warning".into(),
-            rank: u8::MAX,
-            name: String::new(),
-            born: None,
-            nhs: None,
-            link: None,
-            from: String::new(),
-            why: None,
-            taken: None,
-            findings: Vec::new(),
-            steps: Vec::new(),
-            seen_by_me: None,
-            can_see: false,
-            can_answer: false,
-            can_reopen: false,
-            targets: Vec::new(),
-            outcomes: Vec::new(),
-            wrong: steps::FEEDBACK,
-            note_max: steps::NOTE_CHARS_MAX,
-        }
+        })
     }
 }
 
 /// What can be answered beside "acted on".
-fn outcomes(alerts: &[&Alert]) -> Vec<(&'static str, &'static str)> {
+fn outcomes(alerts: &[Alert]) -> Vec<(&'static str, &'static str)> {
     let handed = alerts.iter().any(|alert| alert.why.as_deref() == Some("handed over"));
     let accept = handed.then_some((Outcome::Accepted.as_str(), "We have taken it over"));
     let others = [
@@ -242,7 +202,7 @@ pub fn targets(app: &Shared, actor: &Actor, alert: &Alert) -> Vec<Team> {
 }
 
 /// Steps of several findings that were taken at once are one line.
-fn lines(app: &Shared, alerts: &[&Alert], taken: &BTreeMap<Uuid, Vec<Step>>) -> Vec<String> {
+fn lines(app: &Shared, alerts: &[Alert], taken: &BTreeMap<Uuid, Vec<Step>>) -> Vec<String> {
     let mut steps: Vec<&Step> = alerts.iter().filter_map(|alert| taken.get(&alert.id)).flatten().collect();
     steps.sort_by_key(|step| step.at);
     let mut lines: Vec<String> = Vec::new();
